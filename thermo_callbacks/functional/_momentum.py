@@ -1,0 +1,81 @@
+"""What momentum does to displacements, and how to take it out again."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class MomentumResponse(NamedTuple):
+    r"""How an optimizer with momentum answers one gradient: now, and in the long run.
+
+    Attributes:
+        momentum: The decay :math:`\mu` of the momentum buffer; 0 without momentum.
+        factor: The whole displacement that one gradient causes over all later steps, divided by the displacement it
+            causes at once: 1 without momentum, :math:`1/(1-\mu)` for heavy-ball SGD and Adam, :math:`1/(1-\mu^2)` with
+            Nesterov's look-ahead.
+    """
+
+    momentum: float
+    factor: float
+
+
+def momentum_response(momentum: float, *, nesterov: bool = False) -> MomentumResponse:
+    r"""Response of an optimizer's displacement to one gradient.
+
+    Heavy ball (SGD ``momentum``, Adam ``betas[0]``): one gradient moves the parameters by a multiple :math:`a` at once
+    and by :math:`a(1+\mu+\mu^2+\dots)=a/(1-\mu)` in all. Nesterov's step adds :math:`\mu a` at once and leaves the
+    whole as it is, so the ratio falls to :math:`1/((1-\mu)(1+\mu))`.
+
+    Args:
+        momentum: Decay :math:`\mu` in [0, 1).
+        nesterov: Whether the optimizer looks ahead (SGD ``nesterov=True``, NAdam).
+
+    Returns:
+        Momentum and response factor.
+
+    Raises:
+        ValueError: If ``momentum`` is outside [0, 1).
+
+    Example:
+        >>> round(momentum_response(0.9).factor, 6), round(momentum_response(0.9, nesterov=True).factor, 6)
+        (10.0, 5.263158)
+    """
+    if not 0.0 <= momentum < 1.0:
+        raise ValueError(f"momentum must lie in [0, 1), got {momentum}: at 1 the optimizer never forgets a gradient")
+    return MomentumResponse(momentum, 1.0 / ((1.0 - momentum) * (1.0 + momentum * nesterov)))
+
+
+def innovations(displacements: Tensor, gradients: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
+    r"""Pairs of what one step's gradient did, and of the part of that gradient that the next one does not repeat.
+
+    Args:
+        displacements: Displacements :math:`D_t`, shape ``[W, n]``.
+        gradients: Gradients :math:`g_t`, shape ``[W, n]``.
+        momentum: Decay :math:`\mu` of the momentum buffer.
+
+    Returns:
+        Rows :math:`D_t - \mu D_{t-1}` and :math:`g_t - \mu g_{t+1}`: all W without momentum, the inner W - 2 with it.
+    """
+    if momentum == 0.0:
+        return displacements, gradients
+    innovation = displacements[1:-1] - momentum * displacements[:-2]
+    return innovation, gradients[1:-1] - momentum * gradients[2:]
+
+
+def pair_scale(coordinates: Tensor | int, pairs: int, momentum: Tensor | float) -> Tensor | float:
+    r"""Factor from the sum over coordinates of (response x innovation) x gradient contrasts to a temperature.
+
+    It is :math:`-1/(2n)`, and :math:`1/(1+\mu/K)` on top: the window's mean removes :math:`1-\mu(K-1)/K` of one of the
+    K pairs' covariance, since :math:`g_t-\mu g_{t+1}` holds each gradient twice.
+
+    Args:
+        coordinates: Watched coordinates n.
+        pairs: Pairs K of innovation and gradient in the window.
+        momentum: The decay of the momentum buffer.
+
+    Returns:
+        The factor, of the shape that the arguments broadcast to.
+    """
+    return -1.0 / (2.0 * coordinates * (1.0 + momentum / pairs))

@@ -1,0 +1,63 @@
+"""Energy balance along training: heat and the first law's residual."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from thermo_callbacks.functional._statistics import check_window
+
+
+def heat(displacements: Tensor, gradients: Tensor) -> Tensor:
+    r"""Heat of the steps of a window: the change of each batch's own loss that the move made, to first order.
+
+    .. math:: Q = \sum_t g_t \cdot D_t
+
+    Negative while training dissipates. Unit: that of the loss. The first-order error is :math:`\tfrac12 D^\top H D` a
+    step. Q of a stochastic step refers to that step's batch: it holds the noise's dissipation as well, so in
+    equilibrium it stays negative while the mean loss stands still; fresh batches do the work that makes up for it.
+
+    Source: Lan et al. 2019, "LCA: Loss Change Allocation for Neural Network Training".
+
+    Args:
+        displacements: What the optimizer moved, shape ``[W, n]``.
+        gradients: Gradients of the same steps, shape ``[W, n]``.
+
+    Returns:
+        The heat, a scalar.
+
+    Raises:
+        ValueError: If shapes differ or there is no step.
+
+    Example:
+        >>> import torch
+        >>> g = torch.tensor([[2.0], [1.0]])
+        >>> round(heat(-0.1 * g, g).item(), 6)
+        -0.5
+    """
+    check_window(1, displacements=displacements, gradients=gradients)
+    return (displacements * gradients).sum()
+
+
+def first_law_residual(energy_initial: Tensor, energy_final: Tensor, heat: Tensor) -> Tensor:
+    r"""What the heat does not explain of a change of energy.
+
+    .. math:: \Delta = (U_1 - U_0) - Q
+
+    For gradient descent on a fixed loss it vanishes like the learning rate (the second order of each step). For
+    stochastic batches it is the work that changing batches do on the loss at fixed parameters, plus that second order.
+    Unit: the loss.
+
+    Args:
+        energy_initial: Loss at the start :math:`U_0`.
+        energy_final: Loss at the end :math:`U_1`.
+        heat: Cumulative heat Q between the two.
+
+    Returns:
+        The residual, of the shape that the arguments broadcast to.
+
+    Example:
+        >>> import torch
+        >>> first_law_residual(torch.tensor(2.0), torch.tensor(1.5), torch.tensor(-0.75)).item()
+        0.25
+    """
+    return (energy_final - energy_initial) - heat

@@ -1,0 +1,215 @@
+"""A bounded memory of layer temperatures over a whole run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+_STATE_VERSION = 1
+_STATE_KEYS = ("version", "layers", "capacity", "rows_per_column", "rows_in_last", "first", "last", "sums", "counts")
+
+
+class TemperatureHistory:
+    r"""Temperatures of all layers at the logging points of a run, in memory that does not grow with its length.
+
+    Rows ``(step, temperatures)`` come in, columns are kept. A column is the mean of ``rows_per_column`` consecutive rows,
+    1 to begin with. When ``capacity`` columns are full, neighbours are averaged in pairs and ``rows_per_column``
+    doubles, so that all columns always stand for equally many rows. Memory: 16 bytes a layer and column.
+
+    Values that are not finite are left out of the means; a layer without any finite value in a column reads NaN there.
+    Layers are kept in order of depth: a layer that shows up later in a run (a backbone that thaws) goes behind the
+    one before it in its row. A step that is not beyond the last one means that training went back (a second fit, an
+    earlier checkpoint): the columns from there on are forgotten, as TensorBoard forgets them.
+
+    Args:
+        capacity: Columns to keep, an even number of at least 2.
+
+    Raises:
+        ValueError: If ``capacity`` is odd or below 2.
+
+    Example:
+        >>> history = TemperatureHistory(capacity=2)
+        >>> history.append(10, {"encoder": 1.0})
+        >>> history.append(20, {"encoder": 3.0, "head": 8.0})
+        >>> history.layers, history.temperatures
+        (('encoder', 'head'), array([[ 1.,  3.],
+               [nan,  8.]]))
+        >>> history.append(30, {"encoder": 5.0, "head": 6.0})  # full: the first two columns become one
+        >>> history.temperatures
+        array([[2., 5.],
+               [8., 6.]])
+    """
+
+    def __init__(self, capacity: int = 256) -> None:
+        if capacity < 2 or capacity % 2:
+            raise ValueError(f"capacity must be an even number of at least 2 (for example 256), got {capacity}")
+        self._capacity = capacity
+        self._clear()
+
+    def _clear(self) -> None:
+        self._positions: dict[str, int] = {}  # layer to its row, in order of depth
+        self._columns = 0
+        self._rows_per_column = 1
+        self._rows_in_last = 1  # as if a full column had gone before: the first row opens one
+        self._first = np.zeros(self._capacity, dtype=np.int64)
+        self._last = np.zeros(self._capacity, dtype=np.int64)
+        self._sums = np.zeros((0, self._capacity))
+        self._counts = np.zeros((0, self._capacity), dtype=np.int64)
+
+    def __len__(self) -> int:
+        return self._columns
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers, in order of depth."""
+        return tuple(self._positions)
+
+    @property
+    def temperatures(self) -> npt.NDArray[np.float64]:
+        """Mean temperatures in units of the loss, shape ``[layers, columns]``; NaN where a layer has no value."""
+        sums, counts = self._sums[:, : self._columns], self._counts[:, : self._columns]
+        return np.divide(sums, counts, out=np.full_like(sums, math.nan), where=counts > 0)
+
+    @property
+    def boundaries(self) -> npt.NDArray[np.float64]:
+        """Steps between which the columns lie, shape ``[columns + 1]``, increasing; empty without columns."""
+        if self._columns == 0:
+            return np.zeros(0)
+        first, last = self._first[: self._columns], self._last[: self._columns]
+        inner = (last[:-1] + first[1:]) / 2.0
+        # the outer columns reach as far beyond their outermost rows as they do on their inner side
+        before = inner[0] - last[0] if self._columns > 1 else 0.5
+        behind = first[-1] - inner[-1] if self._columns > 1 else 0.5
+        return np.concatenate(([first[0] - before], inner, [last[-1] + behind]))
+
+    def append(self, step: int, temperatures: Mapping[str, float]) -> None:
+        """Add the temperatures of one logging point.
+
+        Args:
+            step: Step of the logging point. One that is not beyond the last one forgets what came at or after it.
+            temperatures: Layer name to temperature in units of the loss, in order of depth. Layers that are known but
+                absent here have no value in this row.
+        """
+        self._forget_from(step)
+        if any(name not in self._positions for name in temperatures):
+            self._reorder(_merge(list(self._positions), list(temperatures)))
+        if self._rows_in_last == self._rows_per_column:
+            self._open_column(step)
+        column = self._columns - 1
+        self._last[column] = step
+        self._rows_in_last += 1
+        for name, temperature in temperatures.items():
+            if math.isfinite(temperature):
+                self._sums[self._positions[name], column] += temperature
+                self._counts[self._positions[name], column] += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy of the state: tensors, integers and strings only, which any checkpoint can hold.
+
+        Returns:
+            A dictionary for :meth:`load_state_dict`.
+        """
+        return {
+            "version": _STATE_VERSION,
+            "layers": list(self._positions),
+            "capacity": self._capacity,
+            "rows_per_column": self._rows_per_column,
+            "rows_in_last": self._rows_in_last,
+            "first": torch.from_numpy(self._first[: self._columns].copy()),
+            "last": torch.from_numpy(self._last[: self._columns].copy()),
+            "sums": torch.from_numpy(self._sums[:, : self._columns].copy()),
+            "counts": torch.from_numpy(self._counts[:, : self._columns].copy()),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state, with the capacity it was saved with.
+
+        Args:
+            state: What :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: If entries are missing, of another version, or their shapes do not fit together.
+        """
+        _check_state(state)
+        self._capacity = int(state["capacity"])
+        self._clear()
+        self._columns = columns = len(state["first"])
+        self._rows_per_column = int(state["rows_per_column"])
+        self._rows_in_last = int(state["rows_in_last"])
+        self._reorder(list(state["layers"]))
+        self._first[:columns] = state["first"].cpu().numpy()
+        self._last[:columns] = state["last"].cpu().numpy()
+        self._sums[:, :columns] = state["sums"].cpu().numpy()
+        self._counts[:, :columns] = state["counts"].cpu().numpy()
+
+    def _forget_from(self, step: int) -> None:
+        kept = int(np.searchsorted(self._last[: self._columns], step))
+        if kept == self._columns:
+            return
+        if kept == 0:
+            self._clear()
+            return
+        self._sums[:, kept:] = 0.0
+        self._counts[:, kept:] = 0
+        self._columns = kept
+        self._rows_in_last = self._rows_per_column
+
+    def _reorder(self, layers: list[str]) -> None:
+        known = [row for row, name in enumerate(layers) if name in self._positions]
+        sums = np.zeros((len(layers), self._capacity))
+        counts = np.zeros((len(layers), self._capacity), dtype=np.int64)
+        sums[known], counts[known] = self._sums, self._counts
+        self._sums, self._counts = sums, counts
+        self._positions = {name: row for row, name in enumerate(layers)}
+
+    def _open_column(self, step: int) -> None:
+        if self._columns == self._capacity:
+            self._average_pairs()
+        self._first[self._columns] = step
+        self._columns += 1
+        self._rows_in_last = 0
+
+    def _average_pairs(self) -> None:
+        half = self._capacity // 2
+        self._first[:half] = self._first[0::2]
+        self._last[:half] = self._last[1::2]
+        for cells in (self._sums, self._counts):
+            cells[:, :half] = cells[:, 0::2] + cells[:, 1::2]
+            cells[:, half:] = 0
+        self._columns = half
+        self._rows_per_column *= 2
+
+
+def _merge(known: Sequence[str], row: Sequence[str]) -> list[str]:
+    """Known names with the new ones of a row put behind their predecessor in it; the known keep their order."""
+    merged = list(known)
+    shared = next((name for name in row if name in merged), None)
+    place = len(merged) if shared is None else merged.index(shared)
+    for name in row:
+        if name in merged:
+            place = merged.index(name)
+        else:
+            merged.insert(place, name)
+        place += 1
+    return merged
+
+
+def _check_state(state: Mapping[str, Any]) -> None:
+    missing = [key for key in _STATE_KEYS if key not in state]
+    if missing:
+        raise ValueError(f"state of a temperature history lacks {missing}: load what state_dict() returned")
+    if state["version"] != _STATE_VERSION:
+        raise ValueError(
+            f"state of a temperature history has version {state['version']}, this package reads {_STATE_VERSION}: "
+            "resume with the package version that wrote the checkpoint"
+        )
+    columns = len(state["first"])
+    shapes = {key: tuple(state[key].shape) for key in ("first", "last", "sums", "counts")}
+    cells = (len(state["layers"]), columns)
+    if shapes != {"first": (columns,), "last": (columns,), "sums": cells, "counts": cells}:
+        raise ValueError(f"state of a temperature history with {cells[0]} layers and {columns} columns has shapes {shapes}")
