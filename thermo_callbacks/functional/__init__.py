@@ -11,6 +11,7 @@ from thermo_callbacks.functional.energy import first_law_residual, heat
 from thermo_callbacks.functional.noise import gradient_moments, gradient_noise_scale, signal_share
 from thermo_callbacks.functional.temperature import (
     einstein_temperature,
+    einstein_temperature_contributions,
     equilibrium_ratio,
     kinetic_sampling_variance,
     kinetic_temperature,
@@ -24,6 +25,7 @@ __all__ = [
     "MomentumResponse",
     "coordinate_sampling_variance",
     "einstein_temperature",
+    "einstein_temperature_contributions",
     "equilibrium_ratio",
     "first_law_residual",
     "gradient_moments",

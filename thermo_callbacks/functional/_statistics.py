@@ -149,11 +149,28 @@ def coordinate_sampling_variance(first: Tensor, second: Tensor, total: int) -> T
         >>> coordinate_sampling_variance(a, a, total=3).item()
         0.0
     """
-    count = first.shape[0]
-    if count >= total or count < 2:
-        return first.new_zeros(())
-    covariance = ((first - first.mean()) * (second - second.mean())).sum() / (count - 1)
-    return covariance.clamp(min=0.0) * (1.0 - count / total) / count
+    sums = (first.sum(), second.sum(), (first * second).sum())
+    return sampling_variance_from_sums(*sums, watched=torch.tensor(first.shape[0]), total=torch.tensor(total))
+
+
+def sampling_variance_from_sums(
+    first: Tensor, second: Tensor, product: Tensor, *, watched: Tensor, total: Tensor
+) -> Tensor:
+    """:func:`coordinate_sampling_variance` from the sums of the two halves and of their product.
+
+    Args:
+        first: Sum of the first half's values over the watched coordinates, any shape.
+        second: Sum of the second half's values, same shape.
+        product: Sum of the products of both, same shape.
+        watched: Watched coordinates n, same shape.
+        total: All coordinates N, same shape.
+
+    Returns:
+        The variance, same shape; 0 when all coordinates are watched, or fewer than two.
+    """
+    covariance = (product - first * second / watched) / (watched - 1)
+    variance = covariance.clamp(min=0.0) * (1.0 - watched / total) / watched
+    return torch.where((watched < total) & (watched > 1), variance, 0.0)
 
 
 def check_window(minimum: int, **windows: Tensor) -> None:

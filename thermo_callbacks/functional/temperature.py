@@ -186,16 +186,41 @@ def virial_temperature(parameters: Tensor, gradients: Tensor) -> Tensor:
     return virial_temperature_contributions(parameters, gradients).mean()
 
 
+def einstein_temperature_contributions(displacements: Tensor, mobility: Tensor, momentum: float = 0.0) -> Tensor:
+    """Per-step contributions whose mean is :func:`einstein_temperature`, for its standard error.
+
+    Args:
+        displacements: What the optimizer moved, shape ``[W, n]``, consecutive steps.
+        mobility: Displacement per unit of gradient, positive, shape ``[n]`` or a scalar for all coordinates.
+        momentum: Decay of a heavy-ball momentum buffer.
+
+    Returns:
+        Contributions in units of the loss, shape ``[W - 1]`` without momentum and ``[W - 3]`` with it.
+
+    Raises:
+        ValueError: If the window is too short (2 steps; 4 with momentum) or ``mobility`` has another shape.
+    """
+    factor = momentum_response(momentum).factor
+    check_window(2 if momentum == 0.0 else 4, displacements=displacements)
+    coordinates = displacements.shape[1]
+    if tuple(mobility.shape) not in {(), (coordinates,)}:
+        raise ValueError(
+            f"mobility must be a scalar or of shape [{coordinates}] like the coordinates, got {tuple(mobility.shape)}"
+        )
+    innovation, _ = innovations(displacements, displacements, momentum)
+    squares = (helmert_contrasts(innovation) * factor).square().sum(1)
+    return squares / (2.0 * mobility.expand(coordinates).sum())
+
+
 def einstein_temperature(displacements: Tensor, mobility: Tensor, momentum: float = 0.0) -> Tensor:
     r"""Einstein temperature: all the agitation of the parameters, also what the optimizer adds itself.
 
     .. math:: T_E = \frac{\phi^2 \sum_i \mathrm{Var}_W(D_{t,i} - \mu D_{t-1,i})}{2 \sum_i m_i}
 
-    with the mobility :math:`m_i` the whole displacement per unit of gradient (:math:`\eta\phi M_i` for SGD, where
-    :math:`M = 1`; :math:`\eta M_i` for Adam, whose average does not amplify) and :math:`\phi = 1/(1-\mu)`. Einstein's
-    relation between diffusion and mobility. For SGD it agrees with :func:`kinetic_temperature`; for an optimizer that
-    injects noise (Langevin dynamics) it is higher, since that noise does not come through the gradient. Unit: that of
-    the loss.
+    with :math:`\phi = 1/(1-\mu)` and the mobility :math:`m_i` the whole displacement per unit of gradient:
+    :math:`\eta\phi` for SGD, :math:`\eta M_i` for Adam, whose average does not amplify. This is Einstein's relation
+    between diffusion and mobility. For SGD it agrees with :func:`kinetic_temperature`; for an optimizer that injects
+    noise (Langevin dynamics) it is higher, since that noise does not come through the gradient. Unit: that of the loss.
 
     Args:
         displacements: What the optimizer moved, shape ``[W, n]``, consecutive steps.
@@ -218,14 +243,7 @@ def einstein_temperature(displacements: Tensor, mobility: Tensor, momentum: floa
         >>> print(f"{einstein_temperature(moves, torch.tensor(learning_rate)):.2f}")
         0.50
     """
-    factor = momentum_response(momentum).factor
-    check_window(2 if momentum == 0.0 else 4, displacements=displacements)
-    coordinates = displacements.shape[1]
-    if tuple(mobility.shape) not in {(), (coordinates,)}:
-        raise ValueError(f"mobility must be a scalar or of shape [{coordinates}], got {tuple(mobility.shape)}")
-    innovation, _ = innovations(displacements, displacements, momentum)
-    variance = helmert_contrasts(innovation).square().mean(0).sum()
-    return variance * factor**2 / (2.0 * mobility.expand(coordinates).sum())
+    return einstein_temperature_contributions(displacements, mobility, momentum).mean()
 
 
 def equilibrium_ratio(parameters: Tensor, displacements: Tensor) -> Tensor:

@@ -1,0 +1,281 @@
+"""A window of optimizer steps as running sums: what the metrics need, in memory of the order of the sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from thermo_callbacks.functional._momentum import pair_scale
+from thermo_callbacks.functional._statistics import sampling_variance_from_sums
+
+CHUNK = 256
+"""Coordinates in a chunk: each layer's stretch of the flat buffers is padded to a multiple of it, so that one reduction
+serves all layers, however ragged, at a cost of at most CHUNK - 1 zeros a layer."""
+
+# rows of a step's sums; the first two pairs stand where their means stand, the last three where a step's rows stand
+_PAIR, _INNOVATION, _POSITION_GRADIENT, _GRADIENT, _FORCE, _WORK, _MOVE = range(7)
+
+
+@dataclass(frozen=True)
+class WindowStatistics:
+    """Sums over the watched coordinates of each of L layers, step by step, as float64 on the CPU.
+
+    Attributes:
+        innovation_gradient: Products of contrasts of innovation (times response) and gradient, ``[K - 1, L]``.
+        innovation_square: Squares of contrasts of the innovation (times response), ``[K - 1, L]``.
+        position_gradient: Products of contrasts of parameters and gradients, ``[W - 1, L]``.
+        gradient_square: Squares of contrasts of gradients, ``[W - 1, L]``.
+        position_displacement: Products of parameters and displacements, ``[W, L]``.
+        gradient_displacement: Products of gradients and displacements, ``[W, L]``.
+        displacement_square: Squares of displacements, ``[W, L]``.
+        mean_gradient_square: Squared norm of the mean gradient, ``[L]``.
+        temperature_sampling_variance: Variance of each layer's kinetic temperature from watching a sample, ``[L]``.
+        watched: Watched coordinates that had a gradient, ``[L]``.
+        sizes: All coordinates of the layer that had a gradient, ``[L]``.
+        momentum: Momentum of the layer's optimizer, ``[L]``.
+        mobility: Sum over the watched coordinates of the displacement per unit of gradient; NaN where unknown, ``[L]``.
+        batch_size: Samples behind each gradient; NaN if unknown.
+        skipped: Steps left out because a gradient was not finite.
+    """
+
+    innovation_gradient: Tensor
+    innovation_square: Tensor
+    position_gradient: Tensor
+    gradient_square: Tensor
+    position_displacement: Tensor
+    gradient_displacement: Tensor
+    displacement_square: Tensor
+    mean_gradient_square: Tensor
+    temperature_sampling_variance: Tensor
+    watched: Tensor
+    sizes: Tensor
+    momentum: Tensor
+    mobility: Tensor
+    batch_size: float
+    skipped: int
+
+    @property
+    def steps(self) -> int:
+        """Steps W in the window that counted."""
+        return self.displacement_square.shape[0]
+
+    @property
+    def sample_scale(self) -> Tensor:
+        """Factor from watched to all coordinates, 0 for a layer without gradient, ``[L]``."""
+        return torch.where(self.watched > 0, self.sizes / self.watched, 0.0)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs K of innovation and gradient: W, or W - 2 with momentum; fewer where steps were left out."""
+        return self.innovation_gradient.shape[0] + 1
+
+
+class StreamingWindow:
+    """Running sums of a window of consecutive steps, on the device, with no wait for it.
+
+    Means are updated step by step (Welford), and the products of each step's deviations from them are the products of
+    Helmert contrasts: the per-step replicates that standard errors need come out without keeping any step's vectors.
+
+    Args:
+        chunk_layers: Layer index of each chunk of the flat buffers, int64 ``[chunks]`` on the CPU.
+        num_layers: Number of layers L.
+        length: Most steps W in a window.
+        device: Where the buffers live.
+        dtype: Floating dtype of the buffers.
+        sampled: Whether some layer is watched only in part, so that the spread over coordinates matters.
+    """
+
+    def __init__(
+        self,
+        chunk_layers: Tensor,
+        num_layers: int,
+        *,
+        length: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        sampled: bool,
+    ) -> None:
+        self.chunk_layers = chunk_layers
+        self.num_layers = num_layers
+        self.length = length
+        self.sampled = sampled
+        chunks = chunk_layers.numel()
+        coordinates = chunks * CHUNK
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.means = torch.zeros(4, coordinates, **options)  # innovation, gradient difference, gradient, parameters
+        self.memory = torch.zeros(3, coordinates, **options)  # last step's innovation, gradient, displacement
+        self.halves = torch.zeros(2 if sampled else 0, coordinates, **options)
+        self.counts = torch.zeros(2, **options)  # valid pairs, valid steps
+        self.validity = torch.zeros(2, **options)  # of the last step, and of it together with the one before
+        self.series = torch.zeros(length, 7, chunks, **options)
+        self.flags = torch.zeros(length, 2, **options)  # whether the row counts as a pair, and as a step
+        self.steps = 0
+        # kept from step to step: memory of this size is mapped and unmapped by the allocator at every step otherwise
+        self._products = torch.zeros(7, coordinates, **options)
+
+    @property
+    def full(self) -> bool:
+        """Whether the window holds all its steps."""
+        return self.steps >= self.length
+
+    def clear(self) -> None:
+        """Start a new window."""
+        for tensor in (self.means, self.memory, self.halves, self.counts, self.validity):
+            tensor.zero_()
+        self.steps = 0
+
+    def update(self, rows: Tensor, momentum: Tensor | float, response: Tensor | float) -> None:
+        """Add one step.
+
+        Args:
+            rows: Parameters before the step, gradient, displacement: flat, padded with zeros, ``[3, chunks * CHUNK]``.
+                A gradient that is not finite is overwritten, and the step left out.
+            momentum: Decay of the momentum buffer, one for all coordinates or one each.
+            response: Response factor of the momentum, likewise.
+        """
+        position, gradient, displacement = rows.unbind()
+        # one inf or NaN would stay in the running means for ever, and asking the host about it would be a wait
+        finite = torch.isfinite(gradient.sum())
+        torch.where(finite, gradient, self.means[2], out=gradient)
+        valid = finite.to(rows.dtype)
+        innovation, difference, pair_valid = self._pair(gradient, displacement, valid, momentum, response)
+        flags = torch.stack((pair_valid, valid), out=self.flags[self.steps])
+        self.counts += flags
+        pair_weight, step_weight = (flags / self.counts.clamp(min=1.0)).unbind()
+        self._add_products(_PAIR, innovation, difference, pair_weight)
+        if self.sampled:  # (k - 1) / k for the k-th pair: what makes a product of contrasts; 0 for a pair left out
+            self.halves[self.steps % 2].addcmul_(self._products[_PAIR], pair_valid - pair_weight)
+        self._add_products(_POSITION_GRADIENT, gradient, position, step_weight)
+        torch.mul(rows, displacement, out=self._products[_FORCE:])
+        torch.sum(self._products.view(7, -1, CHUNK), -1, out=self.series[self.steps])
+        self._remember(gradient, displacement, valid, momentum, response)
+        self.steps += 1
+
+    def _pair(
+        self, gradient: Tensor, displacement: Tensor, valid: Tensor, momentum: Tensor | float, response: Tensor | float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Innovation and gradient difference that this step completes, and whether they count."""
+        if isinstance(momentum, float) and momentum == 0.0:
+            return displacement * response, gradient, valid
+        innovation, previous_gradient, _ = self.memory.unbind()
+        return innovation, previous_gradient - momentum * gradient, valid * self.validity[1]
+
+    def _add_products(self, row: int, first: Tensor, second: Tensor, weight: Tensor) -> None:
+        """Products of the deviations from the running means, then the means' update (a weight of 0 leaves them)."""
+        means = self.means[row : row + 2]
+        first_deviation, second_deviation = first - means[0], second - means[1]
+        torch.mul(first_deviation, second_deviation, out=self._products[row])
+        torch.mul(first_deviation, first_deviation, out=self._products[row + 1])
+        means[0].addcmul_(first_deviation, weight)
+        means[1].addcmul_(second_deviation, weight)
+
+    def _remember(
+        self, gradient: Tensor, displacement: Tensor, valid: Tensor, momentum: Tensor | float, response: Tensor | float
+    ) -> None:
+        """Keep what the next step's pair needs."""
+        if isinstance(momentum, float) and momentum == 0.0:
+            self.validity.zero_()  # a momentum that starts inside a window starts its pairs afresh
+            return
+        innovation, previous_gradient, previous_displacement = self.memory.unbind()
+        torch.sub(displacement, previous_displacement * momentum, out=innovation)
+        innovation.mul_(response)
+        previous_gradient.copy_(gradient)
+        previous_displacement.copy_(displacement)
+        torch.stack((valid, valid * self.validity[0]), out=self.validity)
+
+    def statistics(
+        self, watched: Tensor, sizes: Tensor, momentum: Tensor, mobility: Tensor, *, batch_size: float
+    ) -> WindowStatistics:
+        """The window's sums by layer. The one place that waits for the device.
+
+        Args:
+            watched: Watched coordinates of each layer that had a gradient, ``[L]``.
+            sizes: All coordinates of each layer that had a gradient, ``[L]``.
+            momentum: Momentum of each layer's optimizer, ``[L]``.
+            mobility: Sum over watched coordinates of the displacement per unit of gradient, NaN if unknown, ``[L]``.
+            batch_size: Samples behind each gradient, NaN if unknown.
+
+        Returns:
+            The statistics of the steps so far; the window itself is left as it is.
+        """
+        series, flags, mean_square, halves = self._to_host()
+        pair_rows, step_rows = flags.unbind(1)
+        pair_count, step_count = pair_rows.cumsum(0), step_rows.cumsum(0)
+        sums = series.new_zeros(self.steps, 7, self.num_layers).index_add_(2, self.chunk_layers, series)
+        pair_sums = sums[:, : _INNOVATION + 1] * ((pair_count - 1) / pair_count.clamp(min=1))[:, None, None]
+        step_sums = sums[:, _POSITION_GRADIENT : _GRADIENT + 1]
+        step_sums = step_sums * ((step_count - 1) / step_count.clamp(min=1))[:, None, None]
+        # the first row of a running mean has no deviation: W rows give W - 1 contrasts
+        pair_sums, step_sums = pair_sums[pair_rows.bool()][1:], step_sums[step_rows.bool()][1:]
+        raw = sums[step_rows.bool()]
+        return WindowStatistics(
+            innovation_gradient=pair_sums[:, _PAIR],
+            innovation_square=pair_sums[:, _INNOVATION],
+            position_gradient=step_sums[:, 0],
+            gradient_square=step_sums[:, 1],
+            position_displacement=raw[:, _FORCE],
+            gradient_displacement=raw[:, _WORK],
+            displacement_square=raw[:, _MOVE],
+            mean_gradient_square=mean_square,
+            temperature_sampling_variance=self._sampling_variance(halves, pair_rows, watched, sizes, momentum),
+            watched=watched,
+            sizes=sizes,
+            momentum=momentum,
+            mobility=mobility,
+            batch_size=batch_size,
+            skipped=self.steps - int(step_rows.sum()),
+        )
+
+    def _to_host(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Series, flags, and the sums by layer of the mean gradient's square and of the halves, in one transfer."""
+        by_chunk = [self.means[2].square()]
+        if self.sampled:
+            by_chunk += [self.halves[0], self.halves[1], self.halves[0] * self.halves[1]]
+        chunk_sums = torch.stack(by_chunk).view(len(by_chunk), -1, CHUNK).sum(-1)
+        parts = (self.series[: self.steps], self.flags[: self.steps], chunk_sums)
+        flat = torch.cat([part.reshape(-1) for part in parts]).cpu().double()
+        series, flags, chunk_sums = (
+            piece.view(part.shape) for piece, part in zip(torch.split(flat, [p.numel() for p in parts]), parts, strict=True)
+        )
+        layer_sums = flat.new_zeros(len(by_chunk), self.num_layers).index_add_(1, self.chunk_layers, chunk_sums)
+        return series, flags, layer_sums[0], layer_sums[1:]
+
+    def _sampling_variance(
+        self, halves: Tensor, pair_rows: Tensor, watched: Tensor, sizes: Tensor, momentum: Tensor
+    ) -> Tensor:
+        """Variance of each layer's kinetic temperature from watching n of its N coordinates."""
+        counted = pair_rows.bool() & (pair_rows.cumsum(0) > 1)
+        even, odd = int(counted[0::2].sum()), int(counted[1::2].sum())
+        if not self.sampled or not even or not odd:
+            return torch.zeros_like(watched)
+        scale = pair_scale(1, int(pair_rows.sum()), momentum)
+        first, second = halves[0] * scale / even, halves[1] * scale / odd
+        product = halves[2] * scale**2 / (even * odd)
+        return sampling_variance_from_sums(first, second, product, watched=watched, total=sizes)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs to go on with the window, as tensors on the CPU; empty between windows."""
+        if not self.steps:
+            return {}
+        tensors = {name: getattr(self, name).detach().cpu().clone() for name in self._state_names}
+        return {"steps": self.steps, **tensors}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken.
+
+        Args:
+            state: What :meth:`state_dict` returned.
+        """
+        self.clear()
+        if not state:
+            return
+        for name in self._state_names:
+            target = getattr(self, name)
+            target[: len(state[name])].copy_(state[name])
+        self.steps = int(state["steps"])
+
+    _state_names: ClassVar[Sequence[str]] = ("means", "memory", "halves", "counts", "validity", "series", "flags")

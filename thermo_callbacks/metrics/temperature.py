@@ -1,0 +1,249 @@
+"""Temperatures and the equilibrium ratio of training, as metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thermo_callbacks.functional import (
+    einstein_temperature_contributions,
+    kinetic_sampling_variance,
+    kinetic_temperature_contributions,
+    momentum_response,
+    virial_temperature_contributions,
+)
+from thermo_callbacks.functional._momentum import pair_scale
+from thermo_callbacks.functional._statistics import check_window, ratio_of_sums
+from thermo_callbacks.metrics._base import LayerMetric, MeanMetric, Windows
+from thermo_callbacks.metrics._window import WindowStatistics
+
+
+class KineticTemperature(MeanMetric):
+    r"""Kinetic temperature of layers and model; see :func:`~thermo_callbacks.functional.kinetic_temperature`.
+
+    .. math:: T_l = -\frac{\phi}{2 n_l} \sum_i \mathrm{Cov}_W(D_{t,i} - \mu D_{t-1,i}, g_{t,i} - \mu g_{t+1,i}), \qquad
+              T = \sum_l N_l T_l \Big/ \sum_l N_l
+
+    Unit: that of the loss. The standard error takes the steps as replicates and adds the variance of watching
+    :math:`n_l` of :math:`N_l` coordinates.
+
+    As input to ``update``: ``displacements`` and ``gradients``, each one window ``[W, n]`` of consecutive steps or a
+    list with one for each layer. As output of ``compute``: the global temperature, a scalar; ``estimate()``,
+    ``compute_layers()`` and ``estimate_layers()`` give the rest.
+
+    Args:
+        sizes: All coordinates of each layer; None for one layer that is shown whole.
+        momentum: Decay of the optimizer's momentum buffer (SGD ``momentum``, Adam ``betas[0]``).
+        nesterov: Whether the optimizer looks ahead.
+        **kwargs: Passed to :class:`torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If ``momentum`` is outside [0, 1), or ``sizes`` is empty or holds a number below 1.
+
+    Example:
+        >>> import torch
+        >>> metric = KineticTemperature()
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> for _ in range(20):  # windows add up
+        ...     noise = torch.randn(50, 40, generator=generator)
+        ...     metric.update(-0.01 * noise, noise)
+        >>> print(f"{metric.compute():.4f}")  # exact: 0.01 * 1 / 2
+        0.0050
+    """
+
+    def __init__(
+        self, sizes: Sequence[int] | None = None, *, momentum: float = 0.0, nesterov: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(sizes, **kwargs)
+        self.momentum = momentum_response(momentum).momentum
+        self.nesterov = nesterov
+
+    def update(self, displacements: Windows, gradients: Windows) -> None:
+        """Add a window of consecutive steps.
+
+        Args:
+            displacements: What the optimizer moved, ``[W, n]`` or one for each layer.
+            gradients: Gradients of the same steps, likewise.
+        """
+        layers = self._layer_windows(displacements=displacements, gradients=gradients)
+        totals = self._totals(layers)
+        options: dict[str, Any] = {"momentum": self.momentum, "nesterov": self.nesterov}
+        self._add(
+            torch.stack([kinetic_temperature_contributions(d, g, **options) for d, g in layers], 1),
+            torch.stack(
+                [kinetic_sampling_variance(d, g, n, **options) for (d, g), n in zip(layers, totals, strict=True)]
+            ),
+            torch.tensor(totals, dtype=torch.float64),
+        )
+
+    def _accept(self, window: WindowStatistics) -> None:
+        scale = pair_scale(window.watched, window.pairs, window.momentum)
+        self._add(window.innovation_gradient * scale, window.temperature_sampling_variance, window.sizes)
+
+
+class VirialTemperature(MeanMetric):
+    r"""Virial temperature; see :func:`~thermo_callbacks.functional.virial_temperature`.
+
+    .. math:: T_{v,l} = \frac{1}{n_l} \sum_i \mathrm{Cov}_W(q_i, g_i)
+
+    and the mean over layers weighted by their coordinates. Equals the kinetic temperature in thermal equilibrium, in
+    windows longer than the relaxation time. Unit: that of the loss. Parameters move slowly, so that steps are
+    correlated: the standard error takes batches of :math:`\sqrt W` steps as replicates, and is too small in windows
+    shorter than the relaxation time.
+
+    As input to ``update``: ``parameters`` and ``gradients``, each ``[W, n]`` or a list with one for each layer. As
+    output of ``compute``: the global value, a scalar.
+
+    Args:
+        sizes: All coordinates of each layer; None for one layer that is shown whole.
+        **kwargs: Passed to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = VirialTemperature()
+        >>> q = torch.tensor([[-1.0], [1.0]])
+        >>> metric.update(q, 3 * q)  # curvature 3, sample variance 2
+        >>> round(metric.compute().item(), 6)
+        6.0
+    """
+
+    def update(self, parameters: Windows, gradients: Windows) -> None:
+        """Add a window of steps.
+
+        Args:
+            parameters: Parameters before each step, ``[W, n]`` or one for each layer.
+            gradients: Gradients of the same steps, likewise.
+        """
+        layers = self._layer_windows(parameters=parameters, gradients=gradients)
+        contributions = torch.stack([virial_temperature_contributions(*layer) for layer in layers], 1)
+        self._add_batches(contributions, torch.tensor(self._totals(layers), dtype=torch.float64))
+
+    def _accept(self, window: WindowStatistics) -> None:
+        self._add_batches(window.position_gradient / window.watched, window.sizes)
+
+    def _add_batches(self, contributions: Tensor, weights: Tensor) -> None:
+        batches = contributions.tensor_split(max(1, math.isqrt(len(contributions))))
+        means = torch.stack([batch.mean(0) for batch in batches])
+        # batches differ by one step in length: each counts by its length, so that the mean is that of all steps
+        lengths = torch.tensor([len(batch) for batch in batches], dtype=means.dtype)[:, None]
+        self._add(means * lengths * (len(batches) / len(contributions)), torch.zeros_like(means[0]), weights)
+
+
+class EinsteinTemperature(MeanMetric):
+    r"""Einstein temperature; see :func:`~thermo_callbacks.functional.einstein_temperature`.
+
+    .. math:: T_{E,l} = \frac{\phi^2 \sum_i \mathrm{Var}_W(D_{t,i} - \mu D_{t-1,i})}{2 \sum_i m_i}
+
+    and the ratio of the sums over all layers. Equals the kinetic temperature for SGD; where it is higher, the
+    optimizer injects noise of its own. Unit: that of the loss.
+
+    As input to ``update``: ``displacements`` ``[W, n]`` of consecutive steps and ``mobility`` ``[n]`` or a scalar, or
+    lists with one for each layer. As output of ``compute``: the global value, a scalar.
+
+    Args:
+        sizes: All coordinates of each layer; None for one layer that is shown whole.
+        momentum: Decay of a heavy-ball momentum buffer.
+        **kwargs: Passed to :class:`torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If ``momentum`` is outside [0, 1), or ``sizes`` is empty or holds a number below 1.
+
+    Example:
+        >>> import torch
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> metric = EinsteinTemperature()
+        >>> kicks = torch.randn(4000, 20, generator=generator)
+        >>> metric.update((2 * 0.01 * 0.5) ** 0.5 * kicks, torch.tensor(0.01))  # Langevin noise at temperature 0.5
+        >>> print(f"{metric.compute():.2f}")
+        0.50
+    """
+
+    def __init__(self, sizes: Sequence[int] | None = None, *, momentum: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(sizes, **kwargs)
+        self.momentum = momentum_response(momentum).momentum
+
+    def update(self, displacements: Windows, mobility: Tensor | Sequence[Tensor]) -> None:
+        """Add a window of consecutive steps.
+
+        Args:
+            displacements: What the optimizer moved, ``[W, n]`` or one for each layer.
+            mobility: Displacement per unit of gradient, scalar or ``[n]``, or one for each layer.
+        """
+        layers = self._layer_windows(displacements=displacements, mobility=mobility)
+        self._add(
+            torch.stack([einstein_temperature_contributions(d, m, self.momentum) for d, m in layers], 1),
+            torch.zeros(self.num_layers, dtype=torch.float64),
+            torch.stack([mobile.expand(moves.shape[1]).sum() for moves, mobile in layers]) * self._sample_scale(layers),
+        )
+
+    def _accept(self, window: WindowStatistics) -> None:
+        mobility = window.mobility
+        self._add(
+            window.innovation_square / (2.0 * mobility), torch.zeros_like(mobility), mobility * window.sample_scale
+        )
+
+
+class EquilibriumRatio(LayerMetric):
+    r"""Equilibrium ratio; see :func:`~thermo_callbacks.functional.equilibrium_ratio`.
+
+    .. math:: R_l = \frac{-2 \sum_t q\cdot D}{\sum_t |D|^2}
+
+    and the ratio of the sums over all layers, each scaled from its watched coordinates to all. 1 when the size of the
+    parameters is stationary; dimensionless.
+
+    As input to ``update``: ``parameters`` and ``displacements``, each ``[W, n]`` or a list with one for each layer. As
+    output of ``compute``: the global ratio, a scalar; NaN when nothing moved.
+
+    Args:
+        sizes: All coordinates of each layer; None for one layer that is shown whole.
+        **kwargs: Passed to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = EquilibriumRatio()
+        >>> metric.update(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 1.0]]))  # a turn keeps the length
+        >>> metric.compute().item()
+        1.0
+    """
+
+    projection_sum: Tensor
+    displacement_square_sum: Tensor
+
+    def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
+        super().__init__(sizes, **kwargs)
+        self._add_sum_state("projection_sum", "displacement_square_sum", length=self.num_layers)
+
+    def update(self, parameters: Windows, displacements: Windows) -> None:
+        """Add a window of steps.
+
+        Args:
+            parameters: Parameters before each step, ``[W, n]`` or one for each layer.
+            displacements: What the optimizer moved, likewise.
+        """
+        layers = self._layer_windows(parameters=parameters, displacements=displacements)
+        for position, displacement in layers:
+            check_window(1, parameters=position, displacements=displacement)
+        scale = self._sample_scale(layers)
+        self._add(
+            torch.stack([(position * displacement).sum() for position, displacement in layers]) * scale,
+            torch.stack([displacement.square().sum() for _, displacement in layers]) * scale,
+        )
+
+    def _accept(self, window: WindowStatistics) -> None:
+        scale = window.sample_scale
+        self._add(window.position_displacement.sum(0) * scale, window.displacement_square.sum(0) * scale)
+
+    def _add(self, projection: Tensor, displacement_square: Tensor) -> None:
+        self.projection_sum = self.projection_sum + projection
+        self.displacement_square_sum = self.displacement_square_sum + displacement_square
+
+    def compute(self) -> Tensor:
+        """Global ratio, a scalar; NaN when nothing moved."""
+        return ratio_of_sums(-2.0 * self.projection_sum.sum(), self.displacement_square_sum.sum())
+
+    def _layer_values(self) -> Tensor:
+        return ratio_of_sums(-2.0 * self.projection_sum, self.displacement_square_sum)
