@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -62,6 +62,29 @@ class WindowStatistics:
     def steps(self) -> int:
         """Steps W in the window that counted."""
         return self.displacement_square.shape[0]
+
+    @classmethod
+    def join(cls, windows: Sequence[WindowStatistics]) -> WindowStatistics:
+        """Layers of several optimizers side by side, as if they were one model's.
+
+        Args:
+            windows: One window of each optimizer; the shortest decides how many steps count.
+
+        Returns:
+            Statistics of all layers, in the order given.
+        """
+        if len(windows) == 1:
+            return windows[0]
+        joined: dict[str, Any] = {}
+        for field in fields(cls):
+            values = [getattr(window, field.name) for window in windows]
+            if not isinstance(values[0], Tensor):
+                continue
+            if values[0].ndim == 2:
+                steps = min(len(value) for value in values)
+                values = [value[:steps] for value in values]
+            joined[field.name] = torch.cat(values, -1)
+        return cls(**joined, batch_size=windows[0].batch_size, skipped=sum(window.skipped for window in windows))
 
     @property
     def sample_scale(self) -> Tensor:
@@ -239,7 +262,8 @@ class StreamingWindow:
         parts = (self.series[: self.steps], self.flags[: self.steps], chunk_sums)
         flat = torch.cat([part.reshape(-1) for part in parts]).cpu().double()
         series, flags, chunk_sums = (
-            piece.view(part.shape) for piece, part in zip(torch.split(flat, [p.numel() for p in parts]), parts, strict=True)
+            piece.view(part.shape)
+            for piece, part in zip(torch.split(flat, [p.numel() for p in parts]), parts, strict=True)
         )
         layer_sums = flat.new_zeros(len(by_chunk), self.num_layers).index_add_(1, self.chunk_layers, chunk_sums)
         return series, flags, layer_sums[0], layer_sums[1:]

@@ -1,0 +1,77 @@
+"""One Callback class that the Trainers of both Lightning namespaces accept."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback as Callback
+else:
+    # lightning.pytorch and pytorch_lightning hold different classes of the same name. A single callback given to
+    # Trainer(callbacks=...) must be an instance of the Trainer's own class, so inherit from all that are installed.
+    _namespaces = [name for name in ("lightning", "pytorch_lightning") if find_spec(name)]
+    if not _namespaces:
+        raise ModuleNotFoundError(
+            "thermo_callbacks needs PyTorch Lightning: install it with `pip install lightning` (or pytorch-lightning)"
+        )
+    _bases = tuple(
+        importlib.import_module("lightning.pytorch" if name == "lightning" else name).Callback for name in _namespaces
+    )
+
+    class Callback(*_bases):
+        """Base of all callbacks here."""
+
+
+def logging_step(trainer: Any) -> int:
+    """Position on the axis that Lightning itself logs training steps on.
+
+    That is the number of batches that ended in an optimizer step, not ``global_step``, which counts every optimizer.
+
+    Args:
+        trainer: The Trainer.
+
+    Returns:
+        The step of the batch under way.
+    """
+    loop = getattr(trainer.fit_loop, "epoch_loop", None)
+    return int(getattr(loop, "_batches_that_stepped", trainer.global_step))
+
+
+def samples_per_step(trainer: Any) -> float:
+    """Samples behind one gradient: batch size of the loader times accumulated batches times ranks.
+
+    Batches themselves are never looked into: what a graph or a dictionary holds says nothing reliable about their size.
+
+    Args:
+        trainer: The Trainer, in training.
+
+    Returns:
+        The number of samples; NaN where the loader does not say.
+    """
+    loader = trainer.train_dataloader
+    size = getattr(loader, "batch_size", None)
+    if size is None:
+        size = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
+    if not isinstance(size, int):
+        return float("nan")
+    return float(size * trainer.accumulate_grad_batches * trainer.world_size)
+
+
+def gradient_scale(trainer: Any, optimizer: Any) -> Any:
+    """Factor that takes the loss scale out of gradients that the optimizer will unscale itself.
+
+    With a fused optimizer the scaler leaves the gradients multiplied; all others are unscaled before the hook.
+
+    Args:
+        trainer: The Trainer.
+        optimizer: The optimizer about to step.
+
+    Returns:
+        A number, or a tensor on the device (asking the scaler for a number would wait for the device).
+    """
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    if scaler is None or not getattr(optimizer, "_step_supports_amp_scaling", False) or not scaler.is_enabled():
+        return 1.0
+    return scaler._get_scale_async().reciprocal()

@@ -1,0 +1,130 @@
+"""From the statistics of a window to the numbers under their tags."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from thermo_callbacks.functional import Estimate
+from thermo_callbacks.metrics import (
+    EinsteinTemperature,
+    EquilibriumRatio,
+    GradientNoiseScale,
+    KineticTemperature,
+    SignalShare,
+    VirialTemperature,
+)
+from thermo_callbacks.metrics._base import LayerMetric
+from thermo_callbacks.metrics._ledger import EnergyLedger
+from thermo_callbacks.metrics._window import WindowStatistics
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What one metric contributes to the log.
+
+    Attributes:
+        metric: The metric's class.
+        tag: Name of the global value after ``thermo/``.
+        family: Group of the values of single layers; empty for none.
+        reason: Why a value may be missing, for the warning.
+    """
+
+    metric: type[LayerMetric]
+    tag: str
+    family: str
+    reason: str
+
+
+TEMPERATURES = (
+    Quantity(
+        KineticTemperature,
+        "temperature",
+        "thermo_temperature",
+        "too few steps had a finite gradient",
+    ),
+    Quantity(VirialTemperature, "virial_temperature", "", "too few steps had a finite gradient"),
+    Quantity(
+        EinsteinTemperature,
+        "einstein_temperature",
+        "",
+        "it needs the displacement per unit of gradient, which this optimizer does not tell (Nesterov's look-ahead, or "
+        "a preconditioner that its state does not show)",
+    ),
+)
+EQUILIBRIUM = (
+    Quantity(EquilibriumRatio, "equilibrium_ratio", "thermo_equilibrium_ratio", "nothing moved in the window"),
+)
+NOISE = (
+    Quantity(
+        GradientNoiseScale,
+        "noise_scale",
+        "thermo_noise_scale",
+        "the mean gradient does not stand out of its noise in the window, or the loader does not tell its batch size",
+    ),
+    Quantity(SignalShare, "signal_share", "thermo_signal_share", "no parameter had a finite gradient"),
+)
+
+Say = Callable[[str, str], None]
+
+
+def quantity_record(
+    quantities: Sequence[Quantity], windows: Sequence[tuple[Sequence[str], WindowStatistics]], fresh: set[str], say: Say
+) -> dict[str, float]:
+    """Values of some quantities under their tags.
+
+    Args:
+        quantities: What to compute.
+        windows: Layer names and last window of each optimizer.
+        fresh: Layers whose window is new; only theirs are recorded one by one.
+        say: Called with a topic and a sentence about what has no value.
+
+    Returns:
+        Tag to value.
+    """
+    names = [name for layers, _ in windows for name in layers]
+    joined = WindowStatistics.join([window for _, window in windows])
+    idle = {name for name, watched in zip(names, joined.watched.tolist(), strict=True) if not watched}
+    for name in sorted(idle):
+        say(f"idle {name}", f"layer {name!r} received no gradient in a whole window: its values are NaN.")
+    sizes = [max(1, int(size)) for size in joined.sizes]
+    record: dict[str, float] = {}
+    for quantity in quantities:
+        # nothing to synchronise: gradients are averaged over ranks already, every rank holds the same numbers
+        metric = quantity.metric(sizes=sizes, sync_on_compute=False)
+        metric.update_window(joined)
+        values = {f"thermo/{quantity.tag}": float(metric.compute())}
+        if isinstance(metric, KineticTemperature):
+            record.update(_error_record(f"thermo/{quantity.tag}", metric.estimate()))
+        if quantity.family:
+            by_layer = zip(names, metric.compute_layers().tolist(), strict=True)
+            values |= {f"{quantity.family}/{name}": value for name, value in by_layer if name in fresh}
+        missing = [tag for tag, value in values.items() if math.isnan(value) and tag.partition("/")[2] not in idle]
+        if missing:
+            say(quantity.tag, f"{' and '.join(missing[:3])} has no value (NaN) in a window: {quantity.reason}.")
+        record |= values
+    return record
+
+
+def _error_record(tag: str, estimate: Estimate) -> dict[str, float]:
+    lower, upper = estimate.interval(0.95)
+    return {f"{tag}_stderr": float(estimate.stderr), f"{tag}_lower": float(lower), f"{tag}_upper": float(upper)}
+
+
+def energy_record(ledgers: Sequence[EnergyLedger], fresh: set[str]) -> dict[str, float]:
+    """Heat of the layers and of the run, and the energy balance where there is one loss to balance.
+
+    Args:
+        ledgers: Ledger of each optimizer.
+        fresh: Layers whose window is new.
+
+    Returns:
+        Tag to value. Without the energies where several optimizers lower losses of their own, or no loss is known.
+    """
+    heat = {name: value for ledger in ledgers for name, value in ledger.heat.items()}
+    record = {"thermo/heat": math.fsum(heat.values())}
+    record |= {f"thermo_heat/{name}": value for name, value in heat.items() if name in fresh}
+    if len(ledgers) == 1 and not math.isnan(ledgers[0].energy):
+        record |= {"thermo/internal_energy": ledgers[0].energy, "thermo/first_law_residual": ledgers[0].residual}
+    return record

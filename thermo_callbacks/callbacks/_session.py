@@ -1,0 +1,197 @@
+"""What a monitor holds while a fit runs: the optimizers under watch, the hooks on them, and the step under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from thermo_callbacks.callbacks._compat import gradient_scale, samples_per_step
+from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.probes.guard import Guard, no_trace
+from thermo_callbacks.probes.layers import layer_parameters
+
+# parameters are shards there, or gradients are not in .grad
+_SHARDED_STRATEGIES = ("FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")
+
+
+class Session:
+    """Pairs what happens before and after each optimizer step, and passes it to the watches.
+
+    Created when training starts and dropped when it ends, so that the callback itself holds nothing that can't be
+    pickled or that would keep a model alive.
+
+    Args:
+        trainer: The Trainer.
+        pl_module: The module in training.
+        guard: Switches off what fails.
+        settings: ``window``, ``rest``, ``sample``, ``seed`` of the watches.
+        patterns: Glob patterns of layer names; None for all.
+    """
+
+    def __init__(
+        self, trainer: Any, pl_module: Any, *, guard: Guard, settings: dict[str, Any], patterns: Sequence[str] | None
+    ) -> None:
+        self.trainer, self.pl_module, self.guard = trainer, pl_module, guard
+        self.watches: list[OptimizerWatch] = []
+        self.batch_size = samples_per_step(trainer)
+        self._settings, self._patterns = settings, patterns
+        self._by_optimizer: dict[int, list[OptimizerWatch]] = {}
+        self._handles: list[Any] = []
+        self._batch = 0
+        self._micro_batches = 0
+        self._losses: list[Tensor] = []
+        self._read: list[OptimizerWatch] = []  # watches that took in a step of this batch
+        self._device_type = pl_module.device.type
+        sharded = type(trainer.strategy).__name__
+        if sharded in _SHARDED_STRATEGIES:
+            guard.disable(f"parameters sharded by {sharded} are not supported yet")
+            return
+        for optimizer in trainer.optimizers:
+            self._attach(optimizer)
+
+    def _attach(self, optimizer: Optimizer) -> None:
+        if not hasattr(optimizer, "register_step_post_hook"):
+            self.guard.say(
+                f"{self.guard.name} can't watch {type(optimizer).__name__}: it has no register_step_post_hook, which "
+                "all optimizers derived from torch.optim.Optimizer have"
+            )
+            return
+        self._by_optimizer[id(optimizer)] = []
+        self._refresh(optimizer)
+        # the one moment that comes only after a step that really happened, whoever called it
+        self._handles.append(optimizer.register_step_post_hook(self._after_step))
+        if not self.pl_module.automatic_optimization:
+            self._handles.append(optimizer.register_step_pre_hook(self._before_raw_step))
+
+    def detach(self) -> None:
+        """Take all hooks off the optimizers."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _refresh(self, optimizer: Optimizer) -> None:
+        """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
+        trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        by_device: dict[torch.device, dict[str, list[nn.Parameter]]] = {}
+        for name, owned in layer_parameters(self.pl_module, self._patterns).items():
+            for parameter in owned:
+                if id(parameter) in trained:
+                    by_device.setdefault(parameter.device, {}).setdefault(name, []).append(parameter)
+        current = self._by_optimizer[id(optimizer)]
+        known = {watch.probe.device: watch for watch in current}
+        for device, layers in by_device.items():
+            watch = known.get(device)
+            if watch is None:
+                watch = OptimizerWatch(optimizer, layers, **self._settings)
+                current.append(watch)
+                self.watches.append(watch)
+            elif watch.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
+                watch.rebuild(layers)
+
+    def micro_batch(self) -> None:
+        """A backward pass has ended."""
+        self._micro_batches += 1
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """An optimizer is about to step, its gradients are complete and not yet clipped.
+
+        Args:
+            optimizer: The optimizer.
+        """
+        watches = self._by_optimizer.get(id(optimizer))
+        if watches is None:
+            return
+        if not watches or any(watch.at_start for watch in watches):
+            self._refresh(optimizer)
+        with no_trace(self._device_type):
+            scale = self._mean_scale() * gradient_scale(self.trainer, optimizer)
+            for watch in watches:
+                watch.before_step(self._batch, scale)
+
+    def _mean_scale(self) -> float:
+        """Factor to the gradient of the mean loss: Lightning divides by all batches also where an epoch ends early."""
+        planned = self.trainer.accumulate_grad_batches
+        if planned == 1 or not self._micro_batches or not self.pl_module.automatic_optimization:
+            return 1.0
+        return float(planned) / self._micro_batches
+
+    def _before_raw_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A raw optimizer steps: with no closure, Lightning does not know of it and calls no hook of its own."""
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if self.guard.disabled or closure is not None:
+            return
+        with self.guard.watch("reading gradients"):
+            self.before_step(optimizer)
+
+    def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.guard.disabled:
+            return
+        self._micro_batches = 0
+        with self.guard.watch("reading displacements"), no_trace(self._device_type):
+            for watch in self._by_optimizer[id(optimizer)]:
+                if watch.pending and watch.after_step():
+                    self._read.append(watch)
+
+    def with_steps(self, minimum: int) -> list[OptimizerWatch]:
+        """Watches with enough steps in their open window.
+
+        Args:
+            minimum: Fewest steps.
+
+        Returns:
+            The watches.
+        """
+        return [watch for watch in self.watches if watch.stream.steps >= minimum]
+
+    def state(self) -> list[dict[str, Any]]:
+        """State of each watch, for a checkpoint."""
+        return [watch.state_dict() for watch in self.watches]
+
+    def restore(self, states: Sequence[dict[str, Any]]) -> None:
+        """Go on where :meth:`state` was taken.
+
+        Args:
+            states: What :meth:`state` returned; empty for a fresh start.
+        """
+        if not states:
+            return
+        matching = len(states) == len(self.watches)
+        if not matching or not all(watch.load_state_dict(s) for watch, s in zip(self.watches, states, strict=True)):
+            self.guard.say(
+                f"{self.guard.name} found statistics of other layers or optimizers in the checkpoint: those that don't "
+                "fit start afresh. Give it the model and arguments of the run that wrote the checkpoint to go on."
+            )
+
+    def end_batch(self, outputs: Any) -> list[OptimizerWatch]:
+        """A batch has ended.
+
+        Args:
+            outputs: What the training step returned, in whatever form.
+
+        Returns:
+            The watches whose window is complete.
+        """
+        self._batch += 1
+        if any(watch.measuring or watch.stream.full for watch in self.watches):
+            self._keep_loss(outputs)
+        if not self._read:
+            return []
+        if self._losses:
+            loss = torch.stack(self._losses).mean()
+            for watch in self._read:
+                watch.record_loss(loss)
+        self._losses.clear()
+        complete = [watch for watch in self._read if watch.stream.full]
+        self._read.clear()
+        return complete
+
+    def _keep_loss(self, outputs: Any) -> None:
+        loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            # Lightning hands out the loss divided by the number of accumulated batches
+            planned = self.trainer.accumulate_grad_batches if self.pl_module.automatic_optimization else 1
+            self._losses.append(loss.detach().reshape(()) * planned)

@@ -1,0 +1,245 @@
+"""One optimizer under watch: which steps are read, what momentum they had, and when a window is complete."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from thermo_callbacks.functional import MomentumResponse
+from thermo_callbacks.metrics._ledger import EnergyLedger
+from thermo_callbacks.metrics._window import CHUNK, StreamingWindow, WindowStatistics
+from thermo_callbacks.probes.coordinates import CoordinateProbe, Watch
+from thermo_callbacks.probes.optimizers import gradient_sign, group_momentum, parameter_mobility
+
+Layers = Mapping[str, Sequence[nn.Parameter]]
+
+
+class OptimizerWatch:
+    """Bursts of watched steps of one optimizer: ``window`` steps, then ``rest`` steps that cost nothing.
+
+    Args:
+        optimizer: The optimizer.
+        layers: Layers that it trains, all on one device.
+        window: Steps in a window.
+        rest: Steps between two windows.
+        sample: Coordinates watched in a layer; None for all.
+        seed: Seed of the choice of coordinates.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, layers: Layers, *, window: int, rest: int, sample: int | None, seed: int
+    ) -> None:
+        self.optimizer = optimizer
+        self.ledger = EnergyLedger()
+        self.last: WindowStatistics | None
+        self.skipped = 0  # steps that never happened, or whose gradient was not finite
+        self._window, self._rest, self._sample, self._seed = window, rest, sample, seed
+        self._rested = rest  # the first window starts with the first step
+        self._bridge = 0  # unwatched steps before the window under way
+        self._pending: int | None = None  # batch whose step is about to happen
+        self._reading = False
+        self.rebuild(layers)
+
+    def rebuild(self, layers: Layers) -> None:
+        """Watch other layers, from an empty window on.
+
+        Args:
+            layers: Layers that the optimizer trains, all on one device.
+        """
+        self.last = None
+        self.probe = CoordinateProbe(layers, sample=self._sample, seed=self._seed, chunk=CHUNK)
+        self.stream = StreamingWindow(
+            self.probe.chunk_layers,
+            len(self.probe.names),
+            length=self._window,
+            device=self.probe.device,
+            dtype=self.probe.dtype,
+            sampled=self.probe.sampled,
+        )
+        self._losses = torch.full((self._window,), torch.nan, device=self.probe.device, dtype=self.probe.dtype)
+        watched = {parameter for owned in layers.values() for parameter in owned}
+        self._groups = {
+            parameter: group
+            for group in self.optimizer.param_groups
+            for parameter in group["params"]
+            if parameter in watched
+        }
+        self._gradient_sign = self._sign()
+        self._momentum: Tensor | float = 0.0
+        self._response: Tensor | float = 1.0
+        self._responses: dict[nn.Parameter, MomentumResponse] = {}
+        self._momentum_key: tuple[MomentumResponse, ...] = ()
+        self._update_momentum()
+
+    @property
+    def measuring(self) -> bool:
+        """Whether the next step is read."""
+        return self._rested >= self._rest and not self.stream.full
+
+    @property
+    def at_start(self) -> bool:
+        """Whether the next step opens a window."""
+        return self.measuring and self.stream.steps == 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether a step was announced and has not happened yet."""
+        return self._pending is not None
+
+    def before_step(self, batch: int, scale: Tensor | float) -> None:
+        """A step is about to happen.
+
+        Args:
+            batch: Number of the batch: LBFGS evaluates its closure several times in one, and the first one counts.
+            scale: Factor that makes the gradients those of the mean loss.
+        """
+        if self._pending == batch:
+            return
+        if self._pending is not None:  # announced and never done: the gradient scaler skipped it
+            self.skipped += 1
+        self._pending = batch
+        self._reading = self.measuring and self.probe.before_step(scale * self._gradient_sign)
+
+    def after_step(self) -> bool:
+        """The step has happened.
+
+        Returns:
+            Whether it was read.
+        """
+        self._pending = None
+        if not self._reading:
+            self._rested += not self.measuring
+            return False
+        self._reading = False
+        if self.stream.steps == 0:
+            self._bridge = self._rested if self.ledger.heat else 0
+            self._losses.fill_(torch.nan)
+        self._update_momentum()
+        self.probe.after_step()
+        self.stream.update(self.probe.rows, self._momentum, self._response)
+        return True
+
+    def record_loss(self, loss: Tensor) -> None:
+        """Loss of the step that was read last.
+
+        Args:
+            loss: Mean loss of its batch, a scalar.
+        """
+        self._losses[self.stream.steps - 1] = loss
+
+    def close(self, batch_size: float) -> WindowStatistics:
+        """End the window, enter it into the ledger, and rest.
+
+        Args:
+            batch_size: Samples behind each gradient, NaN if unknown.
+
+        Returns:
+            The window's statistics.
+        """
+        statistics = self.peek(batch_size)
+        self.skipped += statistics.skipped
+        self.ledger.add(
+            self.probe.names,
+            statistics.gradient_displacement.sum(0) * statistics.sample_scale,
+            steps=statistics.steps,
+            unwatched=self._bridge,
+            energy=self.energy(),
+        )
+        self.last = statistics
+        self.stream.clear()
+        self.probe.forget_missing()
+        self._rested = 0
+        return statistics
+
+    def peek(self, batch_size: float) -> WindowStatistics:
+        """Statistics of the window so far.
+
+        Args:
+            batch_size: Samples behind each gradient, NaN if unknown.
+
+        Returns:
+            The statistics; the window goes on.
+        """
+        watched, sizes = self.probe.coordinates(self.stream.steps)
+        return self.stream.statistics(
+            watched,
+            sizes,
+            self.probe.mean_by_layer(lambda parameter, _: self._responses[parameter].momentum),
+            self.probe.mean_by_layer(self._mobility) * watched,
+            batch_size=batch_size,
+        )
+
+    def energy(self) -> float:
+        """Mean loss of the window so far; NaN if no step's loss is known."""
+        losses = self._losses[: self.stream.steps].cpu().double()
+        finite = losses[torch.isfinite(losses)]  # a step that was left out for its gradient has no finite loss either
+        return float(finite.mean()) if finite.numel() else math.nan
+
+    def _mobility(self, parameter: nn.Parameter, watch: Watch) -> Tensor | float:
+        return parameter_mobility(self.optimizer, self._groups[parameter], parameter, watch)
+
+    def _sign(self) -> Tensor | float:
+        """Sign that makes gradients those of an energy; some groups may climb while others descend."""
+        signs = {parameter: gradient_sign(group) for parameter, group in self._groups.items()}
+        if all(sign > 0 for sign in signs.values()):
+            return 1.0
+        return self.probe.expand(signs.__getitem__)
+
+    def _update_momentum(self) -> None:
+        """Read the momentum of each group: schedules may change it from step to step."""
+        key = tuple(group_momentum(self.optimizer, group) for group in self.optimizer.param_groups)
+        if key == self._momentum_key:
+            return
+        self._momentum_key = key
+        responses = {
+            parameter: response
+            for response, group in zip(key, self.optimizer.param_groups, strict=True)
+            for parameter in group["params"]
+        }
+        self._responses = {parameter: responses[parameter] for parameter in self._groups}
+        if len(set(self._responses.values())) == 1:
+            self._momentum, self._response = next(iter(self._responses.values()))
+        else:
+            self._momentum = self.probe.expand(lambda parameter: self._responses[parameter].momentum)
+            self._response = self.probe.expand(lambda parameter: self._responses[parameter].factor)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs for identical later values: tensors on the CPU, numbers, strings, lists, dicts."""
+        return {
+            "names": list(self.probe.names),
+            "chunk_layers": self.probe.chunk_layers.clone(),
+            "rested": self._rested,
+            "bridge": self._bridge,
+            "skipped": self.skipped,
+            "losses": self._losses.cpu().clone(),
+            "missing": self.probe.missing_counts(),
+            "stream": self.stream.state_dict(),
+            "ledger": self.ledger.state_dict(),
+            "last": None if self.last is None else dict(vars(self.last)),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Go on where :meth:`state_dict` was taken.
+
+        Args:
+            state: What :meth:`state_dict` returned.
+
+        Returns:
+            False if it belongs to other layers, another sample or another window, and was left alone.
+        """
+        own = self.probe.chunk_layers
+        same_layers = state["names"] == list(self.probe.names) and torch.equal(state["chunk_layers"], own)
+        if not same_layers or len(state["losses"]) != self._window:
+            return False
+        self._rested, self._bridge, self.skipped = state["rested"], state["bridge"], state["skipped"]
+        self._losses.copy_(state["losses"])
+        self.probe.restore_missing(state["missing"])
+        self.stream.load_state_dict(state["stream"])
+        self.ledger.load_state_dict(state["ledger"])
+        self.last = None if state["last"] is None else WindowStatistics(**state["last"])
+        return True

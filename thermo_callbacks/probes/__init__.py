@@ -1,0 +1,1 @@
+"""The only code that touches a live model, and what keeps the model from noticing."""

@@ -1,0 +1,126 @@
+"""What makes a probe invisible to the run, and a fault inside it harmless."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+
+@contextlib.contextmanager
+def no_trace(device_type: str = "cpu") -> Iterator[None]:
+    """No graph is recorded and nothing is cast: the modes that user code may have left on around a hook.
+
+    Manual optimization steps inside the autocast region of ``training_step``, and so do its hooks.
+
+    Args:
+        device_type: Device type whose autocast is switched off.
+
+    Yields:
+        Nothing.
+    """
+    with torch.no_grad(), torch.autocast(device_type, enabled=False):
+        yield
+
+
+@contextlib.contextmanager
+def preserved_random_state(device: torch.device) -> Iterator[None]:
+    """Python's, NumPy's and torch's global random streams leave the block as they entered it.
+
+    For the rare places that run foreign code (figures, loggers); the hooks of a step draw no random number at all.
+
+    Args:
+        device: Device whose stream is kept besides the CPU's. Reading the streams of all devices would wake them up.
+
+    Yields:
+        Nothing.
+    """
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()  # noqa: NPY002  the global stream is the point
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+class Guard:
+    """Turns a fault inside a probe into one warning and a probe that is switched off.
+
+    Args:
+        name: What to call the probe in the warning.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.reason: str | None = None
+        self.quiet = False  # set on ranks above 0, so that a warning comes once and not once a rank
+        self._said: set[str] = set()
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the probe is switched off."""
+        return self.reason is not None
+
+    def disable(self, reason: str) -> None:
+        """Switch the probe off, and say why.
+
+        Args:
+            reason: What went wrong or is not supported, as a sentence's beginning.
+        """
+        if self.reason is None:
+            self.reason = reason
+            self.say(f"{self.name} is switched off for the rest of this run: {reason}. Training goes on unchanged.")
+
+    def say(self, message: str, *, topic: str | None = None) -> None:
+        """Warn, once for each topic.
+
+        Args:
+            message: The warning's text.
+            topic: What the warning is about; None for the message itself.
+        """
+        if (topic or message) not in self._said:
+            self._said.add(topic or message)
+            if not self.quiet:
+                warnings.warn(message, UserWarning, stacklevel=3)
+
+    @contextlib.contextmanager
+    def watch(self, where: str) -> Iterator[None]:
+        """Run a block of the probe; an exception in it switches the probe off and goes no further.
+
+        A warning that the user's filters turn into an exception is let through: that is the user's own wish.
+
+        Args:
+            where: What the block does, for the warning.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            Warning: If a warning filter made one an exception.
+        """
+        try:
+            yield
+        except Warning:
+            raise
+        except Exception as fault:
+            self.disable(f"{type(fault).__name__} while {where}: {fault}")
+
+    @staticmethod
+    @contextlib.contextmanager
+    def invisible(device: torch.device) -> Iterator[None]:
+        """Both of :func:`no_trace` and :func:`preserved_random_state`, for the hooks that come once a window or less.
+
+        Args:
+            device: Device of the model.
+
+        Yields:
+            Nothing.
+        """
+        with no_trace(device.type), preserved_random_state(device):
+            yield

@@ -1,0 +1,92 @@
+"""What an optimizer says about its own dynamics: momentum, and mobility of the parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import LBFGS, NAdam, Optimizer
+
+from thermo_callbacks.functional import MomentumResponse, momentum_response
+
+_PLAIN_STATE = frozenset({"step", "momentum_buffer"})
+
+
+def group_momentum(optimizer: Optimizer, group: dict[str, Any]) -> MomentumResponse:
+    """Momentum of a parameter group and the response that goes with it.
+
+    Args:
+        optimizer: The optimizer.
+        group: One of its parameter groups: ``momentum`` (SGD, RMSprop) is read first, then ``betas[0]`` (the Adam
+            family); without either there is no memory that we know of.
+
+    Returns:
+        Momentum and response factor.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.5)
+        >>> group_momentum(optimizer, optimizer.param_groups[0])
+        MomentumResponse(momentum=0.5, factor=2.0)
+    """
+    momentum = group["momentum"] if "momentum" in group else group.get("betas", (0.0,))[0]
+    nesterov = bool(group.get("nesterov", False)) or isinstance(optimizer, NAdam)
+    return momentum_response(float(momentum), nesterov=nesterov)
+
+
+def gradient_sign(group: dict[str, Any]) -> float:
+    """Minus one for a group that climbs (``maximize=True``): its energy is minus the objective.
+
+    Args:
+        group: A parameter group.
+
+    Returns:
+        1.0 or -1.0.
+    """
+    return -1.0 if group.get("maximize", False) else 1.0
+
+
+def parameter_mobility(
+    optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]
+) -> Tensor | float:
+    r"""Whole displacement of a parameter per unit of gradient, :math:`m = \eta \phi M`.
+
+    M is read from the optimizer's state: 1 for SGD and for optimizers that keep no state, the inverse root of the
+    second moment for the Adam family, RMSprop and Adagrad.
+
+    Args:
+        optimizer: The optimizer.
+        group: The parameter's group.
+        parameter: The parameter.
+        watch: Picks the watched coordinates out of a tensor of the parameter's shape.
+
+    Returns:
+        The mobility of each watched coordinate, or one number for all; NaN for an optimizer whose preconditioner is not
+        known, and with Nesterov's look-ahead.
+    """
+    momentum, factor = group_momentum(optimizer, group)
+    learning_rate: Tensor | float = group.get("lr", math.nan)
+    state: dict[str, Tensor] = optimizer.state.get(parameter, {})
+    if isinstance(optimizer, (LBFGS, *_ORTHOGONALISED)) or (momentum and not math.isclose(factor, 1 / (1 - momentum))):
+        return math.nan
+    if set(state) <= _PLAIN_STATE:
+        return learning_rate * (factor * (1.0 - float(group.get("dampening", 0.0))))
+    if "exp_avg_sq" in state and state["exp_avg_sq"].shape == parameter.shape:
+        second_moment = watch(state.get("max_exp_avg_sq", state["exp_avg_sq"]))
+        corrected = second_moment / (1.0 - float(group["betas"][1]) ** state["step"].to(second_moment.device))
+        return learning_rate / (
+            corrected.sqrt() + float(group["eps"])
+        )  # the average of gradients doesn't amplify: no factor
+    if "square_avg" in state and "acc_delta" not in state and not group.get("centered", False):
+        return learning_rate * factor / (watch(state["square_avg"]).sqrt() + float(group["eps"]))
+    if "sum" in state and "lr_decay" in group:
+        decay = 1.0 + (state["step"].to(parameter.device) - 1) * float(group["lr_decay"])
+        return learning_rate / decay / (watch(state["sum"]).sqrt() + float(group["eps"]))
+    return math.nan
+
+
+# Muon turns its momentum into an orthogonal matrix: no number multiplies the gradient
+_ORTHOGONALISED: tuple[type[Optimizer], ...] = (torch.optim.Muon,) if hasattr(torch.optim, "Muon") else ()
