@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from thermo_callbacks.functional import Estimate
 from thermo_callbacks.metrics import (
     EinsteinTemperature,
     EquilibriumRatio,
@@ -15,7 +14,7 @@ from thermo_callbacks.metrics import (
     SignalShare,
     VirialTemperature,
 )
-from thermo_callbacks.metrics._base import LayerMetric
+from thermo_callbacks.metrics._base import LayerMetric, MeanMetric
 from thermo_callbacks.metrics._ledger import EnergyLedger
 from thermo_callbacks.metrics._window import WindowStatistics
 
@@ -29,12 +28,14 @@ class Quantity:
         tag: Name of the global value after ``thermo/``.
         family: Group of the values of single layers; empty for none.
         reason: Why a value may be missing, for the warning.
+        with_errors: Whether standard errors are logged too, and the interval of the global value.
     """
 
     metric: type[LayerMetric]
     tag: str
     family: str
     reason: str
+    with_errors: bool = False
 
 
 TEMPERATURES = (
@@ -43,6 +44,7 @@ TEMPERATURES = (
         "temperature",
         "thermo_temperature",
         "too few steps had a finite gradient",
+        with_errors=True,
     ),
     Quantity(VirialTemperature, "virial_temperature", "", "too few steps had a finite gradient"),
     Quantity(
@@ -69,47 +71,71 @@ NOISE = (
 Say = Callable[[str, str], None]
 
 
-def quantity_record(
-    quantities: Sequence[Quantity], windows: Sequence[tuple[Sequence[str], WindowStatistics]], fresh: set[str], say: Say
-) -> dict[str, float]:
-    """Values of some quantities under their tags.
+class Recorder:
+    """Computes quantities from windows, with one metric each that is kept from window to window.
 
     Args:
         quantities: What to compute.
-        windows: Layer names and last window of each optimizer.
-        fresh: Layers whose window is new; only theirs are recorded one by one.
-        say: Called with a topic and a sentence about what has no value.
-
-    Returns:
-        Tag to value.
     """
-    names = [name for layers, _ in windows for name in layers]
-    joined = WindowStatistics.join([window for _, window in windows])
-    idle = {name for name, watched in zip(names, joined.watched.tolist(), strict=True) if not watched}
-    for name in sorted(idle):
-        say(f"idle {name}", f"layer {name!r} received no gradient in a whole window: its values are NaN.")
-    sizes = [max(1, int(size)) for size in joined.sizes]
-    record: dict[str, float] = {}
-    for quantity in quantities:
-        # nothing to synchronise: gradients are averaged over ranks already, every rank holds the same numbers
-        metric = quantity.metric(sizes=sizes, sync_on_compute=False)
-        metric.update_window(joined)
-        values = {f"thermo/{quantity.tag}": float(metric.compute())}
-        if isinstance(metric, KineticTemperature):
-            record.update(_error_record(f"thermo/{quantity.tag}", metric.estimate()))
-        if quantity.family:
-            by_layer = zip(names, metric.compute_layers().tolist(), strict=True)
-            values |= {f"{quantity.family}/{name}": value for name, value in by_layer if name in fresh}
-        missing = [tag for tag, value in values.items() if math.isnan(value) and tag.partition("/")[2] not in idle]
-        if missing:
-            say(quantity.tag, f"{' and '.join(missing[:3])} has no value (NaN) in a window: {quantity.reason}.")
-        record |= values
-    return record
+
+    def __init__(self, quantities: Sequence[Quantity]) -> None:
+        self._quantities = tuple(quantities)
+        self._sizes: list[int] = []
+        self._metrics: list[LayerMetric] = []
+
+    def record(
+        self, windows: Sequence[tuple[Sequence[str], WindowStatistics]], fresh: set[str], say: Say
+    ) -> dict[str, float]:
+        """Values of the quantities under their tags.
+
+        Args:
+            windows: Layer names and last window of each optimizer.
+            fresh: Layers whose window is new; only theirs are recorded one by one.
+            say: Called with a topic and a sentence about what has no value.
+
+        Returns:
+            Tag to value.
+        """
+        names = [name for layers, _ in windows for name in layers]
+        joined = WindowStatistics.join([window for _, window in windows])
+        idle = {name for name, watched in zip(names, joined.watched.tolist(), strict=True) if not watched}
+        for name in sorted(idle):
+            say(f"idle {name}", f"layer {name!r} received no gradient in a whole window: its values are NaN.")
+        record: dict[str, float] = {}
+        for quantity, metric in zip(self._quantities, self._metrics_for(joined), strict=True):
+            metric.reset()
+            metric.update_window(joined)
+            values = _values(quantity, metric, names, fresh)
+            missing = [tag for tag, value in values.items() if math.isnan(value) and tag.partition("/")[2] not in idle]
+            if missing:
+                say(quantity.tag, f"{' and '.join(missing[:3])} has no value (NaN) in a window: {quantity.reason}.")
+            record |= values
+        return record
+
+    def _metrics_for(self, window: WindowStatistics) -> list[LayerMetric]:
+        sizes = [max(1, int(size)) for size in window.sizes]
+        if sizes != self._sizes:
+            # nothing to synchronise: gradients are averaged over ranks already, every rank holds the same numbers
+            self._metrics = [quantity.metric(sizes=sizes, sync_on_compute=False) for quantity in self._quantities]
+            self._sizes = sizes
+        return self._metrics
 
 
-def _error_record(tag: str, estimate: Estimate) -> dict[str, float]:
-    lower, upper = estimate.interval(0.95)
-    return {f"{tag}_stderr": float(estimate.stderr), f"{tag}_lower": float(lower), f"{tag}_upper": float(upper)}
+def _values(quantity: Quantity, metric: LayerMetric, names: Sequence[str], fresh: set[str]) -> dict[str, float]:
+    """One metric's values: global, then by layer; with errors where the quantity asks for them."""
+    tag = f"thermo/{quantity.tag}"
+    values = {tag: float(metric.compute())}
+    columns = {quantity.family: metric.compute_layers()} if quantity.family else {}
+    if quantity.with_errors and isinstance(metric, MeanMetric):
+        estimate = metric.estimate()
+        lower, upper = estimate.interval(0.95)
+        errors = {"stderr": estimate.stderr, "lower": lower, "upper": upper}
+        values |= {f"{tag}_{name}": float(value) for name, value in errors.items()}
+        columns[f"{quantity.family}_stderr"] = metric.estimate_layers().stderr
+    for family, column in columns.items():
+        by_layer = zip(names, column.tolist(), strict=True)
+        values |= {f"{family}/{name}": value for name, value in by_layer if name in fresh}
+    return values
 
 
 def energy_record(ledgers: Sequence[EnergyLedger], fresh: set[str]) -> dict[str, float]:
@@ -122,7 +148,10 @@ def energy_record(ledgers: Sequence[EnergyLedger], fresh: set[str]) -> dict[str,
     Returns:
         Tag to value. Without the energies where several optimizers lower losses of their own, or no loss is known.
     """
-    heat = {name: value for ledger in ledgers for name, value in ledger.heat.items()}
+    heat: dict[str, float] = {}
+    for ledger in ledgers:
+        for name, value in ledger.heat.items():  # a layer may have its weight in one optimizer and its bias in another
+            heat[name] = heat.get(name, 0.0) + value
     record = {"thermo/heat": math.fsum(heat.values())}
     record |= {f"thermo_heat/{name}": value for name, value in heat.items() if name in fresh}
     if len(ledgers) == 1 and not math.isnan(ledgers[0].energy):

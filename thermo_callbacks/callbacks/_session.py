@@ -42,6 +42,7 @@ class Session:
         self._by_optimizer: dict[int, list[OptimizerWatch]] = {}
         self._handles: list[Any] = []
         self._batch = 0
+        self._announced = False  # a step was about to happen in this batch, read or not, done or skipped
         self._micro_batches = 0
         self._losses: list[Tensor] = []
         self._read: list[OptimizerWatch] = []  # watches that took in a step of this batch
@@ -107,10 +108,12 @@ class Session:
             return
         if not watches or any(watch.at_start for watch in watches):
             self._refresh(optimizer)
-        with no_trace(self._device_type):
-            scale = self._mean_scale() * gradient_scale(self.trainer, optimizer)
-            for watch in watches:
-                watch.before_step(self._batch, scale)
+        for watch in watches:
+            if watch.announce(self._batch):
+                with no_trace(self._device_type):
+                    watch.read_before(self._mean_scale() * gradient_scale(self.trainer, optimizer))
+        self._announced = True
+        self._micro_batches = 0  # here and not after the step, which the gradient scaler may skip
 
     def _mean_scale(self) -> float:
         """Factor to the gradient of the mean loss: Lightning divides by all batches also where an epoch ends early."""
@@ -130,10 +133,15 @@ class Session:
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.guard.disabled:
             return
-        self._micro_batches = 0
-        with self.guard.watch("reading displacements"), no_trace(self._device_type):
-            for watch in self._by_optimizer[id(optimizer)]:
-                if watch.pending and watch.after_step():
+        for watch in self._by_optimizer[id(optimizer)]:
+            if not watch.pending:
+                self.guard.say(
+                    f"{self.guard.name} can't watch steps of {type(optimizer).__name__} that Lightning does not know "
+                    "of: call step() of an optimizer from self.optimizers(), or step() of the raw one without a closure"
+                )
+            elif watch.arrive():
+                with self.guard.watch("reading displacements"), no_trace(self._device_type):
+                    watch.read_after()
                     self._read.append(watch)
 
     def with_steps(self, minimum: int) -> list[OptimizerWatch]:
@@ -159,8 +167,8 @@ class Session:
         """
         if not states:
             return
-        matching = len(states) == len(self.watches)
-        if not matching or not all(watch.load_state_dict(s) for watch, s in zip(self.watches, states, strict=True)):
+        fitting = [watch.load_state_dict(state) for watch, state in zip(self.watches, states, strict=False)]
+        if len(states) != len(self.watches) or not all(fitting):
             self.guard.say(
                 f"{self.guard.name} found statistics of other layers or optimizers in the checkpoint: those that don't "
                 "fit start afresh. Give it the model and arguments of the run that wrote the checkpoint to go on."
@@ -176,22 +184,25 @@ class Session:
             The watches whose window is complete.
         """
         self._batch += 1
-        if any(watch.measuring or watch.stream.full for watch in self.watches):
-            self._keep_loss(outputs)
-        if not self._read:
+        announced, self._announced = self._announced, False
+        if not announced:  # a batch that is accumulated into the step of a later one
+            if any(watch.measuring for watch in self.watches):
+                self._keep_loss(outputs)
             return []
-        if self._losses:
-            loss = torch.stack(self._losses).mean()
-            for watch in self._read:
-                watch.record_loss(loss)
-        self._losses.clear()
-        complete = [watch for watch in self._read if watch.stream.full]
-        self._read.clear()
-        return complete
+        if self._read:
+            self._keep_loss(outputs)
+            if self._losses:
+                loss = self._losses[0] if len(self._losses) == 1 else torch.stack(self._losses).mean()
+                for watch in self._read:
+                    watch.record_loss(loss)
+            self._read.clear()
+        self._losses.clear()  # those of a step that was skipped are no part of the next one
+        return [watch for watch in self.watches if watch.stream.full]
 
     def _keep_loss(self, outputs: Any) -> None:
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor) and loss.numel() == 1:
             # Lightning hands out the loss divided by the number of accumulated batches
             planned = self.trainer.accumulate_grad_batches if self.pl_module.automatic_optimization else 1
-            self._losses.append(loss.detach().reshape(()) * planned)
+            loss = loss.detach().reshape(())
+            self._losses.append(loss if planned == 1 else loss * planned)

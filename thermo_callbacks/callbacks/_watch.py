@@ -16,30 +16,38 @@ from thermo_callbacks.metrics._window import CHUNK, StreamingWindow, WindowStati
 from thermo_callbacks.probes.coordinates import CoordinateProbe, Watch
 from thermo_callbacks.probes.optimizers import gradient_sign, group_momentum, parameter_mobility
 
+MAXIMUM_REST = 9
+"""Windows in the longest rest that is taken without being asked for."""
+
 Layers = Mapping[str, Sequence[nn.Parameter]]
 
 
 class OptimizerWatch:
-    """Bursts of watched steps of one optimizer: ``window`` steps, then ``rest`` steps that cost nothing.
+    """Bursts of watched steps of one optimizer: ``window`` steps, then a rest that costs nothing.
+
+    By default the rest is as long as the run so far, up to nine windows: a run changes fastest at its start, and the
+    cost of a watched step, some percent of a step of a small network, is borne by one step in ten later.
 
     Args:
         optimizer: The optimizer.
         layers: Layers that it trains, all on one device.
         window: Steps in a window.
-        rest: Steps between two windows.
+        rest: Steps between two windows; None for the growing rest.
         sample: Coordinates watched in a layer; None for all.
         seed: Seed of the choice of coordinates.
     """
 
     def __init__(
-        self, optimizer: Optimizer, layers: Layers, *, window: int, rest: int, sample: int | None, seed: int
+        self, optimizer: Optimizer, layers: Layers, *, window: int, rest: int | None, sample: int | None, seed: int
     ) -> None:
         self.optimizer = optimizer
         self.ledger = EnergyLedger()
         self.last: WindowStatistics | None
         self.skipped = 0  # steps that never happened, or whose gradient was not finite
         self._window, self._rest, self._sample, self._seed = window, rest, sample, seed
-        self._rested = rest  # the first window starts with the first step
+        self._resting = 0  # steps of rest still to come; the first window starts with the first step
+        self._steps = 0
+        self._excess = 0
         self._bridge = 0  # unwatched steps before the window under way
         self._pending: int | None = None  # batch whose step is about to happen
         self._reading = False
@@ -69,7 +77,11 @@ class OptimizerWatch:
             for parameter in group["params"]
             if parameter in watched
         }
-        self._gradient_sign = self._sign()
+        signs = {parameter: gradient_sign(group) for parameter, group in self._groups.items()}
+        same = len(set(signs.values())) == 1
+        # some groups may climb while others descend: then the loss is no energy that all of them lower
+        self._energy_sign = next(iter(signs.values())) if same else math.nan
+        self._gradient_sign: Tensor | float = self._energy_sign if same else self.probe.expand(signs.__getitem__)
         self._momentum: Tensor | float = 0.0
         self._response: Tensor | float = 1.0
         self._responses: dict[nn.Parameter, MomentumResponse] = {}
@@ -79,7 +91,7 @@ class OptimizerWatch:
     @property
     def measuring(self) -> bool:
         """Whether the next step is read."""
-        return self._rested >= self._rest and not self.stream.full
+        return not self._resting and not self.stream.full
 
     @property
     def at_start(self) -> bool:
@@ -91,38 +103,53 @@ class OptimizerWatch:
         """Whether a step was announced and has not happened yet."""
         return self._pending is not None
 
-    def before_step(self, batch: int, scale: Tensor | float) -> None:
+    def announce(self, batch: int) -> bool:
         """A step is about to happen.
 
         Args:
             batch: Number of the batch: LBFGS evaluates its closure several times in one, and the first one counts.
-            scale: Factor that makes the gradients those of the mean loss.
+
+        Returns:
+            Whether :meth:`read_before` is to be called.
         """
         if self._pending == batch:
-            return
+            return False
         if self._pending is not None:  # announced and never done: the gradient scaler skipped it
             self.skipped += 1
         self._pending = batch
-        self._reading = self.measuring and self.probe.before_step(scale * self._gradient_sign)
+        self._reading = False
+        return self.measuring
 
-    def after_step(self) -> bool:
+    def read_before(self, scale: Tensor | float) -> None:
+        """Read parameters and gradients.
+
+        Args:
+            scale: Factor that makes the gradients those of the mean loss.
+        """
+        self._reading = self.probe.before_step(scale * self._gradient_sign)
+
+    def arrive(self) -> bool:
         """The step has happened.
 
         Returns:
-            Whether it was read.
+            Whether :meth:`read_after` is to be called.
         """
         self._pending = None
-        if not self._reading:
-            self._rested += not self.measuring
-            return False
+        self._steps += 1
+        if self._resting:
+            self._resting -= 1
+        elif self.stream.full:  # more steps in the batch that filled the window
+            self._excess += 1
+        return self._reading
+
+    def read_after(self) -> None:
+        """Read the displacement, and take the step into the window."""
         self._reading = False
         if self.stream.steps == 0:
-            self._bridge = self._rested if self.ledger.heat else 0
             self._losses.fill_(torch.nan)
         self._update_momentum()
         self.probe.after_step()
         self.stream.update(self.probe.rows, self._momentum, self._response)
-        return True
 
     def record_loss(self, loss: Tensor) -> None:
         """Loss of the step that was read last.
@@ -153,7 +180,9 @@ class OptimizerWatch:
         self.last = statistics
         self.stream.clear()
         self.probe.forget_missing()
-        self._rested = 0
+        self._resting = min(MAXIMUM_REST * self._window, self._steps) if self._rest is None else self._rest
+        self._bridge = self._excess + self._resting
+        self._excess = 0
         return statistics
 
     def peek(self, batch_size: float) -> WindowStatistics:
@@ -175,20 +204,13 @@ class OptimizerWatch:
         )
 
     def energy(self) -> float:
-        """Mean loss of the window so far; NaN if no step's loss is known."""
+        """Mean loss of the window so far, minus it where the optimizer climbs; NaN if no step's loss is known."""
         losses = self._losses[: self.stream.steps].cpu().double()
         finite = losses[torch.isfinite(losses)]  # a step that was left out for its gradient has no finite loss either
-        return float(finite.mean()) if finite.numel() else math.nan
+        return self._energy_sign * float(finite.mean()) if finite.numel() else math.nan
 
     def _mobility(self, parameter: nn.Parameter, watch: Watch) -> Tensor | float:
         return parameter_mobility(self.optimizer, self._groups[parameter], parameter, watch)
-
-    def _sign(self) -> Tensor | float:
-        """Sign that makes gradients those of an energy; some groups may climb while others descend."""
-        signs = {parameter: gradient_sign(group) for parameter, group in self._groups.items()}
-        if all(sign > 0 for sign in signs.values()):
-            return 1.0
-        return self.probe.expand(signs.__getitem__)
 
     def _update_momentum(self) -> None:
         """Read the momentum of each group: schedules may change it from step to step."""
@@ -213,9 +235,10 @@ class OptimizerWatch:
         return {
             "names": list(self.probe.names),
             "chunk_layers": self.probe.chunk_layers.clone(),
-            "rested": self._rested,
+            "steps": self._steps,
+            "resting": self._resting,
             "bridge": self._bridge,
-            "skipped": self.skipped,
+            "skipped": self.skipped + self.pending,  # a step that is still pending when its batch has ended
             "losses": self._losses.cpu().clone(),
             "missing": self.probe.missing_counts(),
             "stream": self.stream.state_dict(),
@@ -234,9 +257,11 @@ class OptimizerWatch:
         """
         own = self.probe.chunk_layers
         same_layers = state["names"] == list(self.probe.names) and torch.equal(state["chunk_layers"], own)
-        if not same_layers or len(state["losses"]) != self._window:
+        same_parameters = len(state["missing"]) == len(self.probe.missing_counts())
+        if not same_layers or not same_parameters or len(state["losses"]) != self._window:
             return False
-        self._rested, self._bridge, self.skipped = state["rested"], state["bridge"], state["skipped"]
+        self._steps, self._resting = state["steps"], state["resting"]
+        self._bridge, self.skipped = state["bridge"], state["skipped"]
         self._losses.copy_(state["losses"])
         self.probe.restore_missing(state["missing"])
         self.stream.load_state_dict(state["stream"])

@@ -12,8 +12,8 @@ from thermo_callbacks.callbacks._records import (
     NOISE,
     TEMPERATURES,
     Quantity,
+    Recorder,
     energy_record,
-    quantity_record,
 )
 from thermo_callbacks.callbacks._session import Session
 from thermo_callbacks.callbacks._watch import OptimizerWatch
@@ -42,7 +42,7 @@ class _Monitor(Callback):
         if isinstance(layers, str) or (layers is not None and not layers):
             raise ValueError(f"layers must be a list of glob patterns such as ['encoder.*'], or None, got {layers!r}")
         self.window, self.sample, self.seed = window, sample, seed
-        self.rest = window if rest is None else rest
+        self.rest = rest
         self.layers = None if layers is None else list(layers)
         arguments = {name: getattr(self, name) for name in ("window", "rest", "sample", "layers", "seed")}
         # Lightning asks for the key at every hook, and other packages may have classes of the same name
@@ -53,6 +53,7 @@ class _Monitor(Callback):
     def _forget(self) -> None:
         self._guard = Guard(type(self).__name__)
         self._publisher = Publisher()
+        self._recorder = Recorder(self._quantities)
         self._watch_states: list[dict[str, Any]] = []
 
     @property
@@ -70,7 +71,9 @@ class _Monitor(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without the session, whose hooks belong to the one running fit."""
-        return {**self.__dict__, "_session": None}
+        # Lightning binds the module's log and log_dict to every callback: they would take model and Trainer along
+        own = {name: value for name, value in self.__dict__.items() if name not in {"log", "log_dict"}}
+        return {**own, "_session": None}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins; a fit that goes on keeps its statistics."""
@@ -130,7 +133,7 @@ class _Monitor(Callback):
                 # a monitored metric that does not exist ends the run: say what the open window says
                 windows = [(watch.probe.names, watch.peek(session.batch_size)) for watch in watches]
                 names = {name for layers, _ in windows for name in layers}
-                record = quantity_record(self._quantities, windows, names, self._say)
+                record = self._recorder.record(windows, names, self._say)
             self._publisher.offer(trainer, record)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
@@ -171,7 +174,7 @@ class _Monitor(Callback):
             watch.close(session.batch_size)
         windows = [(watch.probe.names, watch.last) for watch in session.watches if watch.last is not None]
         fresh = {name for watch in complete for name in watch.probe.names}
-        record = quantity_record(self._quantities, windows, fresh, self._say)
+        record = self._recorder.record(windows, fresh, self._say)
         if self._energies:
             record |= energy_record([watch.ledger for watch in session.watches], fresh)
             record["thermo/skipped_steps"] = float(sum(watch.skipped for watch in session.watches))
@@ -194,8 +197,8 @@ class _Monitor(Callback):
 class ThermoMonitor(_Monitor):
     r"""A thermometer for a run: temperature, heat, equilibrium and noise of the model and of each layer.
 
-    Reads a fixed sample of each layer's coordinates in bursts: ``window`` consecutive optimizer steps, then ``rest``
-    steps that cost nothing. Nothing of the run changes, and the device is waited for only when a window ends.
+    Reads a fixed sample of each layer's coordinates in bursts: ``window`` consecutive optimizer steps, then a rest that
+    costs nothing. Nothing of the run changes, and the device is waited for only when a window ends.
 
     **Logged values** (to all loggers, to ``trainer.callback_metrics``, and in :meth:`latest`), once a window:
 
@@ -218,8 +221,8 @@ class ThermoMonitor(_Monitor):
         preset: ``"light"``: first-order quantities, no extra passes through the model.
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
             what changes.
-        rest: Steps between two windows; None for as many as ``window``, 0 to watch every step.
-        sample: Coordinates watched in each layer, at least 2; None for all.
+        rest: Steps between two windows; None: as many as the run has had so far, up to nine windows; 0 to watch every
+        step. sample: Coordinates watched in each layer, at least 2; None for all.
         layers: Glob patterns of layer names, as in ``named_modules``; None for all.
         seed: Seed of the choice of coordinates.
 
@@ -245,9 +248,9 @@ class ThermoMonitor(_Monitor):
     ) -> None:
         if preset not in PRESETS:
             raise ValueError(f"preset must be one of {sorted(PRESETS)}, got {preset!r}")
-        super().__init__(window, rest=rest, sample=sample, layers=layers, seed=seed)
         self.preset = preset
         self._quantities = PRESETS[preset]
+        super().__init__(window, rest=rest, sample=sample, layers=layers, seed=seed)
 
 
 class TemperatureMonitor(_Monitor):
@@ -255,8 +258,8 @@ class TemperatureMonitor(_Monitor):
 
     Args:
         window: Optimizer steps in a window of statistics, at least 8.
-        rest: Steps between two windows; None for as many as ``window``, 0 to watch every step.
-        sample: Coordinates watched in each layer, at least 2; None for all.
+        rest: Steps between two windows; None: as many as the run has had so far, up to nine windows; 0 to watch every
+        step. sample: Coordinates watched in each layer, at least 2; None for all.
         layers: Glob patterns of layer names, as in ``named_modules``; None for all.
         seed: Seed of the choice of coordinates.
 

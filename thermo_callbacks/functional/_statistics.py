@@ -42,7 +42,7 @@ class Estimate(NamedTuple):
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"level must lie between 0 and 1 (for example 0.95), got {level}")
-        quantile = student_t.ppf((1.0 + level) / 2.0, self.degrees_of_freedom.cpu().numpy())
+        quantile = student_t.ppf((1.0 + level) / 2.0, self.degrees_of_freedom.cpu().double().numpy())
         half_width = torch.as_tensor(quantile, dtype=self.value.dtype, device=self.value.device) * self.stderr
         return self.value - half_width, self.value + half_width
 
@@ -150,7 +150,7 @@ def coordinate_sampling_variance(first: Tensor, second: Tensor, total: int) -> T
         0.0
     """
     sums = (first.sum(), second.sum(), (first * second).sum())
-    return sampling_variance_from_sums(*sums, watched=torch.tensor(first.shape[0]), total=torch.tensor(total))
+    return sampling_variance_from_sums(*sums, watched=first.new_tensor(first.shape[0]), total=first.new_tensor(total))
 
 
 def sampling_variance_from_sums(
@@ -174,14 +174,14 @@ def sampling_variance_from_sums(
 
 
 def check_window(minimum: int, **windows: Tensor) -> None:
-    """Check that all windows are ``[W, n]`` tensors of one floating dtype and one shape, with enough steps.
+    """Check that all windows are floating-point ``[W, n]`` tensors of one shape, with enough steps.
 
     Args:
         minimum: Fewest steps W for which the quantity exists.
         **windows: The arguments by name.
 
     Raises:
-        ValueError: If a window has another shape, another dtype or too few steps.
+        ValueError: If a window has another shape, no floating dtype or too few steps.
     """
     first_name, first = next(iter(windows.items()))
     for name, window in windows.items():

@@ -18,8 +18,8 @@ def kinetic_temperature_contributions(
 ) -> Tensor:
     r"""Per-step contributions whose mean is :func:`kinetic_temperature`, for its standard error.
 
-    Each is an unbiased estimate of the temperature, and those of different steps are uncorrelated when the gradient
-    noise of different steps is: feed them to :func:`mean_estimate`.
+    Those of different steps are uncorrelated when the gradient noise of different steps is: feed them to
+    :func:`mean_estimate`. Their mean is an unbiased estimate of the temperature; without momentum each of them is.
 
     Args:
         displacements: What the optimizer moved, :math:`D_t = q_{t+1} - q_t`, shape ``[W, n]``, consecutive steps.
@@ -118,6 +118,9 @@ def kinetic_sampling_variance(
     Returns:
         The variance in squared units of the loss, a scalar; 0 when n equals ``total`` or with fewer than two contrasts.
 
+    Raises:
+        ValueError: If shapes differ, the window is too short (2 steps; 4 with momentum) or momentum is outside [0, 1).
+
     Example:
         >>> import torch
         >>> g = torch.tensor([[1.0, 2.0], [-1.0, -2.0], [1.0, 2.0]], dtype=torch.float64)
@@ -127,6 +130,7 @@ def kinetic_sampling_variance(
         True
     """
     response = momentum_response(momentum, nesterov=nesterov)
+    check_window(2 if momentum == 0.0 else 4, displacements=displacements, gradients=gradients)
     innovation, gradient = innovations(displacements, gradients, momentum)
     products = helmert_contrasts(innovation) * helmert_contrasts(gradient)
     if products.shape[0] < 2:
@@ -162,8 +166,10 @@ def virial_temperature(parameters: Tensor, gradients: Tensor) -> Tensor:
 
     In thermal equilibrium it equals the kinetic temperature (the fluctuation-dissipation relation): on a quadratic with
     curvature :math:`\lambda`, :math:`\lambda\,\mathrm{Var}(q) = T`. It needs a window longer than the relaxation time
-    :math:`1/(\eta\lambda)`; a shorter one reads too low, and a drift of the parameters in the window reads as anything,
-    negative values included. Unit: that of the loss.
+    :math:`1/(\eta\lambda)`. Within a shorter one SGD reads its kinetic temperature again, in equilibrium or not, since
+    noise that moves the parameters and noise in the gradient are the same; dynamics with an exact gradient (Langevin)
+    reads too low. A drift of the parameters in the window reads as anything, negative values included. Unit: that of
+    the loss.
 
     Source: Yaida 2018, "Fluctuation-dissipation relations for stochastic gradient descent" (the relation).
 

@@ -36,7 +36,8 @@ class LayerMetric(Metric):
     full_state_update = False
 
     def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # a rank without a new window would answer from its cache, and leave the others waiting for its sums
+        super().__init__(**{"compute_with_cache": False, **kwargs})
         if sizes is not None and (not sizes or min(sizes) < 1):
             raise ValueError(
                 f"sizes must hold the number of coordinates of each layer, all at least 1, got {list(sizes)}"
@@ -49,7 +50,13 @@ class LayerMetric(Metric):
 
         Args:
             window: The window's statistics.
+
+        Raises:
+            ValueError: If the window has another number of layers than ``sizes``.
         """
+        layers = window.watched.numel()
+        if layers != self.num_layers:  # sums of one layer would broadcast to all, unnoticed
+            raise ValueError(f"window must hold each of the {self.num_layers} layers in sizes, got {layers}")
         # the bookkeeping that Metric wraps around update(): the cached value is stale, there is something to compute
         self._computed = None
         self._update_count += 1
@@ -68,9 +75,8 @@ class LayerMetric(Metric):
 
     def _synchronised(self) -> Any:
         """States of all ranks added up, as inside compute()."""
-        return self.sync_context(
-            dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync and not self._is_synced, should_unsync=True
-        )
+        ours = not self._is_synced  # who has synchronised the states by hand also takes them apart again
+        return self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync and ours, should_unsync=ours)
 
     def _layer_windows(self, **windows: Windows) -> list[tuple[Tensor, ...]]:
         """The windows regrouped by layer, in double precision.
@@ -107,8 +113,12 @@ class LayerMetric(Metric):
 
     def _sample_scale(self, layers: Sequence[tuple[Tensor, ...]]) -> Tensor:
         """Factor N_l / n_l from watched to all coordinates, ``[L]``."""
-        watched = torch.tensor([layer[0].shape[-1] for layer in layers], dtype=torch.float64)
-        return torch.tensor(self._totals(layers), dtype=torch.float64) / watched
+        weights = self._weights(layers)
+        return weights / weights.new_tensor([layer[0].shape[-1] for layer in layers])
+
+    def _weights(self, layers: Sequence[tuple[Tensor, ...]]) -> Tensor:
+        """All coordinates of each layer in double precision, where the windows live, ``[L]``."""
+        return torch.tensor(self._totals(layers), dtype=torch.float64, device=layers[0][0].device)
 
     def _add_sum_state(self, *names: str, length: int) -> None:
         """States in double precision: a sum of 1e8 float32 steps no longer moves."""

@@ -165,44 +165,45 @@ class StreamingWindow:
         finite = torch.isfinite(gradient.sum())
         torch.where(finite, gradient, self.means[2], out=gradient)
         valid = finite.to(rows.dtype)
-        innovation, difference, pair_valid = self._pair(gradient, displacement, valid, momentum, response)
+        torch.mul(rows, displacement, out=self._products[_FORCE:])
+        plain = isinstance(momentum, float) and momentum == 0.0
+        pair_valid = valid if plain else valid * self.validity[1]
         flags = torch.stack((pair_valid, valid), out=self.flags[self.steps])
         self.counts += flags
         pair_weight, step_weight = (flags / self.counts.clamp(min=1.0)).unbind()
-        self._add_products(_PAIR, innovation, difference, pair_weight)
+        gradient_deviation = self._deviation(2, gradient, step_weight)
+        self._multiply(_POSITION_GRADIENT, gradient_deviation, self._deviation(3, position, step_weight))
+        if plain:
+            self._multiply(_PAIR, self._deviation(0, displacement, step_weight), gradient_deviation)
+            self.means[1].copy_(self.means[2])  # a momentum that starts inside the window finds its mean here
+            self.validity.zero_()
+        else:
+            innovation, previous_gradient, _ = self.memory.unbind()
+            difference = previous_gradient - momentum * gradient
+            deviation = self._deviation(0, innovation, pair_weight)
+            self._multiply(_PAIR, deviation, self._deviation(1, difference, pair_weight))
+            self._remember(gradient, displacement, valid, momentum, response)
         if self.sampled:  # (k - 1) / k for the k-th pair: what makes a product of contrasts; 0 for a pair left out
             self.halves[self.steps % 2].addcmul_(self._products[_PAIR], pair_valid - pair_weight)
-        self._add_products(_POSITION_GRADIENT, gradient, position, step_weight)
-        torch.mul(rows, displacement, out=self._products[_FORCE:])
         torch.sum(self._products.view(7, -1, CHUNK), -1, out=self.series[self.steps])
-        self._remember(gradient, displacement, valid, momentum, response)
         self.steps += 1
 
-    def _pair(
-        self, gradient: Tensor, displacement: Tensor, valid: Tensor, momentum: Tensor | float, response: Tensor | float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Innovation and gradient difference that this step completes, and whether they count."""
-        if isinstance(momentum, float) and momentum == 0.0:
-            return displacement * response, gradient, valid
-        innovation, previous_gradient, _ = self.memory.unbind()
-        return innovation, previous_gradient - momentum * gradient, valid * self.validity[1]
+    def _deviation(self, row: int, value: Tensor, weight: Tensor) -> Tensor:
+        """Deviation from a running mean, then the mean's update; a weight of 0 leaves the mean."""
+        mean = self.means[row]
+        deviation = value - mean
+        mean.addcmul_(deviation, weight)
+        return deviation
 
-    def _add_products(self, row: int, first: Tensor, second: Tensor, weight: Tensor) -> None:
-        """Products of the deviations from the running means, then the means' update (a weight of 0 leaves them)."""
-        means = self.means[row : row + 2]
-        first_deviation, second_deviation = first - means[0], second - means[1]
-        torch.mul(first_deviation, second_deviation, out=self._products[row])
-        torch.mul(first_deviation, first_deviation, out=self._products[row + 1])
-        means[0].addcmul_(first_deviation, weight)
-        means[1].addcmul_(second_deviation, weight)
+    def _multiply(self, row: int, first: Tensor, second: Tensor) -> None:
+        """The product of two deviations and the square of the first, into two rows."""
+        torch.mul(first, second, out=self._products[row])
+        torch.mul(first, first, out=self._products[row + 1])
 
     def _remember(
         self, gradient: Tensor, displacement: Tensor, valid: Tensor, momentum: Tensor | float, response: Tensor | float
     ) -> None:
-        """Keep what the next step's pair needs."""
-        if isinstance(momentum, float) and momentum == 0.0:
-            self.validity.zero_()  # a momentum that starts inside a window starts its pairs afresh
-            return
+        """Keep what the next step's pair needs: the innovation of this step, its gradient and its displacement."""
         innovation, previous_gradient, previous_displacement = self.memory.unbind()
         torch.sub(displacement, previous_displacement * momentum, out=innovation)
         innovation.mul_(response)

@@ -63,4 +63,4 @@ class LayerHeat(LayerMetric):
         self._add(window.gradient_displacement.sum(0) * window.sample_scale)
 
     def _add(self, heat_of_layers: Tensor) -> None:
-        self.heat_sum = self.heat_sum + heat_of_layers
+        self.heat_sum = self.heat_sum + heat_of_layers.to(self.heat_sum)

@@ -32,13 +32,15 @@ class _GradientPower(LayerMetric):
         self._add(torch.stack(noise) * scale * factor, torch.stack(signal) * scale)
 
     def _add_window(self, window: WindowStatistics, factor: float) -> None:
+        if window.steps < 2:  # so many steps were left out that nothing fluctuates
+            return
         noise = window.gradient_square.mean(0)
         signal = signal_power(window.mean_gradient_square, noise, window.steps)
         self._add(noise * window.sample_scale * factor, signal * window.sample_scale)
 
     def _add(self, noise: Tensor, signal: Tensor) -> None:
-        self.noise_sum = self.noise_sum + noise
-        self.signal_sum = self.signal_sum + signal
+        self.noise_sum = self.noise_sum + noise.to(self.noise_sum)
+        self.signal_sum = self.signal_sum + signal.to(self.signal_sum)
 
 
 class GradientNoiseScale(_GradientPower):

@@ -77,7 +77,7 @@ class KineticTemperature(MeanMetric):
             torch.stack(
                 [kinetic_sampling_variance(d, g, n, **options) for (d, g), n in zip(layers, totals, strict=True)]
             ),
-            torch.tensor(totals, dtype=torch.float64),
+            self._weights(layers),
         )
 
     def _accept(self, window: WindowStatistics) -> None:
@@ -120,16 +120,17 @@ class VirialTemperature(MeanMetric):
         """
         layers = self._layer_windows(parameters=parameters, gradients=gradients)
         contributions = torch.stack([virial_temperature_contributions(*layer) for layer in layers], 1)
-        self._add_batches(contributions, torch.tensor(self._totals(layers), dtype=torch.float64))
+        self._add_batches(contributions, self._weights(layers))
 
     def _accept(self, window: WindowStatistics) -> None:
-        self._add_batches(window.position_gradient / window.watched, window.sizes)
+        if window.steps > 1:  # else so many steps were left out that nothing fluctuates
+            self._add_batches(window.position_gradient / window.watched, window.sizes)
 
     def _add_batches(self, contributions: Tensor, weights: Tensor) -> None:
         batches = contributions.tensor_split(max(1, math.isqrt(len(contributions))))
         means = torch.stack([batch.mean(0) for batch in batches])
         # batches differ by one step in length: each counts by its length, so that the mean is that of all steps
-        lengths = torch.tensor([len(batch) for batch in batches], dtype=means.dtype)[:, None]
+        lengths = means.new_tensor([len(batch) for batch in batches])[:, None]
         self._add(means * lengths * (len(batches) / len(contributions)), torch.zeros_like(means[0]), weights)
 
 
@@ -174,11 +175,10 @@ class EinsteinTemperature(MeanMetric):
             mobility: Displacement per unit of gradient, scalar or ``[n]``, or one for each layer.
         """
         layers = self._layer_windows(displacements=displacements, mobility=mobility)
-        self._add(
-            torch.stack([einstein_temperature_contributions(d, m, self.momentum) for d, m in layers], 1),
-            torch.zeros(self.num_layers, dtype=torch.float64),
-            torch.stack([mobile.expand(moves.shape[1]).sum() for moves, mobile in layers]) * self._sample_scale(layers),
-        )
+        contributions = torch.stack([einstein_temperature_contributions(d, m, self.momentum) for d, m in layers], 1)
+        watched = torch.stack([mobile.expand(moves.shape[1]).sum() for moves, mobile in layers])
+        weights = watched * self._sample_scale(layers)
+        self._add(contributions, torch.zeros_like(weights), weights)
 
     def _accept(self, window: WindowStatistics) -> None:
         mobility = window.mobility
@@ -238,8 +238,8 @@ class EquilibriumRatio(LayerMetric):
         self._add(window.position_displacement.sum(0) * scale, window.displacement_square.sum(0) * scale)
 
     def _add(self, projection: Tensor, displacement_square: Tensor) -> None:
-        self.projection_sum = self.projection_sum + projection
-        self.displacement_square_sum = self.displacement_square_sum + displacement_square
+        self.projection_sum = self.projection_sum + projection.to(self.projection_sum)
+        self.displacement_square_sum = self.displacement_square_sum + displacement_square.to(self.projection_sum)
 
     def compute(self) -> Tensor:
         """Global ratio, a scalar; NaN when nothing moved."""

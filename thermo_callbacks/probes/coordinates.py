@@ -44,17 +44,18 @@ class _Segment:
 
     parameter: nn.Parameter
     layer: int
-    index: Tensor | None  # flat coordinates, int64; None for all
+    index: Tensor | None  # flat coordinates; None for all
     start: int
     stop: int
     views: tuple[
         Tensor, Tensor, Tensor
     ]  # of the parameter row, the gradient row, the row for the parameters afterwards
+    absent: bool = False  # whether the step under way has no gradient
     missing: int = 0  # steps of the window without a gradient
 
     def watch(self, tensor: Tensor) -> Tensor:
         """Watched coordinates of a tensor of the parameter's shape."""
-        return tensor.reshape(-1) if self.index is None else torch.take(tensor, self.index)
+        return tensor.reshape(-1) if self.index is None else torch.take(tensor, self.index.long())
 
 
 class CoordinateProbe:
@@ -104,7 +105,8 @@ class CoordinateProbe:
             index = None
             if choice is not None:
                 inside = choice[(choice >= offset) & (choice < offset + size)] - offset
-                index = torch.from_numpy(inside).to(self.device)
+                narrow = np.int32 if size < 2**31 else np.int64  # half the memory traffic of three reads a step
+                index = torch.from_numpy(inside.astype(narrow)).to(self.device)
             offset += size
             stop = start + (size if index is None else index.numel())
             if stop > start:
@@ -131,9 +133,9 @@ class CoordinateProbe:
             before, gradient_row, _ = segment.views
             _read(segment.parameter, segment.index, before)
             gradient = segment.parameter.grad
+            segment.absent = gradient is None
             if gradient is None:  # the loss of this batch does not depend on it: a gradient of zero, and no move
                 gradient_row.zero_()
-                segment.missing += 1
             else:
                 _read(gradient, segment.index, gradient_row)
                 any_gradient = True
@@ -145,6 +147,7 @@ class CoordinateProbe:
         """Read the parameters again: the displacement is what the optimizer really did."""
         for segment in self._segments:
             _read(segment.parameter, segment.index, segment.views[2])
+            segment.missing += segment.absent
         torch.sub(self._buffer[3], self._buffer[0], out=self._buffer[2])
 
     def forget_missing(self) -> None:
@@ -225,7 +228,7 @@ def _read(source: Tensor, index: Tensor | None, target: Tensor) -> None:
     elif source.dtype == target.dtype and source.is_contiguous():
         torch.index_select(source.view(-1), 0, index, out=target)  # the fast path of nearly all parameters
     else:
-        target.copy_(torch.take(source, index))  # take() follows strides (channels-last) without a copy
+        target.copy_(torch.take(source, index.long()))  # take() follows strides (channels-last) without a copy
 
 
 def _read_sparse(source: Tensor, index: Tensor | None) -> Tensor:

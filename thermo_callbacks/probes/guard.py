@@ -6,25 +6,37 @@ import contextlib
 import random
 import warnings
 from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
 
 
-@contextlib.contextmanager
-def no_trace(device_type: str = "cpu") -> Iterator[None]:
+class no_trace:  # noqa: N801  a context manager, named like torch.no_grad
     """No graph is recorded and nothing is cast: the modes that user code may have left on around a hook.
 
-    Manual optimization steps inside the autocast region of ``training_step``, and so do its hooks.
+    Manual optimization steps inside the autocast region of ``training_step``, and so do its hooks. A class and not a
+    generator, since it is entered at every watched step.
 
     Args:
         device_type: Device type whose autocast is switched off.
-
-    Yields:
-        Nothing.
     """
-    with torch.no_grad(), torch.autocast(device_type, enabled=False):
-        yield
+
+    __slots__ = ("_autocast", "_no_grad")
+
+    def __init__(self, device_type: str = "cpu") -> None:
+        self._no_grad = torch.no_grad()
+        casting = torch.is_autocast_enabled(device_type)
+        self._autocast = torch.autocast(device_type, enabled=False) if casting else contextlib.nullcontext()
+
+    def __enter__(self) -> None:
+        self._no_grad.__enter__()
+        self._autocast.__enter__()
+
+    def __exit__(self, *details: Any) -> None:
+        self._autocast.__exit__(*details)
+        self._no_grad.__exit__(*details)
 
 
 @contextlib.contextmanager
@@ -89,8 +101,7 @@ class Guard:
             if not self.quiet:
                 warnings.warn(message, UserWarning, stacklevel=3)
 
-    @contextlib.contextmanager
-    def watch(self, where: str) -> Iterator[None]:
+    def watch(self, where: str) -> _Watch:
         """Run a block of the probe; an exception in it switches the probe off and goes no further.
 
         A warning that the user's filters turn into an exception is let through: that is the user's own wish.
@@ -98,18 +109,10 @@ class Guard:
         Args:
             where: What the block does, for the warning.
 
-        Yields:
-            Nothing.
-
-        Raises:
-            Warning: If a warning filter made one an exception.
+        Returns:
+            A context manager.
         """
-        try:
-            yield
-        except Warning:
-            raise
-        except Exception as fault:
-            self.disable(f"{type(fault).__name__} while {where}: {fault}")
+        return _Watch(self, where)
 
     @staticmethod
     @contextlib.contextmanager
@@ -124,3 +127,21 @@ class Guard:
         """
         with no_trace(device.type), preserved_random_state(device):
             yield
+
+
+class _Watch:
+    """See :meth:`Guard.watch`; a class and not a generator, since it is entered at every watched step."""
+
+    __slots__ = ("_guard", "_where")
+
+    def __init__(self, guard: Guard, where: str) -> None:
+        self._guard, self._where = guard, where
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: TracebackType | None) -> bool:
+        if not isinstance(fault, Exception) or isinstance(fault, Warning):
+            return False
+        self._guard.disable(f"{type(fault).__name__} while {self._where}: {fault}")
+        return True

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, NAdam, Optimizer
+from torch.optim import LBFGS, NAdam, Optimizer, RAdam
 
 from thermo_callbacks.functional import MomentumResponse, momentum_response
 
@@ -69,21 +69,25 @@ def parameter_mobility(
     """
     momentum, factor = group_momentum(optimizer, group)
     learning_rate: Tensor | float = group.get("lr", math.nan)
-    state: dict[str, Tensor] = optimizer.state.get(parameter, {})
-    if isinstance(optimizer, (LBFGS, *_ORTHOGONALISED)) or (momentum and not math.isclose(factor, 1 / (1 - momentum))):
+    state: dict[str, Any] = optimizer.state.get(parameter, {})
+    # a tensor, or a plain number (SparseAdam), or the group's (fused optimizers outside of torch)
+    step: Tensor | float = state.get("step", group.get("step", math.nan))
+    if isinstance(step, Tensor):
+        step = step.to(parameter.device)
+    # RAdam multiplies by a rectification that its state does not hold
+    if isinstance(optimizer, (LBFGS, RAdam, *_ORTHOGONALISED)) or (momentum and not math.isclose(factor, 1 / (1 - momentum))):
         return math.nan
     if set(state) <= _PLAIN_STATE:
         return learning_rate * (factor * (1.0 - float(group.get("dampening", 0.0))))
     if "exp_avg_sq" in state and state["exp_avg_sq"].shape == parameter.shape:
         second_moment = watch(state.get("max_exp_avg_sq", state["exp_avg_sq"]))
-        corrected = second_moment / (1.0 - float(group["betas"][1]) ** state["step"].to(second_moment.device))
-        return learning_rate / (
-            corrected.sqrt() + float(group["eps"])
-        )  # the average of gradients doesn't amplify: no factor
+        corrected = second_moment / (1.0 - float(group["betas"][1]) ** step)
+        # the average of gradients doesn't amplify: no factor
+        return learning_rate / (corrected.sqrt() + float(group["eps"]))
     if "square_avg" in state and "acc_delta" not in state and not group.get("centered", False):
         return learning_rate * factor / (watch(state["square_avg"]).sqrt() + float(group["eps"]))
     if "sum" in state and "lr_decay" in group:
-        decay = 1.0 + (state["step"].to(parameter.device) - 1) * float(group["lr_decay"])
+        decay = 1.0 + (step - 1) * float(group["lr_decay"])
         return learning_rate / decay / (watch(state["sum"]).sqrt() + float(group["eps"]))
     return math.nan
 

@@ -17,9 +17,9 @@ _STATE_KEYS = ("version", "layers", "capacity", "rows_per_column", "rows_in_last
 class TemperatureHistory:
     r"""Temperatures of all layers at the logging points of a run, in memory that does not grow with its length.
 
-    Rows ``(step, temperatures)`` come in, columns are kept. A column is the mean of ``rows_per_column`` consecutive rows,
-    1 to begin with. When ``capacity`` columns are full, neighbours are averaged in pairs and ``rows_per_column``
-    doubles, so that all columns always stand for equally many rows. Memory: 16 bytes a layer and column.
+    Rows ``(step, temperatures)`` come in, columns are kept. A column is the mean of equally many consecutive rows, one
+    row to begin with. When ``capacity`` columns are full, neighbours are averaged in pairs, and from then on a column
+    takes twice as many rows. Memory: 16 bytes a layer and column.
 
     Values that are not finite are left out of the means; a layer without any finite value in a column reads NaN there.
     Layers are kept in order of depth: a layer that shows up later in a run (a backbone that thaws) goes behind the
@@ -186,7 +186,7 @@ class TemperatureHistory:
 
 
 def _merge(known: Sequence[str], row: Sequence[str]) -> list[str]:
-    """Known names with the new ones of a row put behind their predecessor in it; the known keep their order."""
+    # new names go behind their predecessor in the row; known ones keep their order
     merged = list(known)
     shared = next((name for name in row if name in merged), None)
     place = len(merged) if shared is None else merged.index(shared)
@@ -212,4 +212,7 @@ def _check_state(state: Mapping[str, Any]) -> None:
     shapes = {key: tuple(state[key].shape) for key in ("first", "last", "sums", "counts")}
     cells = (len(state["layers"]), columns)
     if shapes != {"first": (columns,), "last": (columns,), "sums": cells, "counts": cells}:
-        raise ValueError(f"state of a temperature history with {cells[0]} layers and {columns} columns has shapes {shapes}")
+        raise ValueError(
+            f"state of a temperature history with {cells[0]} layers and {columns} columns has tensors of shapes "
+            f"{shapes}: load what state_dict() returned"
+        )
