@@ -1,0 +1,178 @@
+"""Cost of the monitor: steps per second with it over steps per second without it, and the memory it takes.
+
+    python tests/benchmarks/overhead.py            # all of it, some ten minutes on one thread
+    python tests/benchmarks/overhead.py --model mlp --pairs 10
+
+Blocks with and without the monitor alternate, each through a real Trainer on the same model and data, and the ratio is
+taken within each pair of neighbours: a machine whose speed drifts moves both. The monitor's first windows, which are the
+densest, are part of every block.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from thermo_callbacks import ThermoMonitor
+from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.probes.layers import layer_parameters
+
+
+class Decoder(nn.Module):
+    """Four pre-norm blocks of causal attention."""
+
+    def __init__(self, width: int = 256, depth: int = 4, symbols: int = 84, length: int = 128) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(symbols, width)
+        self.position = nn.Embedding(length, width)
+        block = nn.TransformerEncoderLayer(width, 4, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.blocks = nn.TransformerEncoder(block, depth, enable_nested_tensor=False)
+        self.head = nn.Linear(width, symbols)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        length = tokens.shape[1]
+        mask = nn.Transformer.generate_square_subsequent_mask(length)
+        hidden = self.embedding(tokens) + self.position(torch.arange(length))
+        return self.head(self.blocks(hidden, mask=mask, is_causal=True))
+
+
+def mlp(width: int = 512) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(784, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+        nn.Linear(width, 10),
+    )  # fmt: skip
+
+
+class Task(pl.LightningModule):
+    def __init__(self, make: Callable[[], nn.Module], momentum: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net, self.momentum = make(), momentum
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        inputs, target = batch
+        return nn.functional.cross_entropy(self.net(inputs).flatten(0, -2), target.flatten())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01, momentum=self.momentum)
+
+
+class Clock(pl.Callback):
+    def on_train_batch_end(self, *_: Any) -> None:
+        now = time.perf_counter()
+        self.start, self.steps = getattr(self, "start", now), getattr(self, "steps", -1) + 1
+        self.rate = self.steps / max(now - self.start, 1e-9)
+
+
+def images() -> DataLoader:
+    generator = torch.Generator().manual_seed(0)
+    data = TensorDataset(torch.randn(1280, 784, generator=generator), torch.randint(10, (1280,), generator=generator))
+    return DataLoader(data, batch_size=128, shuffle=True)
+
+
+def text() -> DataLoader:
+    tokens = torch.randint(84, (64, 129), generator=torch.Generator().manual_seed(0))
+    return DataLoader(TensorDataset(tokens[:, :-1], tokens[:, 1:]), batch_size=8, shuffle=True)
+
+
+# model, data, steps in a block: the decoder's blocks hold one window and one rest as long, the densest there is
+CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], DataLoader], int]] = {
+    "mlp": (mlp, images, 2000),
+    "decoder": (Decoder, text, 100),
+}
+
+
+def steps_per_second(case: str, steps: int, momentum: float, callbacks: Iterable[pl.Callback]) -> float:
+    make, data, _ = CASES[case]
+    clock = Clock()
+    trainer = pl.Trainer(
+        max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[*callbacks, clock],
+    )  # fmt: skip
+    gc.collect()
+    trainer.fit(Task(make, momentum), data())
+    return clock.rate
+
+
+def overhead(case: str, pairs: int, momentum: float, steps: int | None = None) -> list[float]:
+    """Ratios with / without of each pair of neighbouring blocks; which of the two comes first alternates."""
+    steps = steps or CASES[case][2]
+    ratios = []
+    for pair in range(pairs):
+        rates: dict[bool, float] = {}
+        for watched in (bool(pair % 2), not pair % 2):
+            rates[watched] = steps_per_second(case, steps, momentum, [ThermoMonitor()] if watched else [])
+        ratios.append(rates[True] / rates[False])
+    return ratios
+
+
+def held_bytes(thing: Any) -> int:
+    """Bytes of the tensors that an object holds, each storage once."""
+    storages: dict[int, int] = {}
+    todo, seen = [thing], set()
+    while todo:
+        item = todo.pop()
+        if id(item) in seen or isinstance(item, (nn.Parameter, torch.optim.Optimizer)):
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            storages[item.untyped_storage().data_ptr()] = item.untyped_storage().nbytes()
+        elif isinstance(item, (list, tuple)):
+            todo.extend(item)
+        elif isinstance(item, dict):
+            todo.extend(item.values())
+        elif hasattr(item, "__dict__"):
+            todo.extend(vars(item).values())
+    return sum(storages.values())
+
+
+def memory(width: int) -> tuple[int, int]:
+    """Parameters of an MLP of that width, and bytes that watching it takes."""
+    net = mlp(width)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    watch = OptimizerWatch(optimizer, layer_parameters(net), window=50, rest=None, sample=4096, seed=0)
+    return sum(parameter.numel() for parameter in net.parameters()), held_bytes(watch)
+
+
+def tables(cases: Iterable[str], pairs: int, steps: int | None = None) -> list[Table]:
+    speed = Table("model", "momentum", "blocks", "median ratio", "lowest", "highest", title="Speed with / without")
+    for case in cases:
+        for momentum in (0.0, 0.9):
+            ratios = overhead(case, pairs, momentum, steps)
+            values = [statistics.median(ratios), min(ratios), max(ratios)]
+            speed.add_row(case, f"{momentum}", f"2 x {pairs}", *(f"{value:.4f}" for value in values))
+    space = Table("parameters", "of them in bytes", "extra bytes", "share", title="Memory, MLP of four layers")
+    for width in (516, 2050, 6870):
+        count, extra = memory(width)
+        space.add_row(f"{count / 1e6:.1f} M", f"{4 * count / 1e6:.1f} MB", f"{extra / 1e6:.2f} MB", f"{extra / count / 4:.1%}")
+    return [speed, space]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=[*CASES, "all"], default="all")
+    parser.add_argument("--pairs", type=int, default=8, help="pairs of blocks with and without the monitor")
+    parser.add_argument("--steps", type=int, default=None, help="steps in a block; the default depends on the model")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    for table in tables(CASES if options.model == "all" else [options.model], options.pairs, options.steps):
+        Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
