@@ -28,14 +28,14 @@ class Quantity:
         tag: Name of the global value after ``thermo/``.
         family: Group of the values of single layers; empty for none.
         reason: Why a value may be missing, for the warning.
-        with_errors: Whether standard errors are logged too, and the interval of the global value.
+        with_interval: Whether the interval of the global value is logged, and the errors of the layers.
     """
 
     metric: type[LayerMetric]
     tag: str
     family: str
     reason: str
-    with_errors: bool = False
+    with_interval: bool = False
 
 
 TEMPERATURES = (
@@ -44,7 +44,7 @@ TEMPERATURES = (
         "temperature",
         "thermo_temperature",
         "too few steps had a finite gradient",
-        with_errors=True,
+        with_interval=True,
     ),
     Quantity(VirialTemperature, "virial_temperature", "", "too few steps had a finite gradient"),
     Quantity(
@@ -126,12 +126,13 @@ def _values(quantity: Quantity, metric: LayerMetric, names: Sequence[str], fresh
     tag = f"thermo/{quantity.tag}"
     values = {tag: float(metric.compute())}
     columns = {quantity.family: metric.compute_layers()} if quantity.family else {}
-    if quantity.with_errors and isinstance(metric, MeanMetric):
+    if isinstance(metric, MeanMetric | EquilibriumRatio):
         estimate = metric.estimate()
-        lower, upper = estimate.interval(0.95)
-        errors = {"stderr": estimate.stderr, "lower": lower, "upper": upper}
-        values |= {f"{tag}_{name}": float(value) for name, value in errors.items()}
-        columns[f"{quantity.family}_stderr"] = metric.estimate_layers().stderr
+        values[f"{tag}_stderr"] = float(estimate.stderr)
+        if quantity.with_interval:
+            lower, upper = estimate.interval(0.95)
+            values |= {f"{tag}_lower": float(lower), f"{tag}_upper": float(upper)}
+            columns[f"{quantity.family}_stderr"] = metric.estimate_layers().stderr
     for family, column in columns.items():
         by_layer = zip(names, column.tolist(), strict=True)
         values |= {f"{family}/{name}": value for name, value in by_layer if name in fresh}

@@ -172,8 +172,7 @@ class OptimizerWatch:
         self.skipped += statistics.skipped
         self.ledger.add(
             self.probe.names,
-            statistics.gradient_displacement.sum(0) * statistics.sample_scale,
-            steps=statistics.steps,
+            statistics.gradient_displacement * statistics.sample_scale,
             unwatched=self._bridge,
             energy=self.energy(),
         )

@@ -202,11 +202,14 @@ class ThermoMonitor(_Monitor):
 
     **Logged values** (to all loggers, to ``trainer.callback_metrics``, and in :meth:`latest`), once a window:
 
-    - ``thermo/temperature`` with ``_stderr``, ``_lower``, ``_upper`` (95 %), ``thermo_temperature/<layer>``: kinetic
-      temperature, in units of the loss
-    - ``thermo/virial_temperature``, ``thermo/einstein_temperature``: two other thermometers, equal to it in equilibrium
-      and for optimizers that add no noise
-    - ``thermo/equilibrium_ratio``, ``thermo_equilibrium_ratio/<layer>``: 1 when the parameters' size is stationary
+    - ``thermo/temperature`` with ``_stderr``, ``_lower``, ``_upper`` (95 %), ``thermo_temperature/<layer>`` with
+      ``thermo_temperature_stderr/<layer>``: kinetic temperature, in units of the loss
+    - ``thermo/virial_temperature``, ``thermo/einstein_temperature``, each with ``_stderr``: two other thermometers,
+    equal
+      to it in equilibrium and for optimizers that add no noise
+    - ``thermo/equilibrium_ratio`` with ``_stderr``, ``thermo_equilibrium_ratio/<layer>``: 1 when the parameters' size
+    is
+      stationary
     - ``thermo/noise_scale``, ``thermo_noise_scale/<layer>``: critical batch size, in samples
     - ``thermo/signal_share``, ``thermo_signal_share/<layer>``: part of the gradient's power that is signal
     - ``thermo/heat``, ``thermo_heat/<layer>``: cumulative heat, in units of the loss; heat of steps between windows is

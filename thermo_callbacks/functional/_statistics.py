@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -197,6 +198,63 @@ def check_window(minimum: int, **windows: Tensor) -> None:
             )
     if first.shape[0] < minimum:
         raise ValueError(f"{first_name} must hold at least {minimum} steps, got {first.shape[0]}: measure longer")
+
+
+class RatioSums(NamedTuple):
+    """Sums over K batches of steps that a ratio and its error are computed from; those of several windows add up.
+
+    Attributes:
+        numerator: Sum of the batches' numerators.
+        denominator: Sum of the batches' denominators.
+        numerator_square: Sum of squared numerators.
+        denominator_square: Sum of squared denominators.
+        product: Sum of numerators times denominators.
+        batches: Number of batches K.
+    """
+
+    numerator: Tensor
+    denominator: Tensor
+    numerator_square: Tensor
+    denominator_square: Tensor
+    product: Tensor
+    batches: Tensor
+
+
+def ratio_stderr(sums: RatioSums) -> Tensor:
+    r"""Standard error of a ratio of sums, batches being the replicates (delta method).
+
+    .. math:: s(R)^2 = \frac{K}{K-1}\,\frac{\sum_b (x_b - R\,y_b)^2}{\big(\sum_b y_b\big)^2}, \qquad
+              R = \frac{\sum_b x_b}{\sum_b y_b}
+
+    Its relative bias is of order 1/K.
+
+    Args:
+        sums: Sums over the batches' numerators x and denominators y.
+
+    Returns:
+        The error, of the shape of the sums; NaN with fewer than two batches or a denominator that is not positive.
+    """
+    ratio = ratio_of_sums(sums.numerator, sums.denominator)
+    scatter = sums.numerator_square - 2.0 * ratio * sums.product + ratio.square() * sums.denominator_square
+    correction = torch.where(sums.batches > 1, sums.batches / (sums.batches - 1.0), torch.nan)
+    return (correction * scatter.clamp(min=0.0)).sqrt() / sums.denominator
+
+
+def batch_sums(series: Tensor) -> Tensor:
+    """Sums over about the square root of m consecutive batches, the replicates for errors of correlated steps.
+
+    Args:
+        series: One value a step, shape ``[m, ...]``.
+
+    Returns:
+        Sums, shape ``[K, ...]`` with K about sqrt(m); sizes of the batches differ by at most one step.
+
+    Example:
+        >>> import torch
+        >>> batch_sums(torch.arange(5.0))
+        tensor([3., 7.])
+    """
+    return torch.stack([batch.sum(0) for batch in series.tensor_split(max(1, math.isqrt(len(series))))])
 
 
 def ratio_of_sums(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -16,33 +16,34 @@ class EnergyLedger:
     """Cumulative heat of each layer, and what it leaves unexplained of the loss.
 
     Steps between two windows are not watched; their heat is interpolated linearly between the mean heat per step of the
-    window before and of the window after. Energies belong to the middle of their window, where the mean loss was.
+    window before and of the window after. The mean loss of a window is set against the mean over its steps of the heat
+    before each: what a loss that falls fast within a window does to one, it does to the other.
     """
 
     def __init__(self) -> None:
         self.heat: dict[str, float] = {}
         self._rate: dict[str, float] = {}
-        self._start: tuple[float, float] | None = None  # energy of the first window, heat up to its middle
+        self._start: tuple[float, float] | None = None  # energy of the first window, mean heat before its steps
         self._now: tuple[float, float] | None = None
 
-    def add(self, names: Sequence[str], heat: Tensor, *, steps: int, unwatched: int, energy: float) -> None:
+    def add(self, names: Sequence[str], heat: Tensor, *, unwatched: int, energy: float) -> None:
         """Enter a window.
 
         Args:
             names: Layers of the window.
-            heat: Heat of each layer in the window, ``[L]``.
-            steps: Steps of the window.
+            heat: Heat of each layer in each step of the window, ``[W, L]``.
             unwatched: Steps between the window before and this one.
             energy: Mean loss in the window; NaN if unknown.
         """
-        middle = 0.0
-        for name, value in zip(names, heat.tolist(), strict=True):
+        steps = len(heat)
+        for name, value in zip(names, heat.sum(0).tolist(), strict=True):
             rate = value / steps if steps else 0.0
             bridge = unwatched * (self._rate.get(name, rate) + rate) / 2.0
             self.heat[name] = self.heat.get(name, 0.0) + bridge + value
             self._rate[name] = rate
-            middle -= value / 2.0
-        self._now = (energy, self.total + middle)
+        # the heat of step s = 1..W lies behind the losses of the W - s steps after it, and ahead of s of them
+        ahead = torch.arange(1, steps + 1, dtype=heat.dtype) / max(steps, 1)
+        self._now = (energy, self.total - float(ahead @ heat.sum(1)))
         if self._start is None:
             self._start = self._now
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional import (
+    Estimate,
     einstein_temperature_contributions,
     kinetic_sampling_variance,
     kinetic_temperature_contributions,
@@ -17,7 +17,7 @@ from thermo_callbacks.functional import (
     virial_temperature_contributions,
 )
 from thermo_callbacks.functional._momentum import pair_scale
-from thermo_callbacks.functional._statistics import check_window, ratio_of_sums
+from thermo_callbacks.functional._statistics import RatioSums, batch_sums, check_window, ratio_of_sums, ratio_stderr
 from thermo_callbacks.metrics._base import LayerMetric, MeanMetric, Windows
 from thermo_callbacks.metrics._window import WindowStatistics
 
@@ -127,11 +127,9 @@ class VirialTemperature(MeanMetric):
             self._add_batches(window.position_gradient / window.watched, window.sizes)
 
     def _add_batches(self, contributions: Tensor, weights: Tensor) -> None:
-        batches = contributions.tensor_split(max(1, math.isqrt(len(contributions))))
-        means = torch.stack([batch.mean(0) for batch in batches])
-        # batches differ by one step in length: each counts by its length, so that the mean is that of all steps
-        lengths = means.new_tensor([len(batch) for batch in batches])[:, None]
-        self._add(means * lengths * (len(batches) / len(contributions)), torch.zeros_like(means[0]), weights)
+        # a sum times K / m is a mean that counts by its length: batches differ by up to one step
+        sums = batch_sums(contributions)
+        self._add(sums * (len(sums) / max(1, len(contributions))), torch.zeros_like(sums[0]), weights)
 
 
 class EinsteinTemperature(MeanMetric):
@@ -193,7 +191,9 @@ class EquilibriumRatio(LayerMetric):
     .. math:: R_l = \frac{-2 \sum_t q\cdot D}{\sum_t |D|^2}
 
     and the ratio of the sums over all layers, each scaled from its watched coordinates to all. 1 when the size of the
-    parameters is stationary; dimensionless.
+    parameters is stationary; dimensionless. Where the parameters are large beside their fluctuation, short windows
+    scatter widely about it: read R with its standard error (``estimate()``), for which batches of :math:`\sqrt W`
+    steps are the replicates. The error of watching a sample is not in it.
 
     As input to ``update``: ``parameters`` and ``displacements``, each ``[W, n]`` or a list with one for each layer. As
     output of ``compute``: the global ratio, a scalar; NaN when nothing moved.
@@ -210,12 +210,13 @@ class EquilibriumRatio(LayerMetric):
         1.0
     """
 
-    projection_sum: Tensor
-    displacement_square_sum: Tensor
+    sums: Tensor
 
     def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(sizes, **kwargs)
-        self._add_sum_state("projection_sum", "displacement_square_sum", length=self.num_layers)
+        # one row a field of RatioSums; the last column is the whole model
+        states = torch.zeros(len(RatioSums._fields), self.num_layers + 1, dtype=torch.float64)
+        self.add_state("sums", states, dist_reduce_fx="sum")
 
     def update(self, parameters: Windows, displacements: Windows) -> None:
         """Add a window of steps.
@@ -229,21 +230,41 @@ class EquilibriumRatio(LayerMetric):
             check_window(1, parameters=position, displacements=displacement)
         scale = self._sample_scale(layers)
         self._add(
-            torch.stack([(position * displacement).sum() for position, displacement in layers]) * scale,
-            torch.stack([displacement.square().sum() for _, displacement in layers]) * scale,
+            torch.stack([(position * displacement).sum(1) for position, displacement in layers], 1) * scale,
+            torch.stack([displacement.square().sum(1) for _, displacement in layers], 1) * scale,
         )
-
-    def _accept(self, window: WindowStatistics) -> None:
-        scale = window.sample_scale
-        self._add(window.position_displacement.sum(0) * scale, window.displacement_square.sum(0) * scale)
-
-    def _add(self, projection: Tensor, displacement_square: Tensor) -> None:
-        self.projection_sum = self.projection_sum + projection.to(self.projection_sum)
-        self.displacement_square_sum = self.displacement_square_sum + displacement_square.to(self.projection_sum)
 
     def compute(self) -> Tensor:
         """Global ratio, a scalar; NaN when nothing moved."""
-        return ratio_of_sums(-2.0 * self.projection_sum.sum(), self.displacement_square_sum.sum())
+        return self._layers_and_total().value[-1]
+
+    def estimate(self) -> Estimate:
+        """Global ratio with its standard error, scalars."""
+        with self._synchronised():
+            return Estimate(*(column[-1] for column in self._layers_and_total()))
+
+    def estimate_layers(self) -> Estimate:
+        """Ratio of each layer with its standard error, each ``[L]``."""
+        with self._synchronised():
+            return Estimate(*(column[:-1] for column in self._layers_and_total()))
 
     def _layer_values(self) -> Tensor:
-        return ratio_of_sums(-2.0 * self.projection_sum, self.displacement_square_sum)
+        return self._layers_and_total().value[:-1]
+
+    def _layers_and_total(self) -> Estimate:
+        sums = RatioSums(*self.sums)
+        value = ratio_of_sums(sums.numerator, sums.denominator)
+        return Estimate(value, ratio_stderr(sums), (sums.batches - 1.0).clamp(min=0.0))
+
+    def _accept(self, window: WindowStatistics) -> None:
+        scale = window.sample_scale
+        self._add(window.position_displacement * scale, window.displacement_square * scale)
+
+    def _add(self, projection: Tensor, displacement_square: Tensor) -> None:
+        """Add per-step sums ``[W, L]`` over all coordinates of each layer."""
+        pair = torch.stack((-2.0 * projection, displacement_square)).to(self.sums)
+        pair = torch.cat([pair, pair.sum(-1, keepdim=True)], -1)
+        numerator, denominator = batch_sums(pair.transpose(0, 1)).unbind(1)
+        count = torch.ones_like(numerator)
+        products = (numerator.square(), denominator.square(), numerator * denominator, count)
+        self.sums = self.sums + torch.stack((numerator, denominator, *products)).sum(1)

@@ -32,9 +32,19 @@ def group_momentum(optimizer: Optimizer, group: dict[str, Any]) -> MomentumRespo
         >>> group_momentum(optimizer, optimizer.param_groups[0])
         MomentumResponse(momentum=0.5, factor=2.0)
     """
-    momentum = group["momentum"] if "momentum" in group else group.get("betas", (0.0,))[0]
-    nesterov = bool(group.get("nesterov", False)) or isinstance(optimizer, NAdam)
-    return momentum_response(float(momentum), nesterov=nesterov)
+    momentum = float(group["momentum"] if "momentum" in group else group.get("betas", (0.0,))[0])
+    if isinstance(optimizer, NAdam):
+        return MomentumResponse(momentum, _look_ahead_factor(optimizer, group))
+    return momentum_response(momentum, nesterov=bool(group.get("nesterov", False)))
+
+
+def _look_ahead_factor(optimizer: Optimizer, group: dict[str, Any]) -> float:
+    """Response factor of NAdam at its present step: its look-ahead warms up over thousands of steps."""
+    average, decay = float(group["betas"][0]), float(group["momentum_decay"])
+    step = next((float(state["step"]) for p in group["params"] if "step" in (state := optimizer.state.get(p, {}))), 1.0)
+    now, later = (average * (1.0 - 0.5 * 0.96 ** (t * decay)) for t in (step, step + 1.0))
+    # the gradient's own weight, and its share of the average that the next momentum looks ahead with
+    return float(1.0 / ((1.0 - now) + later * (1.0 - average)))
 
 
 def gradient_sign(group: dict[str, Any]) -> float:
@@ -75,7 +85,9 @@ def parameter_mobility(
     if isinstance(step, Tensor):
         step = step.to(parameter.device)
     # RAdam multiplies by a rectification that its state does not hold
-    if isinstance(optimizer, (LBFGS, RAdam, *_ORTHOGONALISED)) or (momentum and not math.isclose(factor, 1 / (1 - momentum))):
+    if isinstance(optimizer, (LBFGS, RAdam, *_ORTHOGONALISED)) or (
+        momentum and not math.isclose(factor, 1 / (1 - momentum))
+    ):
         return math.nan
     if set(state) <= _PLAIN_STATE:
         return learning_rate * (factor * (1.0 - float(group.get("dampening", 0.0))))

@@ -61,7 +61,7 @@ QUANTITIES = (
     Quantity(
         name="Error of T",
         tags=("thermo/temperature_stderr", "thermo/temperature_lower", "thermo/temperature_upper"),
-        family="",
+        family="thermo_temperature_stderr",
         formula="standard error; 95 % interval",
         unit="loss",
         meaning="The true value lies between lower and upper 19 times out of 20. A change of T inside the band "
@@ -70,18 +70,18 @@ QUANTITIES = (
     ),
     Quantity(
         name="Virial temperature",
-        tags=("thermo/virial_temperature",),
+        tags=("thermo/virial_temperature", "thermo/virial_temperature_stderr"),
         family="",
         formula="Σ Cov(q, g) / n",
         unit="loss",
-        meaning="The same temperature read off how far the weights swing. It equals T in thermal equilibrium; a "
-        "gap says that the run is still on its way.",
-        caution="Weights that swing more slowly than a window lasts make it too low; weights that drift make it "
-        "anything, also negative.",
+        meaning="The same temperature read off how far the weights swing. It equals T in thermal equilibrium: a gap "
+        "beyond the errors says that the run is not there.",
+        caution="Agreement proves nothing: in a window shorter than the swing of the weights, plain SGD makes it "
+        "follow T wherever it is. Weights that drift make it anything, also negative.",
     ),
     Quantity(
         name="Einstein temperature",
-        tags=("thermo/einstein_temperature",),
+        tags=("thermo/einstein_temperature", "thermo/einstein_temperature_stderr"),
         family="",
         formula="Σ Var(D) / (2 Σ m)",
         unit="loss",
@@ -91,13 +91,14 @@ QUANTITIES = (
     ),
     Quantity(
         name="Equilibrium ratio R",
-        tags=("thermo/equilibrium_ratio", "thermo/equilibrium_reference"),
+        tags=("thermo/equilibrium_ratio", "thermo/equilibrium_ratio_stderr", "thermo/equilibrium_reference"),
         family="thermo_equilibrium_ratio",
         formula="R = -2 ⟨q·D⟩ / ⟨D·D⟩",
         unit="none",
         meaning="At 1 the size of the weights stands still, as it must in equilibrium. Below 1 they grow, above 1 "
         "they shrink. The reference is the line at 1.",
-        caution="A layer right before BatchNorm or LayerNorm never gets to 1 without weight decay. And 1 alone "
+        caution="Large weights that move little make a short window scatter widely: look at the error. A layer "
+        "right before BatchNorm or LayerNorm never gets to 1 without weight decay. And 1 alone "
         "proves no equilibrium: the loss has to stand still too.",
     ),
     Quantity(

@@ -46,13 +46,16 @@ _QUESTIONS: dict[str, tuple[_Chart, ...]] = {
             reference=EQUILIBRIUM_REFERENCE_TAG,
         ),
         _Chart(
-            "Thermometers: equal if it is",
+            "Thermometers: far apart means no",
             ("thermo/temperature", "thermo/virial_temperature", "thermo/einstein_temperature"),
             least=2,
         ),
     ),
     "Where does the loss go, and which layer lowers it?": (
-        _Chart("Energy balance", ("thermo/internal_energy", "thermo/heat", "thermo/first_law_residual")),
+        _Chart(
+            "Energy balance: loss, heat, residual",
+            ("thermo/internal_energy", "thermo/heat", "thermo/first_law_residual"),
+        ),
         _Chart("Heat by layer: the lowest removed most", family="thermo_heat"),
     ),
     "Signal or noise: is the batch large enough?": (
