@@ -39,20 +39,20 @@ LAST = {
 }
 
 
-def read(subject, *, first=FIRST, batch_size=32, window=50, **changes):
+def read(subject, *, before=(FIRST,), batch_size=32, window=50, **changes):
     """The paragraph on a subject, with some values changed: tags with a double underscore for the slash."""
     last = {**LAST, **{tag.replace("__", "/"): value for tag, value in changes.items()}}
-    paragraphs = read_run(first, last, window=window, batch_size=batch_size)
+    paragraphs = read_run([*before, last], window=window, batch_size=batch_size)
     return next((paragraph for paragraph in paragraphs if paragraph.startswith(subject)), None)
 
 
 def test_subjects_come_in_order():
-    paragraphs = read_run(FIRST, LAST, window=50, batch_size=32)
+    paragraphs = read_run([FIRST, LAST], window=50, batch_size=32)
     assert [paragraph.split()[0] for paragraph in paragraphs] == ["Loss:", "Temperature,", "Equilibrium:", "Noise:"]
 
 
 def test_nothing_is_said_about_what_was_not_measured():
-    assert read_run({}, {}, window=50, batch_size=32) == []
+    assert read_run([{}, {}], window=50, batch_size=32) == []
 
 
 def test_loss_and_heat():
@@ -77,7 +77,7 @@ def test_loss_of_a_run_that_blew_up():
 
 
 def test_only_window_has_nothing_to_compare_with():
-    text = " ".join(read_run(LAST, LAST, window=50, batch_size=32))
+    text = " ".join(read_run([LAST], window=50, batch_size=32))
     assert "Loss: 0.3 in the only window. " in text
     assert "first window" not in text
     assert "fell" not in text
@@ -103,9 +103,27 @@ def test_heat_taken_in_is_no_gain():
 )
 def test_temperature_changes_only_beyond_its_errors(lower, upper, said):
     text = read("Temperature", thermo__temperature_lower=lower, thermo__temperature_upper=upper)
-    phrases = ("has risen", "has fallen", "not changed", "told from zero")
+    phrases = ("has risen", "has fallen", "not changed", "told from zero", "It rose")
     assert said in text
     assert sum(phrase in text for phrase in phrases) == 1
+
+
+@pytest.mark.parametrize(("peak_lower", "rose"), [(3.6e-5, True), (3.4e-5, False)])
+def test_temperature_that_rose_and_fell(peak_lower, rose):
+    peak = {
+        "thermo/temperature": 5e-5,
+        "thermo/temperature_lower": peak_lower,
+        "thermo/temperature_upper": 6.6e-5,
+    }
+    text = read("Temperature", before=[FIRST, peak])
+    assert ("It rose to 5.00e-05 at first and has fallen since, both by more than the errors." in text) == rose
+    assert ("has risen since" in text) == (not rose)
+
+
+def test_windows_without_a_temperature_are_not_compared_with():
+    unknown = dict.fromkeys(FIRST, NAN)
+    assert "has risen since" in read("Temperature", before=[unknown, FIRST, unknown])
+    assert "since the first window" not in read("Temperature", before=[unknown]).lower()
 
 
 def test_hottest_layer():
@@ -134,27 +152,29 @@ def test_factor_to_a_layer_below_zero_is_not_named():
 
 def test_one_layer_is_compared_with_none():
     last = {tag: value for tag, value in LAST.items() if not tag.endswith(("/neck", "/head"))}
-    text = " ".join(read_run(FIRST, last, window=50, batch_size=32))
+    text = " ".join(read_run([FIRST, last], window=50, batch_size=32))
     assert "hottest" not in text
     assert "largest part" not in text
 
 
 @pytest.mark.parametrize(
-    ("ratio", "said"),
+    ("ratio", "error", "said"),
     [
-        (0.93, "0.93, close to 1"),
-        (1.08, "1.08, close to 1"),
-        (0.8, "0.8, not 1: the weights were still growing"),
-        (1.5, "1.5, not 1: the weights were still shrinking"),
-        (-40.0, "-40, far from 1: the weights were still growing"),
-        (7.0, "7, far from 1: the weights were still shrinking"),
+        (0.93, NAN, "0.93. That is close to 1"),
+        (1.08, 0.02, "1.08, with a standard error of 0.02. That is close to 1"),
+        (1.08, 0.5, "1.08, with a standard error of 0.5. Within its error that can't be told from 1."),
+        (-4.0, 3.0, "-4, with a standard error of 3. Within its error that can't be told from 1."),
+        (0.8, 0.05, "0.8, with a standard error of 0.05. That is not 1: the weights were still growing"),
+        (1.5, NAN, "1.5. That is not 1: the weights were still shrinking"),
+        (-40.0, 7.123, "-40, with a standard error of 7.1. That is far from 1: the weights were still growing"),
+        (7.0, NAN, "7. That is far from 1: the weights were still shrinking"),
     ],
 )
-def test_equilibrium(ratio, said):
-    text = read("Equilibrium", thermo__equilibrium_ratio=ratio)
+def test_equilibrium(ratio, error, said):
+    text = read("Equilibrium", thermo__equilibrium_ratio=ratio, thermo__equilibrium_ratio_stderr=error)
     assert said in text
-    assert ("no proof" in text) == ("close" in said)
-    assert ("not in equilibrium" in text) == ("close" not in said)
+    assert ("no proof" in text) != ("no equilibrium" in text)
+    assert ("still growing" in text or "still shrinking" in text) == ("no equilibrium" in text)
 
 
 def test_equilibrium_without_a_value_is_not_judged():
@@ -184,7 +204,7 @@ def test_noise_scale_within_the_scatter_is_not_believed(change):
 
 def test_unbelievable_noise_scale_of_the_first_window_is_not_told():
     first = {**FIRST, "thermo/signal_share": 0.01}
-    assert read("Noise", first=first, thermo__noise_scale=NAN).endswith("by how much can't be said.")
+    assert read("Noise", before=[first], thermo__noise_scale=NAN).endswith("by how much can't be said.")
 
 
 @pytest.mark.parametrize(

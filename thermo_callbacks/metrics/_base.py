@@ -95,8 +95,8 @@ class LayerMetric(Metric):
             layers = [window] if isinstance(window, Tensor) else list(window)
             if len(layers) != self.num_layers:
                 raise ValueError(
-                    f"{name} must hold one window [W, n] for each of the {self.num_layers} layers in sizes, "
-                    f"got {len(layers)}"
+                    f"{name} must hold one tensor for each layer ({self.num_layers}), got {len(layers)}: say "
+                    "sizes=[...] with the number of coordinates of each layer"
                 )
             columns.append([layer.double() for layer in layers])
         grouped = list(zip(*columns, strict=True))

@@ -265,6 +265,6 @@ class EquilibriumRatio(LayerMetric):
         pair = torch.stack((-2.0 * projection, displacement_square)).to(self.sums)
         pair = torch.cat([pair, pair.sum(-1, keepdim=True)], -1)
         numerator, denominator = batch_sums(pair.transpose(0, 1)).unbind(1)
-        count = torch.ones_like(numerator)
+        count = (denominator > 0.0).to(denominator)  # where nothing moved there is no replicate
         products = (numerator.square(), denominator.square(), numerator * denominator, count)
         self.sums = self.sums + torch.stack((numerator, denominator, *products)).sum(1)

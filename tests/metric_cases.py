@@ -1,0 +1,176 @@
+"""The metrics as cases with their functional twins, and bursts of ragged layers to feed both with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from oracles import normal
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.testing import assert_close
+
+from thermo_callbacks import functional, metrics
+from thermo_callbacks.functional import Estimate, momentum_response
+from thermo_callbacks.metrics._base import LayerMetric
+from thermo_callbacks.metrics._window import CHUNK, StreamingWindow, WindowStatistics
+
+WATCHED = (1, 7, 255, 256, 257, 300)  # coordinates seen of each layer: on both sides of a chunk's end
+SIZES = (1, 50, 255, 1000, 257, 4000)  # all coordinates of each layer: some layers are seen whole, some in part
+STEPS = 20
+BATCH_SIZE = 8
+
+
+class Burst(NamedTuple):
+    """Consecutive steps; each field holds one window [W, n] for each layer."""
+
+    parameters: list[Tensor]  # before each step
+    displacements: list[Tensor]
+    gradients: list[Tensor]
+
+    @property
+    def watched(self) -> list[int]:
+        """Coordinates of each layer."""
+        return [layer.shape[1] for layer in self.gradients]
+
+    @property
+    def mobility(self) -> list[Tensor]:
+        """Displacement per unit of gradient, [n] for each layer; coordinates differ, and layers of other sizes."""
+        return [0.1 + 0.1 * normal(count, seed=count).abs() for count in self.watched]
+
+    def layer(self, index: int) -> Burst:
+        """One layer alone."""
+        return Burst(*([field[index]] for field in self))
+
+    def rest(self, *layers: int) -> Burst:
+        """The same steps in which some layers had no gradient and did not move."""
+        fields = [[0.0 * x if i in layers else x for i, x in enumerate(field)] for field in self[1:]]
+        return Burst(self.parameters, *fields)
+
+    def at(self, steps: Tensor) -> Burst:
+        """Some of the steps, by index or by mask."""
+        return Burst(*([layer[steps] for layer in field] for field in self))
+
+    def rows(self) -> Tensor:
+        """What StreamingWindow.update() takes at each step: [W, 3, n], every layer padded to whole chunks."""
+        flat = [torch.cat([pad(layer, (0, -layer.shape[1] % CHUNK)) for layer in field], 1) for field in self]
+        return torch.stack([flat[0], flat[2], flat[1]], 1)  # parameters, gradients, displacements
+
+
+def burst(seed: int, *, watched: Sequence[int] = WATCHED, steps: int = STEPS, offset: float = 0.0) -> Burst:
+    """Steps down a slope, with noise in gradients and moves; ``offset`` lies on all parameters."""
+    noise = [normal(3, steps, count, seed=100 * seed + index) for index, count in enumerate(watched)]
+    # some coordinates are hotter than others, so that it matters which are seen
+    amplitudes = [(1.0 + index) * torch.linspace(0.2, 2.0, count).double() for index, count in enumerate(watched)]
+    gradients = [amplitude * (0.7 + layer[0]) for amplitude, layer in zip(amplitudes, noise, strict=True)]
+    displacements = [-0.1 * slopes + 0.05 * layer[1] for slopes, layer in zip(gradients, noise, strict=True)]
+    starts = [offset + layer[2, :1] for layer in noise]
+    parameters = [start + moves.cumsum(0) - moves for start, moves in zip(starts, displacements, strict=True)]
+    return Burst(parameters, displacements, gradients)
+
+
+def empty_window(
+    watched: Sequence[int] = WATCHED, *, steps: int = STEPS, dtype: torch.dtype = torch.float64, sampled: bool = True
+) -> StreamingWindow:
+    """A window before its first step."""
+    chunk_layers = torch.arange(len(watched)).repeat_interleave(torch.tensor([-(-n // CHUNK) for n in watched]))
+    device = torch.device("cpu")
+    return StreamingWindow(chunk_layers, len(watched), length=steps, device=device, dtype=dtype, sampled=sampled)
+
+
+def watch(
+    steps: Burst, sizes: Sequence[int], *, momentum: float = 0.0, nesterov: bool = False, missing: Sequence[int] = ()
+) -> WindowStatistics:
+    """Statistics of steps that were watched one by one; the layers ``missing`` had no gradient in any of them."""
+    window = empty_window(steps.watched, steps=len(steps.gradients[0]))
+    for rows in steps.rest(*missing).rows():
+        window.update(rows, momentum, momentum_response(momentum, nesterov=nesterov).factor)
+    present = torch.tensor([layer not in missing for layer in range(len(sizes))]).double()
+    return window.statistics(
+        present * torch.tensor(steps.watched),
+        present * torch.tensor(sizes),
+        torch.full_like(present, momentum),
+        present * torch.stack([layer.sum() for layer in steps.mobility]),
+        batch_size=BATCH_SIZE,
+    )
+
+
+def assert_same_estimate(actual: Estimate, expected: Estimate) -> None:
+    """Values, errors and degrees of freedom agree, NaN with NaN."""
+    for value, reference in zip(actual, expected, strict=True):
+        assert_close(value, reference, rtol=1e-10, atol=0.0, equal_nan=True)
+
+
+class MetricCase(NamedTuple):
+    """A metric, the function it is the twin of, the arguments of both, and the options it is built with."""
+
+    name: str
+    metric: type[LayerMetric]
+    function: Callable[..., Tensor]
+    arguments: tuple[str, ...]
+    options: dict[str, Any]
+
+    def build(self, sizes: Sequence[int] | None = SIZES) -> Any:
+        """A fresh metric."""
+        return self.metric(sizes, **self.options)
+
+    def feed(self, steps: Burst) -> dict[str, Any]:
+        """Arguments of update()."""
+        known = {**steps._asdict(), "mobility": steps.mobility, "batch_size": BATCH_SIZE}
+        return {name: known[name] for name in self.arguments}
+
+    def feed_layer(self, steps: Burst, layer: int) -> dict[str, Any]:
+        """Arguments of update() for one layer, without lists."""
+        return {name: given[layer] if isinstance(given, list) else given for name, given in self.feed(steps).items()}
+
+    def value(self, steps: Burst, layer: int) -> Tensor:
+        """The function's value of one layer."""
+        return self.function(**self.feed_layer(steps, layer), **self.options)
+
+    def watch(self, steps: Burst, sizes: Sequence[int] = SIZES, *, missing: Sequence[int] = ()) -> WindowStatistics:
+        """Statistics of the same steps, watched one by one."""
+        return watch(steps, sizes, missing=missing, **self.options)
+
+
+_MOVED = ("displacements", "gradients")
+CASES = (
+    MetricCase("kinetic", metrics.KineticTemperature, functional.kinetic_temperature, _MOVED, {}),
+    MetricCase(
+        "kinetic-momentum", metrics.KineticTemperature, functional.kinetic_temperature, _MOVED, {"momentum": 0.9}
+    ),
+    MetricCase(
+        "kinetic-nesterov",
+        metrics.KineticTemperature,
+        functional.kinetic_temperature,
+        _MOVED,
+        {"momentum": 0.9, "nesterov": True},
+    ),
+    MetricCase("virial", metrics.VirialTemperature, functional.virial_temperature, ("parameters", "gradients"), {}),
+    MetricCase(
+        "einstein", metrics.EinsteinTemperature, functional.einstein_temperature, ("displacements", "mobility"), {}
+    ),
+    MetricCase(
+        "einstein-momentum",
+        metrics.EinsteinTemperature,
+        functional.einstein_temperature,
+        ("displacements", "mobility"),
+        {"momentum": 0.9},
+    ),
+    MetricCase(
+        "equilibrium-ratio",
+        metrics.EquilibriumRatio,
+        functional.equilibrium_ratio,
+        ("parameters", "displacements"),
+        {},
+    ),
+    MetricCase(
+        "noise-scale",
+        metrics.GradientNoiseScale,
+        functional.gradient_noise_scale,
+        ("gradients", "batch_size"),
+        {},
+    ),
+    MetricCase("signal-share", metrics.SignalShare, functional.signal_share, ("gradients",), {}),
+    MetricCase("heat", metrics.LayerHeat, functional.heat, _MOVED, {}),
+)

@@ -1,0 +1,221 @@
+"""Temperatures as metrics: what weighs how much, and how sure they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from metric_cases import SIZES, WATCHED, Burst, assert_same_estimate, burst, watch
+from oracles import normal
+from torch import Tensor
+from torch.testing import assert_close
+
+from thermo_callbacks.functional import (
+    Estimate,
+    einstein_temperature,
+    einstein_temperature_contributions,
+    kinetic_sampling_variance,
+    kinetic_temperature,
+    kinetic_temperature_contributions,
+    mean_estimate,
+    virial_temperature_contributions,
+)
+from thermo_callbacks.metrics import EinsteinTemperature, KineticTemperature, VirialTemperature
+from thermo_callbacks.metrics._window import WindowStatistics
+
+TOTALS = torch.tensor(SIZES, dtype=torch.float64)
+SEEN = torch.tensor(WATCHED, dtype=torch.float64)
+BURSTS = (burst(1), burst(2, steps=12), burst(3, steps=31))
+
+
+def across(layers: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """Weighted mean of the layers."""
+    return (torch.stack(list(layers), -1) * weights).sum(-1) / weights.sum()
+
+
+@pytest.mark.parametrize("step_by_step", [False, True], ids=["arrays", "watched"])
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+class TestKineticTemperature:
+    """Coordinates weigh the same, watched or not; steps are the replicates."""
+
+    @staticmethod
+    def measured(momentum: float, nesterov: bool, step_by_step: bool) -> KineticTemperature:
+        metric = KineticTemperature(SIZES, momentum=momentum, nesterov=nesterov)
+        for steps in BURSTS:
+            if step_by_step:
+                metric.update_window(watch(steps, SIZES, momentum=momentum, nesterov=nesterov))
+            else:
+                metric.update(steps.displacements, steps.gradients)
+        return metric
+
+    @staticmethod
+    def contributions(layer: int, momentum: float, nesterov: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Of one layer in each burst: contributions, and sampling variance."""
+        moved = [(steps.displacements[layer], steps.gradients[layer]) for steps in BURSTS]
+        return (
+            [kinetic_temperature_contributions(d, g, momentum, nesterov=nesterov) for d, g in moved],
+            [kinetic_sampling_variance(d, g, SIZES[layer], momentum, nesterov=nesterov) for d, g in moved],
+        )
+
+    def test_layers(self, momentum: float, nesterov: bool, step_by_step: bool) -> None:
+        estimate = self.measured(momentum, nesterov, step_by_step).estimate_layers()
+        for layer in range(len(WATCHED)):
+            contributions, variances = self.contributions(layer, momentum, nesterov)
+            # the coordinates stay the same: windows do not average over them
+            lengths = torch.tensor([len(window) for window in contributions])
+            variance = (torch.stack(variances) * lengths).sum() / lengths.sum()
+            expected = mean_estimate(torch.cat(contributions), sampling_variance=variance)
+            assert_same_estimate(Estimate(*(field[layer] for field in estimate)), expected)
+
+    def test_model(self, momentum: float, nesterov: bool, step_by_step: bool) -> None:
+        metric = self.measured(momentum, nesterov, step_by_step)
+        layers = [self.contributions(layer, momentum, nesterov) for layer in range(len(WATCHED))]
+        contributions = across([torch.cat(windows) for windows, _ in layers], TOTALS)
+        lengths = torch.tensor([len(window) for window in layers[0][0]])
+        # samples of different layers are drawn independently
+        variances = (torch.stack([torch.stack(each) for _, each in layers], -1) * (TOTALS / TOTALS.sum()) ** 2).sum(-1)
+        expected = mean_estimate(contributions, sampling_variance=(variances * lengths).sum() / lengths.sum())
+        assert_same_estimate(metric.estimate(), expected)
+        assert_close(metric.compute(), expected.value, rtol=1e-10, atol=0.0)
+
+
+class TestKineticErrors:
+    """Where the standard error comes from, and what is refused."""
+
+    def test_layers_share_the_noise_of_a_step(self) -> None:
+        noise = normal(40, 5, seed=0)
+        metric = KineticTemperature([5, 5, 5])
+        metric.update([-0.1 * noise] * 3, [noise] * 3)
+        assert_close(metric.estimate().stderr, metric.estimate_layers().stderr[0], rtol=1e-12, atol=0.0)
+
+    def test_a_sample_is_less_sure_than_the_whole(self) -> None:
+        gradients = normal(60, 20, seed=1) * torch.linspace(0.1, 3.0, 20).double()
+        whole, sample = KineticTemperature([20]), KineticTemperature([10**6])
+        for metric in (whole, sample):
+            metric.update(-0.1 * gradients, gradients)
+        assert sample.compute() == whole.compute()
+        assert sample.estimate().stderr > whole.estimate().stderr
+
+    def test_one_contribution_has_no_error(self) -> None:
+        gradients = normal(2, 3, seed=2)
+        metric = KineticTemperature()
+        metric.update(-0.1 * gradients, gradients)
+        value, stderr, degrees_of_freedom = metric.estimate()
+        assert value > 0.0
+        assert stderr.isnan()
+        assert degrees_of_freedom == 0.0
+        metric.update(-0.1 * gradients, gradients)  # twice the same
+        assert metric.estimate().stderr == 0.0
+
+    def test_constant_gradients_have_no_temperature(self) -> None:
+        metric = KineticTemperature()
+        metric.update(torch.full((5, 3), -0.1), torch.ones(5, 3))
+        assert metric.compute() == 0.0
+        assert metric.estimate().stderr == 0.0
+
+    def test_layers_of_optimizers_with_different_momentum(self) -> None:
+        steps = burst(4)
+        first, second = (Burst(*(field[part] for field in steps)) for part in (slice(2), slice(2, None)))
+        windows = [watch(first, SIZES[:2], momentum=0.9), watch(second, SIZES[2:], momentum=0.5)]
+        metric = KineticTemperature(SIZES)  # the window's momentum counts
+        metric.update_window(WindowStatistics.join(windows))
+        expected = [
+            kinetic_temperature(moves, slopes, 0.9 if layer < 2 else 0.5)
+            for layer, (_, moves, slopes) in enumerate(zip(*steps, strict=True))
+        ]
+        assert_close(metric.compute_layers(), torch.stack(expected), rtol=1e-10, atol=0.0)
+        assert_close(metric.compute(), across(expected, TOTALS), rtol=1e-10, atol=0.0)
+
+    @pytest.mark.parametrize("missing", [None, range(len(SIZES))], ids=["before the first window", "no gradient"])
+    def test_no_value_has_no_error(self, missing: Sequence[int] | None) -> None:
+        metric = KineticTemperature(SIZES)
+        if missing is not None:
+            metric.update_window(watch(burst(4), SIZES, missing=missing))
+        for estimate in (metric.estimate(), metric.estimate_layers()):
+            assert estimate.value.isnan().all()
+            assert estimate.stderr.isnan().all()
+            assert not estimate.degrees_of_freedom.any()
+
+    @pytest.mark.parametrize("metric", [KineticTemperature, EinsteinTemperature])
+    @pytest.mark.parametrize("momentum", [1.0, -0.1, math.nan])
+    def test_bad_momentum(self, metric: type[KineticTemperature], momentum: float) -> None:
+        with pytest.raises(ValueError, match=rf"^momentum must lie in \[0, 1\), got {momentum}: at 1 the optimizer"):
+            metric(SIZES, momentum=momentum)
+
+    def test_windows_of_other_shapes(self) -> None:
+        with pytest.raises(
+            ValueError, match=r"^gradients must have the shape of displacements, \(5, 3\), got \(5, 2\)"
+        ):
+            KineticTemperature().update(torch.zeros(5, 3), torch.zeros(5, 2))
+
+
+class TestVirialTemperature:
+    """Batches of steps are the replicates."""
+
+    @pytest.mark.parametrize("steps", [2, 3, 5, 17, 26, 31])
+    def test_value_is_the_mean_of_all_steps(self, steps: int) -> None:
+        q, _, g = burst(5, steps=steps)
+        metric = VirialTemperature(SIZES)
+        metric.update(q, g)
+        contributions = [virial_temperature_contributions(*layer) for layer in zip(q, g, strict=True)]
+        assert_close(metric.compute_layers(), torch.stack(contributions).mean(1), rtol=1e-10, atol=0.0)
+        assert_close(metric.compute(), across(contributions, TOTALS).mean(), rtol=1e-10, atol=0.0)
+
+    @pytest.mark.parametrize("side", [2, 4, 5])
+    def test_error_is_that_of_batches_of_root_w_steps(self, side: int) -> None:
+        bursts = [burst(seed, steps=side**2 + 1) for seed in (6, 7)]
+        metric = VirialTemperature(SIZES)
+        for q, _, g in bursts:
+            metric.update(q, g)
+        windows = [
+            torch.stack([virial_temperature_contributions(*layer) for layer in zip(q, g, strict=True)], 1)
+            for q, _, g in bursts
+        ]
+        layers = torch.cat(windows)
+        assert_same_estimate(metric.estimate_layers(), mean_estimate(layers, batch_length=side))
+        overall = across(layers.unbind(1), TOTALS)
+        assert_same_estimate(metric.estimate(), mean_estimate(overall, batch_length=side))
+
+
+class TestEinsteinTemperature:
+    """One ratio of sums: all kicks over all mobility."""
+
+    @pytest.mark.parametrize("momentum", [0.0, 0.9])
+    def test_model(self, momentum: float) -> None:
+        steps = burst(8)
+        metric = EinsteinTemperature(SIZES, momentum=momentum)
+        metric.update(steps.displacements, steps.mobility)
+        mobile = torch.stack([layer.sum() for layer in steps.mobility])
+        moved = list(zip(steps.displacements, steps.mobility, strict=True))
+        kicks = torch.stack([einstein_temperature(*layer, momentum) for layer in moved]) * 2.0 * mobile
+        scale = TOTALS / SEEN
+        assert_close(metric.compute(), (scale * kicks).sum() / (2.0 * scale * mobile).sum(), rtol=1e-12, atol=0.0)
+        contributions = [einstein_temperature_contributions(*layer, momentum) for layer in moved]
+        assert_same_estimate(metric.estimate(), mean_estimate(across(contributions, scale * mobile)))
+        assert_same_estimate(metric.estimate_layers(), mean_estimate(torch.stack(contributions, 1)))
+
+    def test_one_mobility_for_all_coordinates(self) -> None:
+        _, moves, _ = burst(8)
+        one, each = EinsteinTemperature(SIZES), EinsteinTemperature(SIZES)
+        one.update(moves, [torch.tensor(0.1 + layer).double() for layer in range(len(moves))])
+        each.update(moves, [torch.full((n,), 0.1 + layer).double() for layer, n in enumerate(WATCHED)])
+        assert_close(one.compute_layers(), each.compute_layers(), rtol=1e-6, atol=0.0)
+        assert_close(one.compute(), each.compute(), rtol=1e-6, atol=0.0)
+
+    def test_a_layer_of_unknown_mobility_has_no_value(self) -> None:
+        window = watch(burst(8), SIZES)
+        known = EinsteinTemperature(SIZES[1:])
+        known.update_window(watch(Burst(*(field[1:] for field in burst(8))), SIZES[1:]))
+        window.mobility[0] = math.nan
+        metric = EinsteinTemperature(SIZES)
+        metric.update_window(window)
+        assert metric.compute_layers()[0].isnan()
+        assert_close(metric.compute_layers()[1:], known.compute_layers(), rtol=1e-12, atol=0.0)
+        assert_close(metric.compute(), known.compute(), rtol=1e-12, atol=0.0)
+
+    def test_mobility_of_another_layer(self) -> None:
+        pattern = r"^mobility must be a scalar or of shape \[3\] like the coordinates, got \(2,\)$"
+        with pytest.raises(ValueError, match=pattern):
+            EinsteinTemperature().update(torch.zeros(5, 3), torch.ones(2))

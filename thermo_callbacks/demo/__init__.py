@@ -1,0 +1,1 @@
+"""What ``thermo-callbacks demo`` runs: real digits, a small network, and the thermometer."""

@@ -1,0 +1,167 @@
+"""The demo's data, model and training."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from thermo_callbacks.callbacks import ThermoMonitor
+from thermo_callbacks.demo.settings import TRAINING_IMAGES, DemoSettings, digits_file
+from thermo_callbacks.demo.surroundings import Progress, interruptible, one_thread, quiet
+
+SIDE = 28  # pixels of an image
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What a demo run came to.
+
+    Attributes:
+        records: Values of each window, tag to value.
+        accuracy: Share of the validation images named correctly, None before the first validation.
+        steps: Optimizer steps made.
+        interrupted: Whether Ctrl-C ended the run.
+        folder: Folder of the run's TensorBoard files.
+    """
+
+    records: list[dict[str, float]]
+    accuracy: float | None
+    steps: int
+    interrupted: bool
+    folder: Path
+
+
+def load_digits(seed: int) -> tuple[TensorDataset, TensorDataset]:
+    """Read the digits and split them.
+
+    Args:
+        seed: Seed of the split: the file is sorted by digit.
+
+    Returns:
+        4,000 training and 1,000 validation pairs of an image ``[1, 28, 28]``, grey levels 0 to 1, and its digit.
+    """
+    text = gzip.decompress(digits_file().read_bytes()).decode("ascii")
+    # one call over the whole text takes a second; loadtxt, line by line, takes many
+    table = np.fromstring(text.replace("\n", ","), dtype=np.float32, sep=",").reshape(-1, SIDE * SIDE + 1)
+    rows = torch.from_numpy(table)[torch.randperm(len(table), generator=torch.Generator().manual_seed(seed))]
+    images, digits = rows[:, :-1].reshape(-1, 1, SIDE, SIDE), rows[:, -1].long()
+    training, validation = slice(TRAINING_IMAGES), slice(TRAINING_IMAGES, None)
+    images = (images - images[training].mean()) / images[training].std()
+    return TensorDataset(images[training], digits[training]), TensorDataset(images[validation], digits[validation])
+
+
+class DigitClassifier(LightningModule):
+    """Two convolutions and two linear layers.
+
+    Args:
+        optimizer: A key of :data:`~thermo_callbacks.demo.settings.LEARNING_RATES`.
+        learning_rate: Learning rate.
+    """
+
+    def __init__(self, optimizer: str, learning_rate: float) -> None:
+        super().__init__()
+        self.optimizer_name, self.learning_rate = optimizer, learning_rate
+        self.conv1 = nn.Conv2d(1, 8, kernel_size=5, stride=2)
+        self.conv2 = nn.Conv2d(8, 16, kernel_size=5, stride=2)
+        self.hidden = nn.Linear(16 * 4 * 4, 64)
+        self.output = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of the ten digits, ``[B, 10]``, for images ``[B, 1, 28, 28]``."""
+        features = self.conv2(self.conv1(images).relu()).relu()
+        logits: Tensor = self.output(self.hidden(features.flatten(1)).relu())
+        return logits
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002  Lightning's signature
+        """Mean loss of a batch."""
+        images, digits = batch
+        loss = cross_entropy(self(images), digits)
+        self.log("train_loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:  # noqa: ARG002  Lightning's signature
+        """Loss and accuracy of a batch that is not trained on."""
+        images, digits = batch
+        logits = self(images)
+        self.log("val_loss", cross_entropy(logits, digits))
+        self.log("val_accuracy", (logits.argmax(1) == digits).float().mean(), prog_bar=True)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer of that name."""
+        if self.optimizer_name == "sgd":
+            return torch.optim.SGD(self.parameters(), lr=self.learning_rate)
+        if self.optimizer_name == "momentum":
+            return torch.optim.SGD(self.parameters(), lr=self.learning_rate, momentum=0.9)
+        family = torch.optim.Adam if self.optimizer_name == "adam" else torch.optim.AdamW
+        return family(self.parameters(), lr=self.learning_rate)
+
+
+class Readings(Callback):
+    """Keeps the values of all windows of a monitor, few in so short a run.
+
+    Args:
+        monitor: A monitor that stands before this callback in the Trainer's list.
+    """
+
+    def __init__(self, monitor: ThermoMonitor) -> None:
+        self._monitor = monitor
+        self.records: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Look whether a window has ended."""
+        record = self._monitor.latest()
+        if record and record not in self.records[-1:]:
+            self.records.append(record)
+
+
+def train(settings: DemoSettings) -> DemoResult:
+    """Train the classifier on the digits with a monitor.
+
+    Args:
+        settings: Settings of the run.
+
+    Returns:
+        What was measured.
+    """
+    training, validation = load_digits(settings.seed)
+    monitor = ThermoMonitor(window=settings.window, rest=0, seed=settings.seed)
+    readings = Readings(monitor)
+    logger = TensorBoardLogger(settings.logdir, name="demo", default_hp_metric=False)
+    with quiet(), one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = DigitClassifier(settings.optimizer, settings.learning_rate)
+        trainer = Trainer(
+            max_epochs=settings.max_epochs,
+            accelerator="cpu",
+            devices=1,
+            logger=logger,
+            callbacks=[monitor, readings, Progress()],
+            log_every_n_steps=min(10, settings.steps_per_epoch),
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+        with interruptible():
+            trainer.fit(
+                model,
+                DataLoader(training, batch_size=settings.batch_size, shuffle=True),
+                DataLoader(validation, batch_size=250),
+            )
+    accuracy = trainer.callback_metrics.get("val_accuracy")
+    return DemoResult(
+        records=readings.records,
+        accuracy=None if accuracy is None else float(accuracy),
+        steps=trainer.global_step,
+        interrupted=trainer.interrupted,
+        folder=Path(logger.log_dir),
+    )
