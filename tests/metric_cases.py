@@ -52,6 +52,11 @@ class Burst(NamedTuple):
         """Some of the steps, by index or by mask."""
         return Burst(*([layer[steps] for layer in field] for field in self))
 
+    def stretches(self) -> list[tuple[int, int]]:
+        """Where each layer stands in the rows."""
+        ends = [sum(-(-n // CHUNK) * CHUNK for n in self.watched[:layer]) for layer in range(len(self.watched))]
+        return [(start, start + n) for start, n in zip(ends, self.watched, strict=True)]
+
     def rows(self) -> Tensor:
         """What StreamingWindow.update() takes at each step: [W, 3, n], every layer padded to whole chunks."""
         flat = [torch.cat([pad(layer, (0, -layer.shape[1] % CHUNK)) for layer in field], 1) for field in self]
@@ -80,18 +85,30 @@ def empty_window(
 
 
 def watch(
-    steps: Burst, sizes: Sequence[int], *, momentum: float = 0.0, nesterov: bool = False, missing: Sequence[int] = ()
+    steps: Burst,
+    sizes: Sequence[int],
+    *,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    missing: Sequence[int] = (),
+    unknown: Sequence[int] = (),
 ) -> WindowStatistics:
-    """Statistics of steps that were watched one by one; the layers ``missing`` had no gradient in any of them."""
+    """Statistics of steps that were watched one by one.
+
+    The layers ``missing`` had no gradient in any of them, and of the layers ``unknown`` the mobility is not known.
+    """
     window = empty_window(steps.watched, steps=len(steps.gradients[0]))
+    mobility = torch.cat([pad(layer, (0, -len(layer) % CHUNK), value=1.0) for layer in steps.mobility])
+    for layer, (start, stop) in enumerate(steps.stretches()):
+        if layer in unknown:
+            mobility[start:stop] = torch.nan
     for rows in steps.rest(*missing).rows():
-        window.update(rows, momentum, momentum_response(momentum, nesterov=nesterov).factor)
+        window.update(rows, momentum, momentum_response(momentum, nesterov=nesterov).factor, mobility)
     present = torch.tensor([layer not in missing for layer in range(len(sizes))]).double()
     return window.statistics(
         present * torch.tensor(steps.watched),
         present * torch.tensor(sizes),
         torch.full_like(present, momentum),
-        present * torch.stack([layer.sum() for layer in steps.mobility]),
         batch_size=BATCH_SIZE,
     )
 

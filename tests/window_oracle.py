@@ -18,7 +18,7 @@ LAYERS = len(WATCHED)
 
 def fill(window: StreamingWindow, steps: Burst, momentum: Any = 0.0, response: Any = 1.0) -> StreamingWindow:
     for rows in steps.rows().to(window.means):
-        window.update(rows, momentum, response)
+        window.update(rows, momentum, response, 1.0)
     return window
 
 
@@ -32,7 +32,7 @@ def spoil(steps: Burst, bad: Sequence[int], value: float) -> Burst:
 def statistics(window: StreamingWindow, momentum: float | Sequence[float] = 0.0) -> WindowStatistics:
     decays = torch.tensor(momentum, dtype=torch.float64).expand(LAYERS)
     watched, sizes = torch.tensor([WATCHED, SIZES], dtype=torch.float64)
-    return window.statistics(watched, sizes, decays, torch.ones(LAYERS).double(), batch_size=BATCH_SIZE)
+    return window.statistics(watched, sizes, decays, batch_size=BATCH_SIZE)
 
 
 def fields(window: WindowStatistics) -> dict[str, Tensor]:

@@ -172,3 +172,17 @@ def test_single_precision_training_with_large_offsets_reads_the_same_temperature
     single, double = (energies(offset_run(400, dtype), 0.01) for dtype in (torch.float32, torch.float64))
     for name in single.keys() - {"sampling"}:  # a difference of nearly equal numbers
         assert single[name].item() == pytest.approx(double[name].item(), rel=1e-3), name
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_einstein_equals_kinetic_for_any_preconditioner(momentum: float) -> None:
+    """Without noise of the optimizer's own, however unlike the mobilities: Adam's range over decades."""
+    gradients = normal(200, 6, seed=91)
+    mobility = torch.logspace(-6.0, 2.0, 6, dtype=torch.float64)
+    moves = -(1.0 - momentum) * mobility * gradients
+    for step in range(1, len(moves)):
+        moves[step] += momentum * moves[step - 1]
+    kinetic = kinetic_temperature(moves, gradients, momentum)
+    einstein = einstein_temperature(moves, mobility, momentum)
+    # with momentum, the kinetic reading pairs each gradient with the next: equal in expectation, not in every bit
+    assert einstein.item() == pytest.approx(kinetic.item(), rel=1e-9 if momentum == 0.0 else 0.25)

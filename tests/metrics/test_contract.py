@@ -229,7 +229,9 @@ class TestErrors:
         metric = fed(case, FIRST)
         before = states(metric)
         few = Burst(*(field[:5] for field in FIRST))
-        pattern = rf"^{case.arguments[0]} must hold one window \[W, n\] for each of the 6 layers in sizes, got 5$"
+        pattern = (
+            rf"^{case.arguments[0]} must hold one tensor for each layer \(6\), got 5: say sizes=\[\.\.\.\] with the"
+        )
         with pytest.raises(ValueError, match=pattern):
             metric.update(**case.feed(few))
         for one in (case.watch(FIRST.layer(0), SIZES[:1]), case.watch(few, SIZES[:5])):
@@ -238,7 +240,9 @@ class TestErrors:
         assert all(torch.equal(state, before[name]) for name, state in states(metric).items())
 
     def test_a_metric_of_one_layer_takes_one(self, case: MetricCase) -> None:
-        with pytest.raises(ValueError, match=r"for each of the 1 layers in sizes, got 6$"):
+        with pytest.raises(
+            ValueError, match=r"must hold one tensor for each layer \(1\), got 6: say sizes=\[\.\.\.\] with"
+        ):
             case.build(None).update(**case.feed(FIRST))
         with pytest.raises(ValueError, match=r"^window must hold each of the 1 layers in sizes, got 6$"):
             case.build(None).update_window(case.watch(FIRST))

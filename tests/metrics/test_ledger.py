@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -44,7 +45,7 @@ def test_heat_of_rest_is_interpolated_between_the_rates_around_it(rates: list[fl
     ledger = EnergyLedger()
     for index, rate in enumerate(rates):
         ledger.add(["a"], constant(rate, steps), unwatched=rest if index else 0, energy=0.0)
-    bridges = sum(rest * (first + second) / 2 for first, second in zip(rates, rates[1:], strict=False))
+    bridges = sum(rest * (first + second) / 2 for first, second in itertools.pairwise(rates))
     assert ledger.total == pytest.approx(sum(rates) * steps + bridges, abs=1e-9)
 
 

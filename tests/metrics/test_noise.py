@@ -67,6 +67,16 @@ class TestLimits:
         assert scale.compute().isnan()
         assert_close(share.compute().item(), -1.0 / 3.0)
 
+    def test_a_share_below_the_resolution_of_the_window_has_no_scale(self) -> None:
+        """Three fifths of the first layer's power are signal, none of the second's."""
+        gradients = [torch.tensor([[1.0], [3.0]]), torch.tensor([[-4.0], [6.0]])]  # signal 3 and -24; noise 2 and 50
+        for share, kept in ((0.0, True), (0.59, True), (0.61, False)):
+            metric = GradientNoiseScale([1, 1], minimum_share=share)
+            metric.update(gradients, batch_size=3)
+            first, second = metric.compute_layers().tolist()
+            assert (first == pytest.approx(2.0)) if kept else math.isnan(first)
+            assert math.isnan(second)
+
     def test_signal_without_noise(self) -> None:
         scale, share = GradientNoiseScale(), SignalShare()
         scale.update(torch.ones(4, 3), 8)

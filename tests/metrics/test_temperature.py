@@ -180,20 +180,18 @@ class TestVirialTemperature:
 
 
 class TestEinsteinTemperature:
-    """One ratio of sums: all kicks over all mobility."""
+    """Kicks over mobility, coordinate by coordinate; the mean over layers weighs by their coordinates."""
 
     @pytest.mark.parametrize("momentum", [0.0, 0.9])
     def test_model(self, momentum: float) -> None:
         steps = burst(8)
         metric = EinsteinTemperature(SIZES, momentum=momentum)
         metric.update(steps.displacements, steps.mobility)
-        mobile = torch.stack([layer.sum() for layer in steps.mobility])
         moved = list(zip(steps.displacements, steps.mobility, strict=True))
-        kicks = torch.stack([einstein_temperature(*layer, momentum) for layer in moved]) * 2.0 * mobile
-        scale = TOTALS / SEEN
-        assert_close(metric.compute(), (scale * kicks).sum() / (2.0 * scale * mobile).sum(), rtol=1e-12, atol=0.0)
+        by_layer = torch.stack([einstein_temperature(*layer, momentum) for layer in moved])
+        assert_close(metric.compute(), (TOTALS * by_layer).sum() / TOTALS.sum(), rtol=1e-12, atol=0.0)
         contributions = [einstein_temperature_contributions(*layer, momentum) for layer in moved]
-        assert_same_estimate(metric.estimate(), mean_estimate(across(contributions, scale * mobile)))
+        assert_same_estimate(metric.estimate(), mean_estimate(across(contributions, TOTALS)))
         assert_same_estimate(metric.estimate_layers(), mean_estimate(torch.stack(contributions, 1)))
 
     def test_one_mobility_for_all_coordinates(self) -> None:
@@ -205,10 +203,9 @@ class TestEinsteinTemperature:
         assert_close(one.compute(), each.compute(), rtol=1e-6, atol=0.0)
 
     def test_a_layer_of_unknown_mobility_has_no_value(self) -> None:
-        window = watch(burst(8), SIZES)
+        window = watch(burst(8), SIZES, unknown=[0])
         known = EinsteinTemperature(SIZES[1:])
         known.update_window(watch(Burst(*(field[1:] for field in burst(8))), SIZES[1:]))
-        window.mobility[0] = math.nan
         metric = EinsteinTemperature(SIZES)
         metric.update_window(window)
         assert metric.compute_layers()[0].isnan()

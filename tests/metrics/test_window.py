@@ -67,9 +67,9 @@ class TestFunctions:
         # the functions know heavy balls only; Nesterov's response is smaller by 1 + momentum
         ratio = 1.0 + momentum * nesterov
         for layer, moves in enumerate(steps.displacements):
-            mobility = torch.tensor(0.25, dtype=torch.float64)
+            mobility = torch.tensor(1.0, dtype=torch.float64)
             expected = functional.einstein_temperature_contributions(moves, mobility, momentum)
-            actual = watched.innovation_square[:, layer] * ratio**2 / (2.0 * 0.25 * WATCHED[layer])
+            actual = watched.innovation_square[:, layer] * ratio**2 / (2.0 * WATCHED[layer])
             assert_near(actual, expected, rounding)
 
     def test_virial_temperature(self, steps: Burst, watched: WindowStatistics, offset: float, rounding: float) -> None:
@@ -190,7 +190,7 @@ class TestState:
         window, watched = empty_window(), []
         for step, rows in enumerate(steps.rows()):
             assert not window.full
-            window.update(rows, 0.9, 10.0)
+            window.update(rows, 0.9, 10.0, 1.0)
             watched.append(statistics(window, 0.9))
             assert watched[-1].steps == step + 1
         assert window.full

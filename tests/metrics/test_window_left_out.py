@@ -80,7 +80,7 @@ class TestStepsLeftOut:
         steps = burst(8)
         window = empty_window()
         for step, rows in enumerate(steps.rows()):
-            window.update(rows, *((0.0, 1.0) if step < 5 else (0.9, 10.0)))
+            window.update(rows, *((0.0, 1.0) if step < 5 else (0.9, 10.0)), 1.0)
         watched = statistics(window, 0.9)
         assert watched.steps == STEPS
         assert watched.pairs == 5 + (STEPS - 5 - 2)
@@ -93,5 +93,5 @@ class TestStepsLeftOut:
     def test_pairs_do_not_reach_over_steps_without_momentum(self) -> None:
         window = empty_window()
         for step, rows in enumerate(burst(8).rows()):
-            window.update(rows, *((0.0, 1.0) if 6 <= step < 10 else (0.9, 10.0)))
+            window.update(rows, *((0.0, 1.0) if 6 <= step < 10 else (0.9, 10.0)), 1.0)
         assert statistics(window, 0.9).pairs == (6 - 2) + 4 + (STEPS - 10 - 2)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+from lightning_utilities.core import rank_zero
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback as Callback
@@ -12,13 +15,19 @@ else:
     # lightning.pytorch and pytorch_lightning hold different classes of the same name. A single callback given to
     # Trainer(callbacks=...) must be an instance of the Trainer's own class, so inherit from all that are installed.
     _namespaces = [name for name in ("lightning", "pytorch_lightning") if find_spec(name)]
+    _in_use = any(name in sys.modules for name in ("lightning.pytorch", "pytorch_lightning"))
     if not _namespaces:
         raise ModuleNotFoundError(
             "thermo_callbacks needs PyTorch Lightning: install it with `pip install lightning` (or pytorch-lightning)"
         )
+    # each namespace takes over the logger that both send their messages through: the user's own import keeps it
+    _kept = getattr(rank_zero, "log", None) if _in_use else None
     _bases = tuple(
-        importlib.import_module("lightning.pytorch" if name == "lightning" else name).Callback for name in _namespaces
+        importlib.import_module("lightning.pytorch" if name == "lightning" else name).Callback
+        for name in reversed(_namespaces)
     )
+    if _kept is not None:
+        rank_zero.log = _kept
 
     class Callback(*_bases):
         """Base of all callbacks here."""

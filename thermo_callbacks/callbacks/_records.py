@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from thermo_callbacks.metrics import (
     EinsteinTemperature,
@@ -37,6 +38,10 @@ class Quantity:
     reason: str
     with_interval: bool = False
 
+    def options(self, window: int) -> dict[str, Any]:
+        """Arguments of the metric that depend on the steps in a window."""
+        return {"minimum_share": 2.0 / window} if self.metric is GradientNoiseScale else {}
+
 
 TEMPERATURES = (
     Quantity(
@@ -63,7 +68,8 @@ NOISE = (
         GradientNoiseScale,
         "noise_scale",
         "thermo_noise_scale",
-        "the mean gradient does not stand out of its noise in the window, or the loader does not tell its batch size",
+        "the mean gradient does not stand out of its noise in the window, as it does not near equilibrium; or the "
+        "loader does not tell its batch size",
     ),
     Quantity(SignalShare, "signal_share", "thermo_signal_share", "no parameter had a finite gradient"),
 )
@@ -76,10 +82,11 @@ class Recorder:
 
     Args:
         quantities: What to compute.
+        window: Steps in a window.
     """
 
-    def __init__(self, quantities: Sequence[Quantity]) -> None:
-        self._quantities = tuple(quantities)
+    def __init__(self, quantities: Sequence[Quantity], window: int) -> None:
+        self._quantities, self._window = tuple(quantities), window
         self._sizes: list[int] = []
         self._metrics: list[LayerMetric] = []
 
@@ -108,7 +115,7 @@ class Recorder:
             values = _values(quantity, metric, names, fresh)
             missing = [tag for tag, value in values.items() if math.isnan(value) and tag.partition("/")[2] not in idle]
             if missing:
-                say(quantity.tag, f"{' and '.join(missing[:3])} has no value (NaN) in a window: {quantity.reason}.")
+                say(quantity.tag, f"no value (NaN) in a window for {', '.join(missing[:3])}: {quantity.reason}.")
             record |= values
         return record
 
@@ -116,7 +123,10 @@ class Recorder:
         sizes = [max(1, int(size)) for size in window.sizes]
         if sizes != self._sizes:
             # nothing to synchronise: gradients are averaged over ranks already, every rank holds the same numbers
-            self._metrics = [quantity.metric(sizes=sizes, sync_on_compute=False) for quantity in self._quantities]
+            self._metrics = [
+                quantity.metric(sizes=sizes, sync_on_compute=False, **quantity.options(self._window))
+                for quantity in self._quantities
+            ]
             self._sizes = sizes
         return self._metrics
 

@@ -47,12 +47,15 @@ class Session:
         self._losses: list[Tensor] = []
         self._read: list[OptimizerWatch] = []  # watches that took in a step of this batch
         self._device_type = pl_module.device.type
-        sharded = type(trainer.strategy).__name__
-        if sharded in _SHARDED_STRATEGIES:
-            guard.disable(f"parameters sharded by {sharded} are not supported yet")
+        strategy = type(trainer.strategy)
+        if any(kind.__name__ in _SHARDED_STRATEGIES for kind in strategy.__mro__):
+            guard.disable(f"parameters sharded by {strategy.__name__} are not supported yet")
             return
         for optimizer in trainer.optimizers:
             self._attach(optimizer)
+        for optimizer in trainer.optimizers:  # last, so that a fault before this leaves no hook behind
+            if id(optimizer) in self._by_optimizer:
+                self._hook(optimizer)
 
     def _attach(self, optimizer: Optimizer) -> None:
         if not hasattr(optimizer, "register_step_post_hook"):
@@ -63,6 +66,8 @@ class Session:
             return
         self._by_optimizer[id(optimizer)] = []
         self._refresh(optimizer)
+
+    def _hook(self, optimizer: Optimizer) -> None:
         # the one moment that comes only after a step that really happened, whoever called it
         self._handles.append(optimizer.register_step_post_hook(self._after_step))
         if not self.pl_module.automatic_optimization:
@@ -106,11 +111,13 @@ class Session:
         watches = self._by_optimizer.get(id(optimizer))
         if watches is None:
             return
-        if not watches or any(watch.at_start for watch in watches):
+        if not watches:
             self._refresh(optimizer)
-        for watch in watches:
+        for watch in tuple(watches):
             if watch.announce(self._batch):
                 with no_trace(self._device_type):
+                    if not watch.stream.steps:
+                        self._refresh(optimizer)
                     watch.read_before(self._mean_scale() * gradient_scale(self.trainer, optimizer))
         self._announced = True
         self._micro_batches = 0  # here and not after the step, which the gradient scaler may skip

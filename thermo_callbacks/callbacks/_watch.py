@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from thermo_callbacks.functional import MomentumResponse
 from thermo_callbacks.metrics._ledger import EnergyLedger
 from thermo_callbacks.metrics._window import CHUNK, StreamingWindow, WindowStatistics
-from thermo_callbacks.probes.coordinates import CoordinateProbe, Watch
+from thermo_callbacks.probes.coordinates import CoordinateProbe
 from thermo_callbacks.probes.optimizers import gradient_sign, group_momentum, parameter_mobility
 
 MAXIMUM_REST = 9
@@ -81,22 +81,19 @@ class OptimizerWatch:
         same = len(set(signs.values())) == 1
         # some groups may climb while others descend: then the loss is no energy that all of them lower
         self._energy_sign = next(iter(signs.values())) if same else math.nan
-        self._gradient_sign: Tensor | float = self._energy_sign if same else self.probe.expand(signs.__getitem__)
+        self._gradient_sign: Tensor | float = self.probe.spread(lambda parameter, _: signs[parameter])
         self._momentum: Tensor | float = 0.0
         self._response: Tensor | float = 1.0
         self._responses: dict[nn.Parameter, MomentumResponse] = {}
         self._momentum_key: tuple[MomentumResponse, ...] = ()
+        self._mobility: Tensor | float = math.nan
+        self._mobility_key: tuple[Any, ...] = ()
         self._update_momentum()
 
     @property
     def measuring(self) -> bool:
         """Whether the next step is read."""
         return not self._resting and not self.stream.full
-
-    @property
-    def at_start(self) -> bool:
-        """Whether the next step opens a window."""
-        return self.measuring and self.stream.steps == 0
 
     @property
     def pending(self) -> bool:
@@ -149,7 +146,8 @@ class OptimizerWatch:
             self._losses.fill_(torch.nan)
         self._update_momentum()
         self.probe.after_step()
-        self.stream.update(self.probe.rows, self._momentum, self._response)
+        self._update_mobility()
+        self.stream.update(self.probe.rows, self._momentum, self._response, self._mobility)
 
     def record_loss(self, loss: Tensor) -> None:
         """Loss of the step that was read last.
@@ -197,8 +195,7 @@ class OptimizerWatch:
         return self.stream.statistics(
             watched,
             sizes,
-            self.probe.mean_by_layer(lambda parameter, _: self._responses[parameter].momentum),
-            self.probe.mean_by_layer(self._mobility) * watched,
+            self.probe.mean_by_layer(lambda parameter: self._responses[parameter].momentum),
             batch_size=batch_size,
         )
 
@@ -207,9 +204,6 @@ class OptimizerWatch:
         losses = self._losses[: self.stream.steps].cpu().double()
         finite = losses[torch.isfinite(losses)]  # a step that was left out for its gradient has no finite loss either
         return self._energy_sign * float(finite.mean()) if finite.numel() else math.nan
-
-    def _mobility(self, parameter: nn.Parameter, watch: Watch) -> Tensor | float:
-        return parameter_mobility(self.optimizer, self._groups[parameter], parameter, watch)
 
     def _update_momentum(self) -> None:
         """Read the momentum of each group: schedules may change it from step to step."""
@@ -223,11 +217,27 @@ class OptimizerWatch:
             for parameter in group["params"]
         }
         self._responses = {parameter: responses[parameter] for parameter in self._groups}
-        if len(set(self._responses.values())) == 1:
-            self._momentum, self._response = next(iter(self._responses.values()))
-        else:
-            self._momentum = self.probe.expand(lambda parameter: self._responses[parameter].momentum)
-            self._response = self.probe.expand(lambda parameter: self._responses[parameter].factor)
+        self._momentum = self.probe.spread(lambda parameter, _: self._responses[parameter].momentum)
+        self._response = self.probe.spread(lambda parameter, _: self._responses[parameter].factor)
+
+    def _learning_key(self) -> tuple[Any, ...]:
+        return (self._momentum_key, *(group.get("lr") for group in self.optimizer.param_groups))
+
+    def _update_mobility(self) -> None:
+        """Read the displacement per unit of gradient, at steps 1, 2, 4, 8 ... of a window and when a number changes.
+
+        A preconditioner is read coordinate by coordinate, which costs as much as reading the parameters; it settles
+        slowly, except at the start of a run.
+        """
+        key, step = self._learning_key(), self.stream.steps + 1
+        if step & (step - 1) and (key == self._mobility_key or isinstance(self._mobility, Tensor)):
+            return
+        self._mobility_key = key
+        mobility = self.probe.spread(
+            lambda parameter, watch: parameter_mobility(self.optimizer, self._groups[parameter], parameter, watch)
+        )
+        # where the learning rate is zero (the first step of a warm-up) nothing moves, and 0 / 1 is as good as 0 / 0
+        self._mobility = torch.where(mobility == 0, 1.0, mobility) if isinstance(mobility, Tensor) else mobility or 1.0
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs for identical later values: tensors on the CPU, numbers, strings, lists, dicts."""
@@ -238,6 +248,7 @@ class OptimizerWatch:
             "resting": self._resting,
             "bridge": self._bridge,
             "skipped": self.skipped + self.pending,  # a step that is still pending when its batch has ended
+            "mobility": self._mobility.cpu().clone() if isinstance(self._mobility, Tensor) else self._mobility,
             "losses": self._losses.cpu().clone(),
             "missing": self.probe.missing_counts(),
             "stream": self.stream.state_dict(),
@@ -261,6 +272,9 @@ class OptimizerWatch:
             return False
         self._steps, self._resting = state["steps"], state["resting"]
         self._bridge, self.skipped = state["bridge"], state["skipped"]
+        mobility = state["mobility"]
+        self._mobility = mobility.to(self.probe.device) if isinstance(mobility, Tensor) else mobility
+        self._mobility_key = self._learning_key()
         self._losses.copy_(state["losses"])
         self.probe.restore_missing(state["missing"])
         self.stream.load_state_dict(state["stream"])

@@ -53,7 +53,7 @@ class _Monitor(Callback):
     def _forget(self) -> None:
         self._guard = Guard(type(self).__name__)
         self._publisher = Publisher()
-        self._recorder = Recorder(self._quantities)
+        self._recorder = Recorder(self._quantities, self.window)
         self._watch_states: list[dict[str, Any]] = []
 
     @property
@@ -225,7 +225,8 @@ class ThermoMonitor(_Monitor):
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
             what changes.
         rest: Steps between two windows; None: as many as the run has had so far, up to nine windows; 0 to watch every
-        step. sample: Coordinates watched in each layer, at least 2; None for all.
+            step.
+        sample: Coordinates watched in each layer, at least 2; None for all.
         layers: Glob patterns of layer names, as in ``named_modules``; None for all.
         seed: Seed of the choice of coordinates.
 
@@ -262,7 +263,8 @@ class TemperatureMonitor(_Monitor):
     Args:
         window: Optimizer steps in a window of statistics, at least 8.
         rest: Steps between two windows; None: as many as the run has had so far, up to nine windows; 0 to watch every
-        step. sample: Coordinates watched in each layer, at least 2; None for all.
+            step.
+        sample: Coordinates watched in each layer, at least 2; None for all.
         layers: Glob patterns of layer names, as in ``named_modules``; None for all.
         seed: Seed of the choice of coordinates.
 

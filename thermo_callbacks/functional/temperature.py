@@ -214,19 +214,22 @@ def einstein_temperature_contributions(displacements: Tensor, mobility: Tensor, 
             f"mobility must be a scalar or of shape [{coordinates}] like the coordinates, got {tuple(mobility.shape)}"
         )
     innovation, _ = innovations(displacements, displacements, momentum)
-    squares = (helmert_contrasts(innovation) * factor).square().sum(1)
-    return squares / (2.0 * mobility.expand(coordinates).sum())
+    squares = (helmert_contrasts(innovation) * factor).square()
+    return (squares / mobility).mean(1) / 2.0
 
 
 def einstein_temperature(displacements: Tensor, mobility: Tensor, momentum: float = 0.0) -> Tensor:
     r"""Einstein temperature: all the agitation of the parameters, also what the optimizer adds itself.
 
-    .. math:: T_E = \frac{\phi^2 \sum_i \mathrm{Var}_W(D_{t,i} - \mu D_{t-1,i})}{2 \sum_i m_i}
+    .. math:: T_E = \frac{\phi^2}{2n} \sum_{i=1}^{n} \frac{\mathrm{Var}_W(D_{t,i} - \mu D_{t-1,i})}{m_i}
 
     with :math:`\phi = 1/(1-\mu)` and the mobility :math:`m_i` the whole displacement per unit of gradient:
     :math:`\eta\phi` for SGD, :math:`\eta M_i` for Adam, whose average does not amplify. This is Einstein's relation
-    between diffusion and mobility. For SGD it agrees with :func:`kinetic_temperature`; for an optimizer that injects
-    noise (Langevin dynamics) it is higher, since that noise does not come through the gradient. Unit: that of the loss.
+    between diffusion and mobility, coordinate by coordinate. Without noise of the optimizer's own,
+    :math:`\mathrm{Var}(D_i) = m_i^2 \Sigma_{ii}` makes it :math:`\frac{1}{2n}\sum_i m_i \Sigma_{ii}`, the
+    :func:`kinetic_temperature`, for any preconditioner; a ratio of the two sums over coordinates would be ruled by the
+    coordinates with the least gradient, whose mobility is largest. For an optimizer that injects noise (Langevin
+    dynamics) it is higher, since that noise does not come through the gradient. Unit: that of the loss.
 
     Args:
         displacements: What the optimizer moved, shape ``[W, n]``, consecutive steps.

@@ -26,7 +26,8 @@ class WindowStatistics:
 
     Attributes:
         innovation_gradient: Products of contrasts of innovation (times response) and gradient, ``[K - 1, L]``.
-        innovation_square: Squares of contrasts of the innovation (times response), ``[K - 1, L]``.
+        innovation_square: Squares of contrasts of the innovation (times response), each coordinate's divided by its
+            mobility, the displacement per unit of gradient; NaN where that is unknown, ``[K - 1, L]``.
         position_gradient: Products of contrasts of parameters and gradients, ``[W - 1, L]``.
         gradient_square: Squares of contrasts of gradients, ``[W - 1, L]``.
         position_displacement: Products of parameters and displacements, ``[W, L]``.
@@ -37,7 +38,6 @@ class WindowStatistics:
         watched: Watched coordinates that had a gradient, ``[L]``.
         sizes: All coordinates of the layer that had a gradient, ``[L]``.
         momentum: Momentum of the layer's optimizer, ``[L]``.
-        mobility: Sum over the watched coordinates of the displacement per unit of gradient; NaN where unknown, ``[L]``.
         batch_size: Samples behind each gradient; NaN if unknown.
         skipped: Steps left out because a gradient was not finite.
     """
@@ -54,7 +54,6 @@ class WindowStatistics:
     watched: Tensor
     sizes: Tensor
     momentum: Tensor
-    mobility: Tensor
     batch_size: float
     skipped: int
 
@@ -151,7 +150,9 @@ class StreamingWindow:
             tensor.zero_()
         self.steps = 0
 
-    def update(self, rows: Tensor, momentum: Tensor | float, response: Tensor | float) -> None:
+    def update(
+        self, rows: Tensor, momentum: Tensor | float, response: Tensor | float, mobility: Tensor | float
+    ) -> None:
         """Add one step.
 
         Args:
@@ -159,6 +160,7 @@ class StreamingWindow:
                 A gradient that is not finite is overwritten, and the step left out.
             momentum: Decay of the momentum buffer, one for all coordinates or one each.
             response: Response factor of the momentum, likewise.
+            mobility: Displacement per unit of gradient, likewise; NaN if unknown.
         """
         position, gradient, displacement = rows.unbind()
         # one inf or NaN would stay in the running means for ever, and asking the host about it would be a wait
@@ -183,6 +185,7 @@ class StreamingWindow:
             deviation = self._deviation(0, innovation, pair_weight)
             self._multiply(_PAIR, deviation, self._deviation(1, difference, pair_weight))
             self._remember(gradient, displacement, valid, momentum, response)
+        self._products[_INNOVATION].div_(mobility)
         if self.sampled:  # (k - 1) / k for the k-th pair: what makes a product of contrasts; 0 for a pair left out
             self.halves[self.steps % 2].addcmul_(self._products[_PAIR], pair_valid - pair_weight)
         torch.sum(self._products.view(7, -1, CHUNK), -1, out=self.series[self.steps])
@@ -211,16 +214,13 @@ class StreamingWindow:
         previous_displacement.copy_(displacement)
         torch.stack((valid, valid * self.validity[0]), out=self.validity)
 
-    def statistics(
-        self, watched: Tensor, sizes: Tensor, momentum: Tensor, mobility: Tensor, *, batch_size: float
-    ) -> WindowStatistics:
+    def statistics(self, watched: Tensor, sizes: Tensor, momentum: Tensor, *, batch_size: float) -> WindowStatistics:
         """The window's sums by layer. The one place that waits for the device.
 
         Args:
             watched: Watched coordinates of each layer that had a gradient, ``[L]``.
             sizes: All coordinates of each layer that had a gradient, ``[L]``.
             momentum: Momentum of each layer's optimizer, ``[L]``.
-            mobility: Sum over watched coordinates of the displacement per unit of gradient, NaN if unknown, ``[L]``.
             batch_size: Samples behind each gradient, NaN if unknown.
 
         Returns:
@@ -249,7 +249,6 @@ class StreamingWindow:
             watched=watched,
             sizes=sizes,
             momentum=momentum,
-            mobility=mobility,
             batch_size=batch_size,
             skipped=self.steps - int(step_rows.sum()),
         )

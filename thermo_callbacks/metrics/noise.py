@@ -25,20 +25,20 @@ class _GradientPower(LayerMetric):
         super().__init__(sizes, **kwargs)
         self._add_sum_state("noise_sum", "signal_sum", length=self.num_layers)
 
-    def _add_gradients(self, gradients: Windows, factor: float) -> None:
+    def _add_gradients(self, gradients: Windows, batch_size: float = 1.0) -> None:
         layers = self._layer_windows(gradients=gradients)
         noise, signal = zip(*(gradient_moments(gradient) for (gradient,) in layers), strict=True)
         scale = self._sample_scale(layers)
-        self._add(torch.stack(noise) * scale * factor, torch.stack(signal) * scale)
+        self._add(torch.stack(noise) * scale, torch.stack(signal) * scale, batch_size)
 
-    def _add_window(self, window: WindowStatistics, factor: float) -> None:
+    def _accept(self, window: WindowStatistics) -> None:
         if window.steps < 2:  # so many steps were left out that nothing fluctuates
             return
         noise = window.gradient_square.mean(0)
         signal = signal_power(window.mean_gradient_square, noise, window.steps)
-        self._add(noise * window.sample_scale * factor, signal * window.sample_scale)
+        self._add(noise * window.sample_scale, signal * window.sample_scale, window.batch_size)
 
-    def _add(self, noise: Tensor, signal: Tensor) -> None:
+    def _add(self, noise: Tensor, signal: Tensor, batch_size: float) -> None:  # noqa: ARG002  one subclass needs it
         self.noise_sum = self.noise_sum + noise.to(self.noise_sum)
         self.signal_sum = self.signal_sum + signal.to(self.signal_sum)
 
@@ -49,13 +49,16 @@ class GradientNoiseScale(_GradientPower):
     .. math:: B_\mathrm{noise} = \frac{\sum_w B_w\,\mathrm{tr}\,\Sigma_w}{\sum_w |E g|^2_w}
 
     with sums over windows w, and over layers for the global value. Unit: samples. NaN where the signal does not stand
-    out of the noise.
+    out of the noise, or makes up less of the gradient's power than ``minimum_share``.
 
     As input to ``update``: ``gradients`` ``[W, n]`` or a list with one for each layer, and the ``batch_size`` behind
     each gradient. As output of ``compute``: the global noise scale, a scalar.
 
     Args:
         sizes: All coordinates of each layer; None for one layer that is shown whole.
+        minimum_share: Signal share below which there is no value. Near equilibrium the gradients of successive steps
+            are anticorrelated, since what pushes the parameters away pulls them back, and the estimated share is too
+            low by up to 1/W: with windows of W steps, 2/W keeps the scale from being the ratio to an artefact.
         **kwargs: Passed to :class:`torchmetrics.Metric`.
 
     Example:
@@ -65,6 +68,13 @@ class GradientNoiseScale(_GradientPower):
         >>> round(metric.compute().item(), 6)
         2.0
     """
+
+    sample_noise_sum: Tensor
+
+    def __init__(self, sizes: Sequence[int] | None = None, *, minimum_share: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(sizes, **kwargs)
+        self.minimum_share = minimum_share
+        self._add_sum_state("sample_noise_sum", length=self.num_layers)
 
     def update(self, gradients: Windows, batch_size: int) -> None:
         """Add a window of steps.
@@ -82,13 +92,18 @@ class GradientNoiseScale(_GradientPower):
 
     def compute(self) -> Tensor:
         """Global noise scale in samples, a scalar."""
-        return ratio_of_sums(self.noise_sum.sum(), self.signal_sum.sum())
+        return self._scale(self.sample_noise_sum.sum(), self.noise_sum.sum(), self.signal_sum.sum())
 
     def _layer_values(self) -> Tensor:
-        return ratio_of_sums(self.noise_sum, self.signal_sum)
+        return self._scale(self.sample_noise_sum, self.noise_sum, self.signal_sum)
 
-    def _accept(self, window: WindowStatistics) -> None:
-        self._add_window(window, window.batch_size)
+    def _scale(self, sample_noise: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
+        resolved = signal >= self.minimum_share * (signal + noise)
+        return torch.where(resolved, ratio_of_sums(sample_noise, signal), torch.nan)
+
+    def _add(self, noise: Tensor, signal: Tensor, batch_size: float) -> None:
+        super()._add(noise, signal, batch_size)
+        self.sample_noise_sum = self.sample_noise_sum + (noise * batch_size).to(self.sample_noise_sum)
 
 
 class SignalShare(_GradientPower):
@@ -119,7 +134,7 @@ class SignalShare(_GradientPower):
         Args:
             gradients: Gradients, ``[W, n]`` or one for each layer.
         """
-        self._add_gradients(gradients, 1.0)
+        self._add_gradients(gradients)
 
     def compute(self) -> Tensor:
         """Global share, a scalar."""
@@ -127,6 +142,3 @@ class SignalShare(_GradientPower):
 
     def _layer_values(self) -> Tensor:
         return ratio_of_sums(self.signal_sum, self.signal_sum + self.noise_sum)
-
-    def _accept(self, window: WindowStatistics) -> None:
-        self._add_window(window, 1.0)

@@ -135,10 +135,10 @@ class VirialTemperature(MeanMetric):
 class EinsteinTemperature(MeanMetric):
     r"""Einstein temperature; see :func:`~thermo_callbacks.functional.einstein_temperature`.
 
-    .. math:: T_{E,l} = \frac{\phi^2 \sum_i \mathrm{Var}_W(D_{t,i} - \mu D_{t-1,i})}{2 \sum_i m_i}
+    .. math:: T_{E,l} = \frac{\phi^2}{2 n_l} \sum_i \frac{\mathrm{Var}_W(D_{t,i} - \mu D_{t-1,i})}{m_i}
 
-    and the ratio of the sums over all layers. Equals the kinetic temperature for SGD; where it is higher, the
-    optimizer injects noise of its own. Unit: that of the loss.
+    and the mean over layers weighted by their coordinates. Equals the kinetic temperature for SGD and Adam; where it is
+    higher, the optimizer injects noise of its own. Unit: that of the loss.
 
     As input to ``update``: ``displacements`` ``[W, n]`` of consecutive steps and ``mobility`` ``[n]`` or a scalar, or
     lists with one for each layer. As output of ``compute``: the global value, a scalar.
@@ -174,15 +174,12 @@ class EinsteinTemperature(MeanMetric):
         """
         layers = self._layer_windows(displacements=displacements, mobility=mobility)
         contributions = torch.stack([einstein_temperature_contributions(d, m, self.momentum) for d, m in layers], 1)
-        watched = torch.stack([mobile.expand(moves.shape[1]).sum() for moves, mobile in layers])
-        weights = watched * self._sample_scale(layers)
+        weights = self._weights(layers)
         self._add(contributions, torch.zeros_like(weights), weights)
 
     def _accept(self, window: WindowStatistics) -> None:
-        mobility = window.mobility
-        self._add(
-            window.innovation_square / (2.0 * mobility), torch.zeros_like(mobility), mobility * window.sample_scale
-        )
+        contributions = window.innovation_square / (2.0 * window.watched)
+        self._add(contributions, torch.zeros_like(window.watched), window.sizes)
 
 
 class EquilibriumRatio(LayerMetric):

@@ -184,39 +184,39 @@ class CoordinateProbe:
                 counts[1, segment.layer] += segment.parameter.numel()
         return counts[0], counts[1]
 
-    def expand(self, value: Callable[[nn.Parameter], float]) -> Tensor:
-        """One number a parameter, spread over its watched coordinates.
+    def spread(self, value: Callable[[nn.Parameter, Watch], Tensor | float]) -> Tensor | float:
+        """Values of the watched coordinates, for arithmetic with :attr:`rows`.
+
+        Args:
+            value: Gives the value of each watched coordinate of a parameter, or one for all of them; its second
+                argument picks the watched coordinates out of a tensor of the parameter's shape.
+
+        Returns:
+            Flat row like one of :attr:`rows`, with ones between layers; or one number, where all have the same.
+        """
+        values = [value(segment.parameter, segment.watch) for segment in self._segments]
+        first = values[0]
+        if isinstance(first, float) and all(isinstance(other, float) and other == first for other in values):
+            return first
+        row = torch.ones_like(self._buffer[0])
+        for segment, watched in zip(self._segments, values, strict=True):
+            row[segment.start : segment.stop] = watched
+        return row
+
+    def mean_by_layer(self, value: Callable[[nn.Parameter], float]) -> Tensor:
+        """Mean over each layer's watched coordinates of one number a parameter.
 
         Args:
             value: Gives a parameter's number.
 
         Returns:
-            Flat row like one of :attr:`rows`, ``[n]``.
+            The means, float64 on the CPU, ``[L]``.
         """
-        row = torch.zeros_like(self._buffer[0])
-        for segment in self._segments:
-            row[segment.start : segment.stop] = value(segment.parameter)
-        return row
-
-    def mean_by_layer(self, value: Callable[[nn.Parameter, Watch], Tensor | float]) -> Tensor:
-        """Mean over each layer's watched coordinates.
-
-        Args:
-            value: Gives the value of each watched coordinate of a parameter, or one for all of them; its second
-                argument
-                picks the watched coordinates out of a tensor of the parameter's shape.
-
-        Returns:
-            The means, float64 on the CPU, ``[L]``; NaN where a value is.
-        """
-        sums = torch.zeros(2, len(self.names), device=self.device, dtype=self.dtype)
+        sums = torch.zeros(2, len(self.names), dtype=torch.float64)
         for segment in self._segments:
             count = segment.stop - segment.start
-            values = value(segment.parameter, segment.watch)
-            total = values.to(self.dtype).sum() if isinstance(values, Tensor) and values.ndim else values * count
-            sums[0, segment.layer] += total
-            sums[1, segment.layer] += count
-        return (sums[0] / sums[1]).cpu().double()
+            sums[:, segment.layer] += torch.tensor([value(segment.parameter) * count, count], dtype=torch.float64)
+        return sums[0] / sums[1]
 
 
 def _read(source: Tensor, index: Tensor | None, target: Tensor) -> None:
@@ -237,9 +237,10 @@ def _read_sparse(source: Tensor, index: Tensor | None) -> Tensor:
         dense = source.to_dense().reshape(-1)
         return dense if index is None else dense[index]
     source = source.coalesce()
-    rows, values = source.indices()[0], source.values().reshape(source.indices().shape[1], -1)
+    rows = source.indices()[0]
     if not rows.numel():
         return torch.zeros_like(index, dtype=source.dtype)
+    values = source.values().reshape(rows.numel(), -1)
     row, column = index // values.shape[1], index % values.shape[1]
     found = torch.searchsorted(rows, row).clamp(max=rows.numel() - 1)
     return torch.where(rows[found] == row, values[found, column], 0.0)

@@ -90,7 +90,7 @@ def parameter_mobility(
     ):
         return math.nan
     if set(state) <= _PLAIN_STATE:
-        return learning_rate * (factor * (1.0 - float(group.get("dampening", 0.0))))
+        return float(learning_rate) * factor * (1.0 - float(group.get("dampening", 0.0)))
     if "exp_avg_sq" in state and state["exp_avg_sq"].shape == parameter.shape:
         second_moment = watch(state.get("max_exp_avg_sq", state["exp_avg_sq"]))
         corrected = second_moment / (1.0 - float(group["betas"][1]) ** step)
