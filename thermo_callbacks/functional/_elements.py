@@ -1,0 +1,50 @@
+"""Tensors that belong together element by element."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from thermo_callbacks.functional._statistics import ratio_of_sums
+
+
+def paired(**tensors: Tensor) -> tuple[Tensor, Tensor]:
+    """Check that two tensors are of one shape and floating dtype, and give them the digits that sums of squares need.
+
+    Args:
+        **tensors: The two arguments by name.
+
+    Returns:
+        Both in their common dtype, at least float32: squares of float16 overflow, sums in bfloat16 stop growing.
+
+    Raises:
+        ValueError: If a tensor is empty, has no floating dtype or differs in shape from the first.
+    """
+    (first_name, first), (second_name, second) = tensors.items()
+    for name, tensor in tensors.items():
+        if tensor.numel() == 0 or not tensor.is_floating_point():
+            raise ValueError(
+                f"{name} must be a floating-point tensor with at least one element, got shape {tuple(tensor.shape)} "
+                f"and {tensor.dtype}"
+            )
+    if first.shape != second.shape:
+        raise ValueError(
+            f"{second_name} must have the shape of {first_name}, {tuple(first.shape)}, got {tuple(second.shape)}: an "
+            "activation works element by element"
+        )
+    dtype = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
+    return first.to(dtype), second.to(dtype)
+
+
+def power_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Ratio of two mean squares, at any scale.
+
+    Args:
+        numerator: Any shape.
+        denominator: Same shape.
+
+    Returns:
+        The ratio, a scalar; NaN where the denominator is zero everywhere.
+    """
+    scale = torch.maximum(numerator.abs().amax(), denominator.abs().amax())  # 1e-25 squared is 0 in float32
+    return ratio_of_sums((numerator / scale).square().mean(), (denominator / scale).square().mean())
