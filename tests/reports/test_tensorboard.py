@@ -108,8 +108,8 @@ class TestLayout:
 
         assert drawn == {
             "Temperature by layer": by_layer("temperature"),
-            "Equilibrium ratio: 1 if it is": by_layer("equilibrium_ratio")
-            | {"thermo/equilibrium_ratio", "thermo/equilibrium_reference"},
+            "Equilibrium ratio of the run: 1 if it is": {"thermo/equilibrium_ratio", "thermo/equilibrium_reference"},
+            "Equilibrium ratio by layer": by_layer("equilibrium_ratio") | {"thermo/equilibrium_reference"},
             "Thermometers: far apart means no": {f"thermo/{name}" for name in TEMPERATURES},
             "Energy balance: loss, heat, residual": {f"thermo/{name}" for name in ENERGIES},
             "Heat by layer: the lowest removed most": by_layer("heat"),
@@ -187,11 +187,9 @@ class TestWriting:
         logger.finalize("success")
 
         drawn = drawn_by_tensorboard(tmp_path, "run")
-        assert drawn["Equilibrium ratio: 1 if it is"] == {
-            "c++-thermo/equilibrium_ratio",
-            "c++-thermo/equilibrium_reference",
-            "c++-thermo_equilibrium_ratio/net.0",
-        }
+        reference = "c++-thermo/equilibrium_reference"
+        assert drawn["Equilibrium ratio of the run: 1 if it is"] == {"c++-thermo/equilibrium_ratio", reference}
+        assert drawn["Equilibrium ratio by layer"] == {"c++-thermo_equilibrium_ratio/net.0", reference}
         charts = charts_of(custom_scalar_layout(layers, tags, prefix=writers[0].prefix))
         logged = EventAccumulator(str(tmp_path / "run")).Reload().Tags()
         assert set(charts["Temperature of the run, 95 % band"][1]) <= set(logged["scalars"])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 else:
     # lightning.pytorch and pytorch_lightning hold different classes of the same name. A single callback given to
     # Trainer(callbacks=...) must be an instance of the Trainer's own class, so inherit from all that are installed.
-    _namespaces = [name for name in ("lightning", "pytorch_lightning") if find_spec(name)]
+    _namespaces = [name for name in ("pytorch_lightning", "lightning") if find_spec(name)]
     _in_use = any(name in sys.modules for name in ("lightning.pytorch", "pytorch_lightning"))
     if not _namespaces:
         raise ModuleNotFoundError(
@@ -22,14 +22,11 @@ else:
         )
     # each namespace takes over the logger that both send their messages through: the user's own import keeps it
     _kept = getattr(rank_zero, "log", None) if _in_use else None
-    _bases = tuple(
-        importlib.import_module("lightning.pytorch" if name == "lightning" else name).Callback
-        for name in reversed(_namespaces)
-    )
+    _modules = [importlib.import_module("lightning.pytorch" if name == "lightning" else name) for name in _namespaces]
     if _kept is not None:
         rank_zero.log = _kept
 
-    class Callback(*_bases):
+    class Callback(*(module.Callback for module in _modules)):
         """Base of all callbacks here."""
 
 

@@ -82,12 +82,11 @@ class Recorder:
 
     Args:
         quantities: What to compute.
-        window: Steps in a window.
     """
 
-    def __init__(self, quantities: Sequence[Quantity], window: int) -> None:
-        self._quantities, self._window = tuple(quantities), window
-        self._sizes: list[int] = []
+    def __init__(self, quantities: Sequence[Quantity]) -> None:
+        self._quantities = tuple(quantities)
+        self._shape: tuple[list[int], int] = ([], 0)  # sizes of the layers, steps of the window
         self._metrics: list[LayerMetric] = []
 
     def record(
@@ -120,14 +119,15 @@ class Recorder:
         return record
 
     def _metrics_for(self, window: WindowStatistics) -> list[LayerMetric]:
-        sizes = [max(1, int(size)) for size in window.sizes]
-        if sizes != self._sizes:
+        # a window may be shorter than the others: one that the end of the run cuts, one with steps left out
+        sizes, steps = [max(1, int(size)) for size in window.sizes], max(1, window.steps)
+        if (sizes, steps) != self._shape:
             # nothing to synchronise: gradients are averaged over ranks already, every rank holds the same numbers
             self._metrics = [
-                quantity.metric(sizes=sizes, sync_on_compute=False, **quantity.options(self._window))
+                quantity.metric(sizes=sizes, sync_on_compute=False, **quantity.options(steps))
                 for quantity in self._quantities
             ]
-            self._sizes = sizes
+            self._shape = (sizes, steps)
         return self._metrics
 
 

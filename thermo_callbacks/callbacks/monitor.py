@@ -53,7 +53,7 @@ class _Monitor(Callback):
     def _forget(self) -> None:
         self._guard = Guard(type(self).__name__)
         self._publisher = Publisher()
-        self._recorder = Recorder(self._quantities, self.window)
+        self._recorder = Recorder(self._quantities)
         self._watch_states: list[dict[str, Any]] = []
 
     @property

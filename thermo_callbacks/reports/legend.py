@@ -176,7 +176,8 @@ _INTRODUCTION = """\
 """
 _CHARTS = (
     "The charts are under *Custom Scalars*, a map of the layers is under *Images*. TensorBoard paints all layers of a "
-    "run in one colour: point at a line to read its name. Points without a value (NaN) show as triangles or a gap."
+    "run in one colour: point at a line to read its name. Points without a value (NaN) show as triangles or a gap. "
+    "To see every point, untick *Ignore outliers in chart scaling* and set *Smoothing* to 0."
 )
 _SYMBOLS = (
     "Symbols: **q** weights, **g** their gradient, **D** what the optimizer moved them by, **n** how many of them are "

@@ -40,11 +40,12 @@ _QUESTIONS: dict[str, tuple[_Chart, ...]] = {
     ),
     "Is the run in equilibrium?": (
         _Chart(
-            "Equilibrium ratio: 1 if it is",
+            "Equilibrium ratio of the run: 1 if it is",
             ("thermo/equilibrium_ratio",),
-            family="thermo_equilibrium_ratio",
             reference=EQUILIBRIUM_REFERENCE_TAG,
         ),
+        # not with the run's: one layer far out would press the run and the line at 1 into one
+        _Chart("Equilibrium ratio by layer", family="thermo_equilibrium_ratio", reference=EQUILIBRIUM_REFERENCE_TAG),
         _Chart(
             "Thermometers: far apart means no",
             ("thermo/temperature", "thermo/virial_temperature", "thermo/einstein_temperature"),
@@ -71,7 +72,7 @@ def custom_scalar_layout(layers: Sequence[str], tags: Collection[str], *, prefix
     All layers share a chart by one pattern a quantity, so the layout has the same size for 4 and for 400 layers, takes
     in layers that show up later, and two runs with different models share their charts. A chart appears when one of
     its tags is in ``tags``; the error band needs its three, logged at the same steps (NaN where an end has no value),
-    or TensorBoard refuses to draw it. The chart of the equilibrium ratio always asks for the line at 1 as well.
+    or TensorBoard refuses to draw it. The charts of the equilibrium ratio always ask for the line at 1 as well.
 
     TensorBoard keeps only the last layout of a run. To add charts of your own, write them together with these:
     ``writer.add_custom_scalars({**yours, **custom_scalar_layout(layers, tags)})``.

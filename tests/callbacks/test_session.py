@@ -1,0 +1,125 @@
+"""What a monitor refuses to watch, and what it watches in part."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from integration.models import Regression, TwoOptimizers, fit, loader
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
+from torch.utils.data import DataLoader
+
+from thermo_callbacks import ThermoMonitor
+from thermo_callbacks.callbacks._session import Session
+from thermo_callbacks.probes.guard import Guard
+
+SETTINGS = {"window": 8, "rest": 0, "sample": None, "seed": 0}
+
+
+class DeepSpeedStrategy:
+    """Stands for the one of Lightning, which can't be made without DeepSpeed."""
+
+
+class OwnStrategy(FSDPStrategy):
+    """A person's own strategy is sharded if its base is."""
+
+
+def session_of(strategy: Any, optimizers: list[Any], module: Any, guard: Guard) -> Session:
+    trainer = SimpleNamespace(
+        strategy=strategy,
+        optimizers=optimizers,
+        train_dataloader=loader(1),
+        accumulate_grad_batches=1,
+        world_size=1,
+    )
+    return Session(trainer, module, guard=guard, settings=SETTINGS, patterns=None)
+
+
+@pytest.mark.parametrize("kind", [FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy, OwnStrategy])
+def test_sharded_parameters_are_refused_with_one_warning(kind: type) -> None:
+    module, guard = Regression(), Guard("ThermoMonitor")
+    optimizer = module.configure_optimizers()
+    with pytest.warns(UserWarning, match="ThermoMonitor") as caught:
+        session = session_of(kind.__new__(kind), [optimizer], module, guard)
+    assert [str(warning.message) for warning in caught] == [
+        f"ThermoMonitor is switched off for the rest of this run: parameters sharded by {kind.__name__} are not "
+        "supported yet. Training goes on unchanged."
+    ]
+    assert guard.disabled
+    assert session.watches == []
+    assert not optimizer._optimizer_step_post_hooks
+
+
+def test_optimizer_without_hooks_is_left_out_with_one_warning() -> None:
+    module = TwoOptimizers()
+    guard = Guard("ThermoMonitor")
+    foreign = SimpleNamespace(param_groups=[{"params": list(module.net[0].parameters())}])
+    own = module.configure_optimizers()[1]
+    with pytest.warns(UserWarning, match="can't watch") as caught:
+        session = session_of(SingleDeviceStrategy(), [foreign, own], module, guard)
+    assert [str(warning.message) for warning in caught] == [
+        "ThermoMonitor can't watch SimpleNamespace: it has no register_step_post_hook, which all optimizers derived "
+        "from torch.optim.Optimizer have"
+    ]
+    assert [watch.probe.names for watch in session.watches] == [("net.2",)]
+    assert not guard.disabled
+    assert len(own._optimizer_step_post_hooks) == len(own._optimizer_step_pre_hooks) == 1
+    session.detach()
+    assert len(own._optimizer_step_post_hooks) == len(own._optimizer_step_pre_hooks) == 0
+
+
+class Unusual(Regression):
+    """Hands out something else than a loss."""
+
+    def __init__(self, outputs: Any) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self._outputs = outputs
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        optimizer: Any = self.optimizers()
+        loss = self.loss(batch)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        return self._outputs(loss)
+
+
+OUTPUTS = {
+    "nothing": lambda loss: None,
+    "no loss": lambda loss: {"predictions": torch.zeros(3)},
+    "several losses": lambda loss: {"loss": torch.stack([loss, loss])},
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*noise_scale")
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_without_a_loss_there_is_no_energy_and_all_else(name: str) -> None:
+    [(_, row)] = fit(Unusual(OUTPUTS[name]), ThermoMonitor(window=8, rest=0), 8).thermo_rows
+    [(_, usual)] = fit(Regression(), ThermoMonitor(window=8, rest=0), 8).thermo_rows
+    energies = {"thermo/internal_energy": 0.0, "thermo/first_law_residual": 0.0}
+    assert repr(row) == repr({tag: value for tag, value in usual.items() if tag not in energies})
+
+
+@pytest.mark.filterwarnings("ignore:.*noise_scale")
+def test_a_loss_in_a_dictionary_of_any_shape_is_found() -> None:
+    module = Unusual(lambda loss: {"other": "things", "loss": loss.reshape(1, 1)})
+    [(_, row)] = fit(module, ThermoMonitor(window=8, rest=0), 8).thermo_rows
+    [(_, usual)] = fit(Regression(), ThermoMonitor(window=8, rest=0), 8).thermo_rows
+    assert repr(row) == repr(usual)
+
+
+def test_a_loader_without_batch_size_has_no_noise_scale_and_says_so_once() -> None:
+    batches: Any = loader(16)
+    nameless = DataLoader(list(batches), batch_size=None)
+    with pytest.warns(UserWarning, match="noise_scale") as caught:
+        logger = fit(Regression(), ThermoMonitor(window=8, rest=0), nameless)
+    messages = [str(warning.message) for warning in caught if "noise_scale" in str(warning.message)]
+    assert len(messages) == 1
+    assert messages[0].endswith("or the loader does not tell its batch size.")
+    for _, row in logger.thermo_rows:
+        assert math.isnan(row["thermo/noise_scale"])
+        assert math.isfinite(row["thermo/signal_share"])

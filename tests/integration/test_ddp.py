@@ -1,0 +1,123 @@
+"""Two processes on half of each batch see what one process sees on all of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from integration.by_hand import assert_logged
+from integration.models import RecordingLogger, Regression, TwoOptimizers, examples, momentum_sgd, quiet_trainer, sgd
+from lightning.pytorch import Callback
+from torch.optim import SGD
+from torch.utils.data import DataLoader, TensorDataset
+
+from thermo_callbacks import ThermoMonitor
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*noise_scale"),  # windows of 8 noisy steps show no signal now and then
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch knows no processes"),
+]
+BATCHES = 20
+
+
+@pytest.fixture(autouse=True)
+def no_deadlock() -> Iterator[None]:
+    """Processes that wait for each other are ended, and the test with them."""
+
+    def end(*_: Any) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise TimeoutError("the processes wait for each other")
+
+    previous = signal.signal(signal.SIGALRM, end)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+class Report(Callback):
+    """Writes down what each process has seen: rows, warnings, weights."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._warnings: Any = None
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        self._context = warnings.catch_warnings(record=True)
+        self._warnings = self._context.__enter__()
+        warnings.simplefilter("always")
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self._context.__exit__(None, None, None)
+        messages = [str(warning.message) for warning in self._warnings]
+        messages = [text for text in messages if "thermo" in text.lower()]
+        seen = {"rows": trainer.logger.thermo_rows, "warnings": messages}
+        torch.save(seen, self._folder / f"{trainer.global_rank}.pt")
+
+
+class Shared:
+    """Each process takes its share of the samples of every batch of 8."""
+
+    def train_dataloader(self: Any) -> DataLoader[Any]:
+        processes = self.trainer.world_size
+        columns = (column[self.global_rank :: processes] for column in examples())
+        return DataLoader(TensorDataset(*(column[: BATCHES * 8 // processes] for column in columns)), 8 // processes)
+
+
+class SharedRegression(Shared, Regression):
+    pass
+
+
+class SharedTwoOptimizers(Shared, TwoOptimizers):
+    pass
+
+
+def report(module: Regression, folder: Path, processes: int, **options: Any) -> list[dict[str, Any]]:
+    """What each process saw."""
+    if processes > 1:
+        options |= {"strategy": "ddp_fork", "devices": processes, "use_distributed_sampler": False}
+    callbacks = [Report(folder), ThermoMonitor(window=8, rest=3)]
+    quiet_trainer(callbacks=callbacks, logger=RecordingLogger(), **options).fit(module)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(processes)]
+
+
+ENERGIES = {"thermo/internal_energy", "thermo/first_law_residual"}
+MODULES: dict[str, Any] = {
+    "sgd": lambda: SharedRegression(optimizer=sgd),
+    "momentum": lambda: SharedRegression(optimizer=momentum_sgd),
+    "two optimizers": SharedTwoOptimizers,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("sgd", {}), ("momentum", {"accumulate_grad_batches": 2}), ("two optimizers", {})],
+    ids=["sgd", "accumulation with momentum", "two optimizers"],
+)
+def test_two_processes_are_one_with_twice_the_batch(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    make = MODULES[name]
+    [alone] = report(make(), tmp_path, 1, **options)
+    both = report(make(), tmp_path, 2, **options)
+    assert len(alone["rows"]) == (1 if options else 2)
+    for (step, expected), *rows in zip(alone["rows"], *(process["rows"] for process in both), strict=True):
+        assert [same_step for same_step, _ in rows] == [step, step]
+        first, second = (row for _, row in rows)
+        assert first.keys() == second.keys() == expected.keys()
+        for tag in ENERGIES & expected.keys():  # each process knows the loss of its own samples
+            assert (first.pop(tag) + second.pop(tag)) / 2 == pytest.approx(expected.pop(tag), rel=1e-9, abs=1e-12)
+        assert repr(first) == repr(second)
+        assert_logged(first, expected, relative=1e-8)
+
+
+def test_a_warning_comes_once_and_not_once_a_process(tmp_path: Path) -> None:
+    module = SharedRegression(optimizer=lambda p: SGD(p, lr=0.01, momentum=0.9, nesterov=True))
+    first, second = (process["warnings"] for process in report(module, tmp_path, 2))
+    assert len([text for text in first if "thermo/einstein_temperature" in text]) == 1
+    assert second == []

@@ -1,0 +1,220 @@
+"""A run that is interrupted and resumed from a checkpoint logs what the uninterrupted run does."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from integration.by_hand import Steps, assert_logged, layers_of, train
+from integration.models import (
+    BATCH_SIZE,
+    MakeOptimizer,
+    RecordingLogger,
+    Regression,
+    loader,
+    momentum_sgd,
+    quiet_trainer,
+    sgd,
+)
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision
+from torch import Tensor
+from torch.optim import SGD
+
+from thermo_callbacks import TemperatureMonitor, ThermoMonitor
+
+# windows of 8 noisy steps show no signal now and then
+pytestmark = pytest.mark.filterwarnings("ignore:.*noise_scale")
+BATCHES = 40
+
+
+class ResumableLoader:
+    """Goes on where it was when the checkpoint was written."""
+
+    def __init__(self, batches: int = BATCHES) -> None:
+        self._batches = list(loader(batches))
+        self._position = 0
+        self.batch_size = BATCH_SIZE
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        self._position %= len(self._batches)
+        while self._position < len(self._batches):
+            self._position += 1
+            yield self._batches[self._position - 1]
+
+    def state_dict(self) -> dict[str, int]:
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._position = state["position"]
+
+
+class SaveAfter(Callback):
+    """Saves a checkpoint after some batch, in the middle of an accumulation if it so happens."""
+
+    def __init__(self, batch: int, path: Any) -> None:
+        self._batch, self._path = batch, path
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == self._batch:
+            trainer.save_checkpoint(self._path)
+
+
+def run(module: Regression, *callbacks: Any, checkpoint: Any = None, **options: Any) -> RecordingLogger:
+    logger = RecordingLogger()
+    trainer = quiet_trainer(callbacks=list(callbacks), logger=logger, **options)
+    trainer.fit(module, ResumableLoader(), ckpt_path=checkpoint)
+    return logger
+
+
+MOMENTS = {
+    "inside the first window": (3, 5),
+    "after a window": (8, 0),
+    "inside a later window": (12, 0),
+    "at rest": (10, 5),
+    "as rest ends": (13, 5),
+    "inside a window after rest": (17, 5),
+    "with growing rest": (19, None),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory")
+@pytest.mark.parametrize("make", [sgd, momentum_sgd], ids=["no momentum", "momentum"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_later_rows_are_identical(moment: str, make: MakeOptimizer, tmp_path: Any) -> None:
+    after, rest = MOMENTS[moment]
+
+    def run_with(monitor: ThermoMonitor, checkpoint: Any = None) -> RecordingLogger:
+        saving = ModelCheckpoint(tmp_path, every_n_train_steps=after, save_top_k=-1, filename="{step}")
+        module = Regression(optimizer=make)
+        return run(module, monitor, saving, checkpoint=checkpoint, enable_checkpointing=True)
+
+    monitor, resumed_monitor = (ThermoMonitor(window=8, rest=rest, sample=16) for _ in range(2))
+    complete = run_with(monitor)
+    resumed = run_with(resumed_monitor, tmp_path / f"step={after}.ckpt")
+    later = [(step, row) for step, row in complete.thermo_rows if step is not None and step >= after]
+    assert later
+    assert repr(resumed.thermo_rows) == repr(later)
+    assert repr(resumed_monitor.latest()) == repr(monitor.latest())
+    histories = [one._publisher.state_dict()["history"] for one in (monitor, resumed_monitor)]
+    assert repr(histories[0]) == repr(histories[1])
+
+
+@pytest.mark.parametrize("window", [8, 60], ids=["several windows", "less than one"])
+def test_a_finished_run_can_be_made_longer(window: int, tmp_path: Any) -> None:
+    """A window that the end of the run cut short goes on as if it had not been."""
+    path = tmp_path / "end.ckpt"
+    module, trainer = Regression(), quiet_trainer(callbacks=ThermoMonitor(window=window, rest=0))
+    trainer.fit(module, ResumableLoader())
+    trainer.save_checkpoint(path)
+    longer = run(Regression(), ThermoMonitor(window=window, rest=0), checkpoint=path, max_epochs=3)
+    complete = run(Regression(), ThermoMonitor(window=window, rest=0), max_epochs=3)
+    later = [(step, row) for step, row in complete.thermo_rows if step is not None and step >= BATCHES]
+    assert len(later) == (10 if window == 8 else 2)
+    assert repr(longer.thermo_rows) == repr(later)
+
+
+def test_a_skipped_step_before_the_checkpoint_is_not_forgotten(tmp_path: Any) -> None:
+    class Overflow(Regression):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            return self.loss(batch) * (torch.inf if batch_idx == 4 else 1.0)
+
+    path = tmp_path / "after.ckpt"
+    plugin = MixedPrecision("16-mixed", "cpu")
+    complete = run(Overflow(), ThermoMonitor(window=8, rest=0), SaveAfter(4, path), plugins=[plugin])
+    plugin = MixedPrecision("16-mixed", "cpu")
+    resumed = run(Overflow(), ThermoMonitor(window=8, rest=0), checkpoint=path, plugins=[plugin])
+    assert repr(resumed.thermo_rows) == repr(complete.thermo_rows)
+    assert resumed.series("thermo/skipped_steps") == [1.0] * 4
+
+
+def test_checkpoint_inside_an_accumulation_goes_on_with_the_batches_that_are_left(tmp_path: Any) -> None:
+    """The gradient of the batches before it is not in a checkpoint: the first step is that of the others."""
+    path = tmp_path / "inside.ckpt"
+    run(Regression(), ThermoMonitor(window=8, rest=0), SaveAfter(9, path), accumulate_grad_batches=3)
+    resumed = run(Regression(), ThermoMonitor(window=8, rest=0), checkpoint=path, accumulate_grad_batches=3)
+    batches = list(loader(BATCHES))
+    groups = [batches[start : start + 3] for start in range(0, BATCHES, 3)]
+    groups[3] = groups[3][1:]  # batch 9 is lost
+    module = Regression()
+    steps = train(Steps(layers_of(module)), sgd(module.parameters()), module.loss, groups, accumulate=3)
+    [(step, row)] = resumed.thermo_rows
+    assert step == 7
+    assert_logged(row, steps.record(0, 8, 3 * BATCH_SIZE))
+
+
+def test_checkpoint_holds_nothing_that_torch_refuses_to_load(tmp_path: Any) -> None:
+    path = tmp_path / "small.ckpt"
+    run(Regression(), ThermoMonitor(window=8, rest=0), TemperatureMonitor(window=9), SaveAfter(20, path))
+    callbacks = torch.load(path, weights_only=True)["callbacks"]
+    keys = [key for key in callbacks if "thermo_callbacks" in key]
+    arguments = "{'window': %d, 'rest': %s, 'sample': 4096, 'layers': None, 'seed': 0}"
+    assert keys == [
+        "thermo_callbacks.ThermoMonitor" + arguments % (8, "0"),
+        "thermo_callbacks.TemperatureMonitor" + arguments % (9, "None"),
+    ]
+    assert all(callbacks[key]["version"] == 1 for key in keys)
+
+
+class Freezable(Regression):
+    """Its optimizer holds frozen parameters as well."""
+
+    def configure_optimizers(self) -> Any:
+        return SGD(self.parameters(), lr=0.05)
+
+
+def resume_warnings(module: Regression, monitor: ThermoMonitor, path: Any) -> tuple[list[str], RecordingLogger]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        logger = run(module, monitor, checkpoint=path)
+    harmless = ("validation_step", "many workers", "treespec", "noise_scale")
+    messages = [str(warning.message) for warning in caught]
+    return [message for message in messages if not any(word in message for word in harmless)], logger
+
+
+@pytest.mark.parametrize("frozen", ["net.0", "net.2", "net.0.bias"])
+def test_resuming_with_other_layers_says_so_once_and_starts_afresh(frozen: str, tmp_path: Any) -> None:
+    path = tmp_path / "other.ckpt"
+    run(Freezable(), ThermoMonitor(window=8, rest=0), SaveAfter(11, path))
+    module = Freezable()
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(not name.startswith(frozen))
+    messages, logger = resume_warnings(module, ThermoMonitor(window=8, rest=0), path)
+    assert messages == [
+        "ThermoMonitor found statistics of other layers or optimizers in the checkpoint: those that don't fit start "
+        "afresh. Give it the model and arguments of the run that wrote the checkpoint to go on."
+    ]
+    assert [step for step, _ in logger.thermo_rows] == [19, 27, 35]
+    assert all(f"thermo_temperature/{frozen}" not in row for _, row in logger.thermo_rows)
+
+
+def test_resuming_with_another_sample_is_another_monitor(tmp_path: Any) -> None:
+    path = tmp_path / "sample.ckpt"
+    run(Regression(), ThermoMonitor(window=8, rest=0), SaveAfter(11, path))
+    messages, logger = resume_warnings(Regression(), ThermoMonitor(window=8, rest=0, sample=9), path)
+    assert len(messages) == 1
+    assert "callbacks used to create the checkpoint need to be provided" in messages[0]
+    assert [step for step, _ in logger.thermo_rows] == [19, 27, 35]
+
+
+def test_resuming_from_a_newer_format_switches_off_with_one_warning(tmp_path: Any) -> None:
+    path = tmp_path / "newer.ckpt"
+    run(Regression(), ThermoMonitor(window=8, rest=0), SaveAfter(11, path))
+    checkpoint = torch.load(path, weights_only=True)
+    for key, state in checkpoint["callbacks"].items():
+        if "thermo_callbacks" in key:
+            state["version"] = 2
+    torch.save(checkpoint, path)
+    messages, logger = resume_warnings(Regression(), ThermoMonitor(window=8, rest=0), path)
+    assert messages == [
+        "ThermoMonitor is switched off for the rest of this run: ValueError while loading a checkpoint: the "
+        "checkpoint's state has version 2, this package reads 1. Training goes on unchanged."
+    ]
+    assert logger.thermo_rows == []
