@@ -1,17 +1,17 @@
 """Cost of the monitor: steps per second with it over steps per second without it, and the memory it takes.
 
-    python tests/benchmarks/overhead.py            # all of it, some ten minutes on one thread
+    python tests/benchmarks/overhead.py            # all of it, some fifteen minutes on one thread
     python tests/benchmarks/overhead.py --model mlp --pairs 10
 
-Blocks with and without the monitor alternate, each through a real Trainer on the same model and data, and the ratio is
-taken within each pair of neighbours: a machine whose speed drifts moves both. The monitor's first windows, which are the
-densest, are part of every block.
+One training run through a real Trainer, in which blocks of steps with and without the monitor alternate; the ratio is
+taken within each pair of neighbours, so that a machine whose speed drifts moves both. A block with the monitor is one
+period of its default schedule: a window, the end of the window with all that is computed from it, and the rest after it.
+The decoder's blocks hold a window and a rest as long as it, the densest stretch there is at the start of a run.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
 import statistics
 import time
@@ -70,11 +70,45 @@ class Task(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01, momentum=self.momentum)
 
 
-class Clock(pl.Callback):
-    def on_train_batch_end(self, *_: Any) -> None:
-        now = time.perf_counter()
-        self.start, self.steps = getattr(self, "start", now), getattr(self, "steps", -1) + 1
-        self.rate = self.steps / max(now - self.start, 1e-9)
+class Switch(pl.Callback):
+    """Hands the hooks on to a monitor in every other block, and times the blocks."""
+
+    def __init__(self, window: int, rest: int) -> None:
+        self.monitor, self.block = ThermoMonitor(window=window, rest=rest), window + rest
+        self.on, self.steps = False, 0
+        self.rates: dict[bool, list[float]] = {False: [], True: []}
+
+    def on_fit_start(self, *hook: Any) -> None:
+        self.monitor.on_fit_start(*hook)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.monitor.on_train_start(trainer, pl_module)
+        self.session, self.optimizer = self.monitor._session, trainer.optimizers[0]
+        self.session.detach()
+        self.start: float | None = None  # the first block warms everything up
+
+    def on_after_backward(self, *hook: Any) -> None:
+        if self.on:
+            self.monitor.on_after_backward(*hook)
+
+    def on_before_optimizer_step(self, *hook: Any) -> None:
+        if self.on:
+            self.monitor.on_before_optimizer_step(*hook)
+
+    def on_train_batch_end(self, *hook: Any) -> None:
+        if self.on:
+            self.monitor.on_train_batch_end(*hook)
+        self.steps += 1
+        if self.steps % self.block:
+            return
+        if self.start is not None:
+            self.rates[self.on].append(self.block / (time.perf_counter() - self.start))
+        self.session.detach()
+        # pairs come in both orders: off on, on off, off on ...
+        self.on = (self.steps // self.block) % 4 in {2, 3}
+        if self.on:
+            self.session._handles.append(self.optimizer.register_step_post_hook(self.session._after_step))
+        self.start = time.perf_counter()
 
 
 def images() -> DataLoader:
@@ -88,35 +122,23 @@ def text() -> DataLoader:
     return DataLoader(TensorDataset(tokens[:, :-1], tokens[:, 1:]), batch_size=8, shuffle=True)
 
 
-# model, data, steps in a block: the decoder's blocks hold one window and one rest as long, the densest there is
-CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], DataLoader], int]] = {
-    "mlp": (mlp, images, 2000),
-    "decoder": (Decoder, text, 100),
+# model, data, window and rest of a block
+CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], DataLoader], int, int]] = {
+    "mlp": (mlp, images, 50, 450),
+    "decoder": (Decoder, text, 50, 50),
 }
 
 
-def steps_per_second(case: str, steps: int, momentum: float, callbacks: Iterable[pl.Callback]) -> float:
-    make, data, _ = CASES[case]
-    clock = Clock()
+def overhead(case: str, pairs: int, momentum: float, scale: float = 1.0) -> list[float]:
+    """Ratios with / without of each pair of neighbouring blocks."""
+    make, data, window, rest = CASES[case]
+    switch = Switch(max(8, int(window * scale)), int(rest * scale))
     trainer = pl.Trainer(
-        max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[*callbacks, clock],
+        max_steps=(2 * pairs + 1) * switch.block, max_epochs=-1, accelerator="cpu", logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[switch],
     )  # fmt: skip
-    gc.collect()
     trainer.fit(Task(make, momentum), data())
-    return clock.rate
-
-
-def overhead(case: str, pairs: int, momentum: float, steps: int | None = None) -> list[float]:
-    """Ratios with / without of each pair of neighbouring blocks; which of the two comes first alternates."""
-    steps = steps or CASES[case][2]
-    ratios = []
-    for pair in range(pairs):
-        rates: dict[bool, float] = {}
-        for watched in (bool(pair % 2), not pair % 2):
-            rates[watched] = steps_per_second(case, steps, momentum, [ThermoMonitor()] if watched else [])
-        ratios.append(rates[True] / rates[False])
-    return ratios
+    return [on / off for on, off in zip(switch.rates[True], switch.rates[False], strict=True)]
 
 
 def held_bytes(thing: Any) -> int:
@@ -147,30 +169,35 @@ def memory(width: int) -> tuple[int, int]:
     return sum(parameter.numel() for parameter in net.parameters()), held_bytes(watch)
 
 
-def tables(cases: Iterable[str], pairs: int, steps: int | None = None) -> list[Table]:
-    speed = Table("model", "momentum", "blocks", "median ratio", "lowest", "highest", title="Speed with / without")
+def tables(cases: Iterable[str], pairs: int, scale: float = 1.0) -> list[Table]:
+    speed = Table("model", "momentum", "blocks", "median ratio", "quartiles", title="Steps per second, with / without")
     for case in cases:
         for momentum in (0.0, 0.9):
-            ratios = overhead(case, pairs, momentum, steps)
-            values = [statistics.median(ratios), min(ratios), max(ratios)]
-            speed.add_row(case, f"{momentum}", f"2 x {pairs}", *(f"{value:.4f}" for value in values))
+            ratios = overhead(case, pairs, momentum, scale)
+            quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
+            speed.add_row(
+                case, f"{momentum}", f"2 x {pairs}", f"{statistics.median(ratios):.4f}",
+                f"{quartiles[0]:.4f} to {quartiles[2]:.4f}",
+            )  # fmt: skip
     space = Table("parameters", "of them in bytes", "extra bytes", "share", title="Memory, MLP of four layers")
     for width in (516, 2050, 6870):
         count, extra = memory(width)
-        space.add_row(f"{count / 1e6:.1f} M", f"{4 * count / 1e6:.1f} MB", f"{extra / 1e6:.2f} MB", f"{extra / count / 4:.1%}")
+        space.add_row(
+            f"{count / 1e6:.1f} M", f"{4 * count / 1e6:.1f} MB", f"{extra / 1e6:.2f} MB", f"{extra / count / 4:.1%}"
+        )
     return [speed, space]
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=[*CASES, "all"], default="all")
-    parser.add_argument("--pairs", type=int, default=8, help="pairs of blocks with and without the monitor")
-    parser.add_argument("--steps", type=int, default=None, help="steps in a block; the default depends on the model")
+    parser.add_argument("--pairs", type=int, default=12, help="pairs of blocks with and without the monitor")
+    parser.add_argument("--scale", type=float, default=1.0, help="length of the blocks, in units of the usual one")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    for table in tables(CASES if options.model == "all" else [options.model], options.pairs, options.steps):
+    for table in tables(CASES if options.model == "all" else [options.model], options.pairs, options.scale):
         Console().print(table)
 
 
