@@ -5,7 +5,7 @@
 
 One training run through a real Trainer, in which blocks of steps with and without the monitor alternate; the ratio is
 taken within each pair of neighbours, so that a machine whose speed drifts moves both. A block with the monitor is one
-period of its default schedule: a window, the end of the window with all that is computed from it, and the rest after it.
+period of its default schedule: a window, its end with all that is computed from it, and the rest after it.
 The decoder's blocks hold a window and a rest as long as it, the densest stretch there is at the start of a run.
 """
 

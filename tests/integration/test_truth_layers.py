@@ -190,7 +190,8 @@ def test_layers_that_thaw_are_watched_from_the_next_window_on() -> None:
     assert_logged(third, expected)
 
 
-def test_layer_split_between_optimizers_keeps_all_its_heat() -> None:
+@pytest.mark.parametrize("alike", [True, False], ids=["of one class", "of two classes"])
+def test_layer_split_between_optimizers_is_a_layer_of_each(alike: bool) -> None:
     class Split(Regression):
         def __init__(self) -> None:
             super().__init__()
@@ -206,11 +207,19 @@ def test_layer_split_between_optimizers_keeps_all_its_heat() -> None:
 
         def configure_optimizers(self) -> Any:
             matrices, vectors = ([p for p in self.parameters() if p.ndim == ndim] for ndim in (2, 1))
-            return [sgd(matrices), sgd(vectors)]
+            return [sgd(matrices), sgd(vectors) if alike else torch.optim.Rprop(vectors)]
 
     [(_, row)] = fit(Split(), ThermoMonitor(window=WINDOW, rest=0), WINDOW).thermo_rows
     module = Regression()
     steps = batch_by_batch(module, layers_of(module), loader(WINDOW))
     expected = steps.record(0, WINDOW, BATCH_SIZE)
-    assert_logged(row, {tag: value for tag, value in expected.items() if "heat" in tag})
-    assert_logged(row, {"thermo/temperature": expected["thermo/temperature"]})
+    labels = ("SGD-0", "SGD-1") if alike else ("SGD", "Rprop")
+    for layer in ("net.0", "net.2"):
+        assert {tag for tag in row if tag.startswith(f"thermo_heat/{layer}")} == {
+            f"thermo_heat/{layer}@{label}" for label in labels
+        }
+    if alike:
+        for layer in ("net.0", "net.2"):
+            parts = sum(row[f"thermo_heat/{layer}@{label}"] for label in labels)
+            assert parts == pytest.approx(expected[f"thermo_heat/{layer}"], rel=1e-9)
+        assert_logged(row, {tag: expected[tag] for tag in ("thermo/heat", "thermo/temperature")})

@@ -161,7 +161,7 @@ def energy_record(ledgers: Sequence[EnergyLedger], fresh: set[str]) -> dict[str,
     """
     heat: dict[str, float] = {}
     for ledger in ledgers:
-        for name, value in ledger.heat.items():  # a layer may have its weight in one optimizer and its bias in another
+        for name, value in ledger.heat.items():  # a layer's parameters may lie on two devices
             heat[name] = heat.get(name, 0.0) + value
     record = {"thermo/heat": math.fsum(heat.values())}
     record |= {f"thermo_heat/{name}": value for name, value in heat.items() if name in fresh}

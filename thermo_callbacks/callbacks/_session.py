@@ -17,6 +17,9 @@ from thermo_callbacks.probes.layers import layer_parameters
 # parameters are shards there, or gradients are not in .grad
 _SHARDED_STRATEGIES = ("FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")
 
+REFRESH = 50
+"""Batches between two looks at an optimizer that trains no layer to watch: layers may thaw, and looking takes time."""
+
 
 class Session:
     """Pairs what happens before and after each optimizer step, and passes it to the watches.
@@ -81,12 +84,16 @@ class Session:
 
     def _refresh(self, optimizer: Optimizer) -> None:
         """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
-        trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        trained = _trained(optimizer)
+        elsewhere = set().union(*(_trained(other) for other in self.trainer.optimizers if other is not optimizer))
         by_device: dict[torch.device, dict[str, list[nn.Parameter]]] = {}
         for name, owned in layer_parameters(self.pl_module, self._patterns).items():
+            # a layer shared out between optimizers (matrices to one, biases to another) is a layer of each
+            shared = any(id(parameter) in elsewhere for parameter in owned)
+            label = f"{name}@{self._optimizer_name(optimizer)}" if shared else name
             for parameter in owned:
                 if id(parameter) in trained:
-                    by_device.setdefault(parameter.device, {}).setdefault(name, []).append(parameter)
+                    by_device.setdefault(parameter.device, {}).setdefault(label, []).append(parameter)
         current = self._by_optimizer[id(optimizer)]
         known = {watch.probe.device: watch for watch in current}
         for device, layers in by_device.items():
@@ -97,6 +104,12 @@ class Session:
                 self.watches.append(watch)
             elif watch.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
                 watch.rebuild(layers)
+
+    def _optimizer_name(self, optimizer: Optimizer) -> str:
+        """Class of the optimizer, with its number where several have the same."""
+        name = type(optimizer).__name__
+        alike = [other for other in self.trainer.optimizers if type(other).__name__ == name]
+        return name if len(alike) == 1 else f"{name}-{self.trainer.optimizers.index(optimizer)}"
 
     def micro_batch(self) -> None:
         """A backward pass has ended."""
@@ -111,7 +124,7 @@ class Session:
         watches = self._by_optimizer.get(id(optimizer))
         if watches is None:
             return
-        if not watches:
+        if not watches and self._batch % REFRESH == 0:
             self._refresh(optimizer)
         for watch in tuple(watches):
             if watch.announce(self._batch):
@@ -213,3 +226,8 @@ class Session:
             planned = self.trainer.accumulate_grad_batches if self.pl_module.automatic_optimization else 1
             loss = loss.detach().reshape(())
             self._losses.append(loss if planned == 1 else loss * planned)
+
+
+def _trained(optimizer: Optimizer) -> set[int]:
+    """Identities of the parameters in an optimizer's groups."""
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}

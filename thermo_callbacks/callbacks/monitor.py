@@ -215,7 +215,7 @@ class ThermoMonitor(_Monitor):
     - ``thermo/heat``, ``thermo_heat/<layer>``: cumulative heat, in units of the loss; heat of steps between windows is
       interpolated
     - ``thermo/internal_energy``, ``thermo/first_law_residual``: mean loss in the window, and what the heat leaves
-      unexplained of its change since the first window
+      unexplained of its change since the first window (with several processes, of the first one's batches)
     - ``thermo/skipped_steps``: steps left out since their gradient was not finite
 
     A value that does not exist is NaN, and a warning says why, once.
