@@ -11,7 +11,8 @@ from torch import Tensor
 
 from thermo_callbacks.functional import coordinate_sampling_variance, helmert_contrasts
 from thermo_callbacks.functional._momentum import pair_scale
-from thermo_callbacks.metrics._window import StreamingWindow, WindowStatistics
+from thermo_callbacks.metrics._window import StreamingWindow
+from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 LAYERS = len(WATCHED)
 

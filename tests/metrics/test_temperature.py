@@ -23,7 +23,7 @@ from thermo_callbacks.functional import (
     virial_temperature_contributions,
 )
 from thermo_callbacks.metrics import EinsteinTemperature, KineticTemperature, VirialTemperature
-from thermo_callbacks.metrics._window import WindowStatistics
+from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 TOTALS = torch.tensor(SIZES, dtype=torch.float64)
 SEEN = torch.tensor(WATCHED, dtype=torch.float64)

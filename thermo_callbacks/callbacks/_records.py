@@ -17,7 +17,7 @@ from thermo_callbacks.metrics import (
 )
 from thermo_callbacks.metrics._base import LayerMetric, MeanMetric
 from thermo_callbacks.metrics._ledger import EnergyLedger
-from thermo_callbacks.metrics._window import WindowStatistics
+from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 
 @dataclass(frozen=True)

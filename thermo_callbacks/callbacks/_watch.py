@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.functional import MomentumResponse
 from thermo_callbacks.metrics._ledger import EnergyLedger
-from thermo_callbacks.metrics._window import CHUNK, StreamingWindow, WindowStatistics
+from thermo_callbacks.metrics._window import CHUNK, StreamingWindow
+from thermo_callbacks.metrics._window_statistics import WindowStatistics
 from thermo_callbacks.probes.coordinates import CoordinateProbe
 from thermo_callbacks.probes.optimizers import gradient_sign, group_momentum, parameter_mobility
 

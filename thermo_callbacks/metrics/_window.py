@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from thermo_callbacks.functional._momentum import pair_scale
 from thermo_callbacks.functional._statistics import sampling_variance_from_sums
+from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 CHUNK = 256
 """Coordinates in a chunk: each layer's stretch of the flat buffers is padded to a multiple of it, so that one reduction
@@ -18,82 +18,6 @@ serves all layers, however ragged, at a cost of at most CHUNK - 1 zeros a layer.
 
 # rows of a step's sums; the first two pairs stand where their means stand, the last three where a step's rows stand
 _PAIR, _INNOVATION, _POSITION_GRADIENT, _GRADIENT, _FORCE, _WORK, _MOVE = range(7)
-
-
-@dataclass(frozen=True)
-class WindowStatistics:
-    """Sums over the watched coordinates of each of L layers, step by step, as float64 on the CPU.
-
-    Attributes:
-        innovation_gradient: Products of contrasts of innovation (times response) and gradient, ``[K - 1, L]``.
-        innovation_square: Squares of contrasts of the innovation (times response), each coordinate's divided by its
-            mobility, the displacement per unit of gradient; NaN where that is unknown, ``[K - 1, L]``.
-        position_gradient: Products of contrasts of parameters and gradients, ``[W - 1, L]``.
-        gradient_square: Squares of contrasts of gradients, ``[W - 1, L]``.
-        position_displacement: Products of parameters and displacements, ``[W, L]``.
-        gradient_displacement: Products of gradients and displacements, ``[W, L]``.
-        displacement_square: Squares of displacements, ``[W, L]``.
-        mean_gradient_square: Squared norm of the mean gradient, ``[L]``.
-        temperature_sampling_variance: Variance of each layer's kinetic temperature from watching a sample, ``[L]``.
-        watched: Watched coordinates that had a gradient, ``[L]``.
-        sizes: All coordinates of the layer that had a gradient, ``[L]``.
-        momentum: Momentum of the layer's optimizer, ``[L]``.
-        batch_size: Samples behind each gradient; NaN if unknown.
-        skipped: Steps left out because a gradient was not finite.
-    """
-
-    innovation_gradient: Tensor
-    innovation_square: Tensor
-    position_gradient: Tensor
-    gradient_square: Tensor
-    position_displacement: Tensor
-    gradient_displacement: Tensor
-    displacement_square: Tensor
-    mean_gradient_square: Tensor
-    temperature_sampling_variance: Tensor
-    watched: Tensor
-    sizes: Tensor
-    momentum: Tensor
-    batch_size: float
-    skipped: int
-
-    @property
-    def steps(self) -> int:
-        """Steps W in the window that counted."""
-        return self.displacement_square.shape[0]
-
-    @classmethod
-    def join(cls, windows: Sequence[WindowStatistics]) -> WindowStatistics:
-        """Layers of several optimizers side by side, as if they were one model's.
-
-        Args:
-            windows: One window of each optimizer; the shortest decides how many steps count.
-
-        Returns:
-            Statistics of all layers, in the order given.
-        """
-        if len(windows) == 1:
-            return windows[0]
-        joined: dict[str, Any] = {}
-        for field in fields(cls):
-            values = [getattr(window, field.name) for window in windows]
-            if not isinstance(values[0], Tensor):
-                continue
-            if values[0].ndim == 2:
-                steps = min(len(value) for value in values)
-                values = [value[:steps] for value in values]
-            joined[field.name] = torch.cat(values, -1)
-        return cls(**joined, batch_size=windows[0].batch_size, skipped=sum(window.skipped for window in windows))
-
-    @property
-    def sample_scale(self) -> Tensor:
-        """Factor from watched to all coordinates, 0 for a layer without gradient, ``[L]``."""
-        return torch.where(self.watched > 0, self.sizes / self.watched, 0.0)
-
-    @property
-    def pairs(self) -> int:
-        """Pairs K of innovation and gradient: W, or W - 2 with momentum; fewer where steps were left out."""
-        return self.innovation_gradient.shape[0] + 1
 
 
 class StreamingWindow:

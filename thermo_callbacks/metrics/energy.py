@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thermo_callbacks.functional import heat
 from thermo_callbacks.metrics._base import LayerMetric, Windows
-from thermo_callbacks.metrics._window import WindowStatistics
+from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 
 class LayerHeat(LayerMetric):

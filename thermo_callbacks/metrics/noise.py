@@ -12,7 +12,7 @@ from thermo_callbacks.functional import gradient_moments
 from thermo_callbacks.functional._statistics import ratio_of_sums
 from thermo_callbacks.functional.noise import signal_power
 from thermo_callbacks.metrics._base import LayerMetric, Windows
-from thermo_callbacks.metrics._window import WindowStatistics
+from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 
 class _GradientPower(LayerMetric):

@@ -19,7 +19,7 @@ from thermo_callbacks.functional import (
 from thermo_callbacks.functional._momentum import pair_scale
 from thermo_callbacks.functional._statistics import RatioSums, batch_sums, check_window, ratio_of_sums, ratio_stderr
 from thermo_callbacks.metrics._base import LayerMetric, MeanMetric, Windows
-from thermo_callbacks.metrics._window import WindowStatistics
+from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 
 class KineticTemperature(MeanMetric):
