@@ -15,7 +15,7 @@ from thermo_callbacks.metrics import (
     SignalShare,
     VirialTemperature,
 )
-from thermo_callbacks.metrics._base import LayerMetric, MeanMetric
+from thermo_callbacks.metrics._base import EstimatedMetric, LayerMetric
 from thermo_callbacks.metrics._ledger import EnergyLedger
 from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
@@ -136,7 +136,7 @@ def _values(quantity: Quantity, metric: LayerMetric, names: Sequence[str], fresh
     tag = f"thermo/{quantity.tag}"
     values = {tag: float(metric.compute())}
     columns = {quantity.family: metric.compute_layers()} if quantity.family else {}
-    if isinstance(metric, MeanMetric | EquilibriumRatio):
+    if isinstance(metric, EstimatedMetric):
         estimate = metric.estimate()
         values[f"{tag}_stderr"] = float(estimate.stderr)
         if quantity.with_interval:

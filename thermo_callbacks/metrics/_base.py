@@ -126,7 +126,32 @@ class LayerMetric(Metric):
             self.add_state(name, torch.zeros(length, dtype=torch.float64), dist_reduce_fx="sum")
 
 
-class MeanMetric(LayerMetric):
+class EstimatedMetric(LayerMetric):
+    """Base of metrics whose values have standard errors, of each layer and of the whole model."""
+
+    def compute(self) -> Tensor:
+        """Global value, a scalar; NaN where the quantity has none."""
+        return self._estimates().value[-1]
+
+    def estimate(self) -> Estimate:
+        """Global value with its standard error, scalars."""
+        with self._synchronised():
+            return Estimate(*(column[-1] for column in self._estimates()))
+
+    def estimate_layers(self) -> Estimate:
+        """Value of each layer with its standard error, each ``[L]``."""
+        with self._synchronised():
+            return Estimate(*(column[:-1] for column in self._estimates()))
+
+    def _layer_values(self) -> Tensor:
+        return self._estimates().value[:-1]
+
+    def _estimates(self) -> Estimate:
+        """Estimates of the layers, and in the last column that of the whole model."""
+        raise NotImplementedError
+
+
+class MeanMetric(EstimatedMetric):
     """Base of metrics that are a mean of per-step contributions, with a standard error.
 
     The last column of each state is the global quantity: its contributions are formed step by step, since layers share
@@ -142,23 +167,6 @@ class MeanMetric(LayerMetric):
         super().__init__(sizes, **kwargs)
         self._add_sum_state("contribution_sum", "contribution_square", "sampling_sum", length=self.num_layers + 1)
         self.add_state("count", torch.zeros(self.num_layers + 1, dtype=torch.int64), dist_reduce_fx="sum")
-
-    def compute(self) -> Tensor:
-        """Global value, a scalar; NaN before the first window."""
-        return self._estimates().value[-1]
-
-    def estimate(self) -> Estimate:
-        """Global value with its standard error, scalars."""
-        with self._synchronised():
-            return Estimate(*(column[-1] for column in self._estimates()))
-
-    def estimate_layers(self) -> Estimate:
-        """Value of each layer with its standard error, each ``[L]``."""
-        with self._synchronised():
-            return Estimate(*(column[:-1] for column in self._estimates()))
-
-    def _layer_values(self) -> Tensor:
-        return self._estimates().value[:-1]
 
     def _add(self, contributions: Tensor, sampling_variance: Tensor, weights: Tensor) -> None:
         """Add per-step contributions ``[m, L]``, their layers' sampling variance and weights ``[L]``."""

@@ -18,7 +18,7 @@ from thermo_callbacks.functional import (
 )
 from thermo_callbacks.functional._momentum import pair_scale
 from thermo_callbacks.functional._statistics import RatioSums, batch_sums, check_window, ratio_of_sums, ratio_stderr
-from thermo_callbacks.metrics._base import LayerMetric, MeanMetric, Windows
+from thermo_callbacks.metrics._base import EstimatedMetric, MeanMetric, Windows
 from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 
@@ -182,7 +182,7 @@ class EinsteinTemperature(MeanMetric):
         self._add(contributions, torch.zeros_like(window.watched), window.sizes)
 
 
-class EquilibriumRatio(LayerMetric):
+class EquilibriumRatio(EstimatedMetric):
     r"""Equilibrium ratio; see :func:`~thermo_callbacks.functional.equilibrium_ratio`.
 
     .. math:: R_l = \frac{-2 \sum_t q\cdot D}{\sum_t |D|^2}
@@ -231,24 +231,7 @@ class EquilibriumRatio(LayerMetric):
             torch.stack([displacement.square().sum(1) for _, displacement in layers], 1) * scale,
         )
 
-    def compute(self) -> Tensor:
-        """Global ratio, a scalar; NaN when nothing moved."""
-        return self._layers_and_total().value[-1]
-
-    def estimate(self) -> Estimate:
-        """Global ratio with its standard error, scalars."""
-        with self._synchronised():
-            return Estimate(*(column[-1] for column in self._layers_and_total()))
-
-    def estimate_layers(self) -> Estimate:
-        """Ratio of each layer with its standard error, each ``[L]``."""
-        with self._synchronised():
-            return Estimate(*(column[:-1] for column in self._layers_and_total()))
-
-    def _layer_values(self) -> Tensor:
-        return self._layers_and_total().value[:-1]
-
-    def _layers_and_total(self) -> Estimate:
+    def _estimates(self) -> Estimate:
         sums = RatioSums(*self.sums)
         value = ratio_of_sums(sums.numerator, sums.denominator)
         return Estimate(value, ratio_stderr(sums), (sums.batches - 1.0).clamp(min=0.0))
