@@ -213,6 +213,22 @@ def test_a_fault_in_the_probe_is_one_warning_and_training_goes_on(method: str, m
     assert all(torch.equal(value, untouched.state_dict()[name]) for name, value in module.state_dict().items())
 
 
+def test_a_fault_while_a_checkpoint_is_written_is_one_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    def fault(*args: Any, **kwargs: Any) -> None:
+        raise ArithmeticError("no more numbers")
+
+    monkeypatch.setattr(CoordinateProbe, "missing_counts", fault)
+    trainer = quiet_trainer(callbacks=ThermoMonitor(window=8, rest=0), logger=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(Regression(), loader(20))
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+    [message] = [str(warning.message) for warning in caught if "ThermoMonitor" in str(warning.message)]
+    assert "ArithmeticError while copying its state: no more numbers" in message
+    assert hooks_on(trainer) == 0
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 20
+
+
 def test_a_fault_with_the_second_optimizer_leaves_nothing_on_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     original, calls = CoordinateProbe.__init__, []
 

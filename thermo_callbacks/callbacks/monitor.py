@@ -142,14 +142,13 @@ class _Monitor(Callback):
         if session is None or self._guard.disabled:
             return
         # closing a window early must not change what a resumed run goes on with
-        self._watch_states = session.state()
+        states = self._current_states()
         step = max(0, logging_step(trainer) - 1)
         with self._guard.watch("ending the run"), self._guard.invisible(pl_module.device):
             if not self._publisher.windows and (watches := session.with_steps(MINIMUM_STEPS)):
                 self._publisher.publish(trainer, self._close(session, watches), step)
             self._publisher.draw(trainer, step)
-        session.detach()
-        self._session = None
+        self._end_session(states)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Leave nothing on the optimizers."""
@@ -159,9 +158,18 @@ class _Monitor(Callback):
         """Leave nothing on the optimizers: after an exception no other hook comes."""
         self._end_session()
 
-    def _end_session(self) -> None:
+    def _current_states(self) -> list[dict[str, Any]]:
+        """States of the watches now, or else the last ones there were."""
+        states = self._watch_states
         if self._session is not None:
-            self._watch_states = self._session.state()
+            with self._guard.watch("copying its state"):
+                states = self._session.state()
+        return states
+
+    def _end_session(self, states: list[dict[str, Any]] | None = None) -> None:
+        """Take everything off the optimizers, and keep the states for a fit that goes on."""
+        if self._session is not None:
+            self._watch_states = self._current_states() if states is None else states
             self._session.detach()
             self._session = None
 
@@ -182,8 +190,7 @@ class _Monitor(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: CPU tensors and plain Python values, so that it loads with ``weights_only``."""
-        watches = self._watch_states if self._session is None else self._session.state()
-        return {"version": 1, "watches": watches, "publisher": self._publisher.state_dict()}
+        return {"version": 1, "watches": self._current_states(), "publisher": self._publisher.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint was written: its windows end in the resumed run."""
@@ -205,11 +212,9 @@ class ThermoMonitor(_Monitor):
     - ``thermo/temperature`` with ``_stderr``, ``_lower``, ``_upper`` (95 %), ``thermo_temperature/<layer>`` with
       ``thermo_temperature_stderr/<layer>``: kinetic temperature, in units of the loss
     - ``thermo/virial_temperature``, ``thermo/einstein_temperature``, each with ``_stderr``: two other thermometers,
-    equal
-      to it in equilibrium and for optimizers that add no noise
+      equal to it in equilibrium and for optimizers that add no noise
     - ``thermo/equilibrium_ratio`` with ``_stderr``, ``thermo_equilibrium_ratio/<layer>``: 1 when the parameters' size
-    is
-      stationary
+      is stationary
     - ``thermo/noise_scale``, ``thermo_noise_scale/<layer>``: critical batch size, in samples
     - ``thermo/signal_share``, ``thermo_signal_share/<layer>``: part of the gradient's power that is signal
     - ``thermo/heat``, ``thermo_heat/<layer>``: cumulative heat, in units of the loss; heat of steps between windows is

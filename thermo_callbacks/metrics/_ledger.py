@@ -37,9 +37,8 @@ class EnergyLedger:
         """
         steps = len(heat)
         for name, value in zip(names, heat.sum(0).tolist(), strict=True):
-            rate = (
-                value / steps if steps else self._rate.get(name, 0.0)
-            )  # a window that lost all its steps tells nothing
+            # a window that lost all its steps tells nothing of the rate
+            rate = value / steps if steps else self._rate.get(name, 0.0)
             bridge = unwatched * (self._rate.get(name, rate) + rate) / 2.0
             self.heat[name] = self.heat.get(name, 0.0) + bridge + value
             self._rate[name] = rate

@@ -35,6 +35,8 @@ class StreamingWindow:
         sampled: Whether some layer is watched only in part, so that the spread over coordinates matters.
     """
 
+    _state_names: ClassVar[Sequence[str]] = ("means", "memory", "halves", "counts", "validity", "series", "flags")
+
     def __init__(
         self,
         chunk_layers: Tensor,
@@ -225,5 +227,3 @@ class StreamingWindow:
             target = getattr(self, name)
             target[: len(state[name])].copy_(state[name])
         self.steps = int(state["steps"])
-
-    _state_names: ClassVar[Sequence[str]] = ("means", "memory", "halves", "counts", "validity", "series", "flags")

@@ -47,9 +47,7 @@ class _Segment:
     index: Tensor | None  # flat coordinates; None for all
     start: int
     stop: int
-    views: tuple[
-        Tensor, Tensor, Tensor
-    ]  # of the parameter row, the gradient row, the row for the parameters afterwards
+    views: tuple[Tensor, Tensor, Tensor]  # stretches of the rows of parameters, gradients, parameters afterwards
     absent: bool = False  # whether the step under way has no gradient
     missing: int = 0  # steps of the window without a gradient
 
