@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from thermo_callbacks.functional._momentum import pair_scale
 from thermo_callbacks.functional._statistics import sampling_variance_from_sums
+from thermo_callbacks.functional._window_entropy import CoordinateSums, coordinate_terms
 from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 CHUNK = 256
@@ -35,7 +37,16 @@ class StreamingWindow:
         sampled: Whether some layer is watched only in part, so that the spread over coordinates matters.
     """
 
-    _state_names: ClassVar[Sequence[str]] = ("means", "memory", "halves", "counts", "validity", "series", "flags")
+    _state_names: ClassVar[Sequence[str]] = (
+        "means",
+        "memory",
+        "halves",
+        "scatter",
+        "counts",
+        "validity",
+        "series",
+        "flags",
+    )
 
     def __init__(
         self,
@@ -56,7 +67,11 @@ class StreamingWindow:
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         self.means = torch.zeros(4, coordinates, **options)  # innovation, gradient difference, gradient, parameters
         self.memory = torch.zeros(3, coordinates, **options)  # last step's innovation, gradient, displacement
-        self.halves = torch.zeros(2 if sampled else 0, coordinates, **options)
+        # each coordinate's products of a pair: those of even and of odd steps apart where its sample is to be judged
+        self.halves = torch.zeros(2 if sampled else 1, coordinates, **options)
+        self.scatter = torch.zeros(coordinates, **options)  # squared deviations of the parameters from their mean
+        self.mobility: Tensor | float = math.nan  # of the last step
+        self._divisor: Tensor | float = math.nan
         self.counts = torch.zeros(2, **options)  # valid pairs, valid steps
         self.validity = torch.zeros(2, **options)  # of the last step, and of it together with the one before
         self.series = torch.zeros(length, 7, chunks, **options)
@@ -72,7 +87,7 @@ class StreamingWindow:
 
     def clear(self) -> None:
         """Start a new window."""
-        for tensor in (self.means, self.memory, self.halves, self.counts, self.validity):
+        for tensor in (self.means, self.memory, self.halves, self.scatter, self.counts, self.validity):
             tensor.zero_()
         self.steps = 0
 
@@ -86,8 +101,9 @@ class StreamingWindow:
                 A gradient that is not finite is overwritten, and the step left out.
             momentum: Decay of the momentum buffer, one for all coordinates or one each.
             response: Response factor of the momentum, likewise.
-            mobility: Displacement per unit of gradient, likewise; NaN if unknown.
+            mobility: Displacement per unit of gradient, likewise; NaN if unknown. A tensor is kept and must not change.
         """
+        self._take_mobility(mobility)
         position, gradient, displacement = rows.unbind()
         # one inf or NaN would stay in the running means for ever, and asking the host about it would be a wait
         finite = torch.isfinite(gradient.sum())
@@ -98,9 +114,14 @@ class StreamingWindow:
         pair_valid = valid if plain else valid * self.validity[1]
         flags = torch.stack((pair_valid, valid), out=self.flags[self.steps])
         self.counts += flags
-        pair_weight, step_weight = (flags / self.counts.clamp(min=1.0)).unbind()
+        weights = flags / self.counts.clamp(min=1.0)
+        pair_weight, step_weight = weights.unbind()
+        # (k - 1) / k for the k-th row: what makes a product of contrasts; 0 for one left out
+        pair_share, step_share = (flags - weights).unbind()
         gradient_deviation = self._deviation(2, gradient, step_weight)
-        self._multiply(_POSITION_GRADIENT, gradient_deviation, self._deviation(3, position, step_weight))
+        position_deviation = self._deviation(3, position, step_weight)
+        self._multiply(_POSITION_GRADIENT, gradient_deviation, position_deviation)
+        self.scatter.addcmul_(position_deviation.square_(), step_share)
         if plain:
             self._multiply(_PAIR, self._deviation(0, displacement, step_weight), gradient_deviation)
             self.means[1].copy_(self.means[2])  # a momentum that starts inside the window finds its mean here
@@ -111,11 +132,17 @@ class StreamingWindow:
             deviation = self._deviation(0, innovation, pair_weight)
             self._multiply(_PAIR, deviation, self._deviation(1, difference, pair_weight))
             self._remember(gradient, displacement, valid, momentum, response)
-        self._products[_INNOVATION].div_(mobility)
-        if self.sampled:  # (k - 1) / k for the k-th pair: what makes a product of contrasts; 0 for a pair left out
-            self.halves[self.steps % 2].addcmul_(self._products[_PAIR], pair_valid - pair_weight)
+        self._products[_INNOVATION].div_(self._divisor)
+        self.halves[self.steps % len(self.halves)].addcmul_(self._products[_PAIR], pair_share)
         torch.sum(self._products.view(7, -1, CHUNK), -1, out=self.series[self.steps])
         self.steps += 1
+
+    def _take_mobility(self, mobility: Tensor | float) -> None:
+        if mobility is self.mobility:
+            return
+        self.mobility = mobility
+        # where the learning rate is zero (the first step of a warm-up) nothing moves, and 0 / 1 is as good as 0 / 0
+        self._divisor = torch.where(mobility == 0, 1.0, mobility) if isinstance(mobility, Tensor) else mobility or 1.0
 
     def _deviation(self, row: int, value: Tensor, weight: Tensor) -> Tensor:
         """Deviation from a running mean, then the mean's update; a weight of 0 leaves the mean."""
@@ -152,7 +179,7 @@ class StreamingWindow:
         Returns:
             The statistics of the steps so far; the window itself is left as it is.
         """
-        series, flags, mean_square, halves = self._to_host()
+        series, flags, mean_square, entropy, halves = self._to_host(momentum)
         pair_rows, step_rows = flags.unbind(1)
         pair_count, step_count = pair_rows.cumsum(0), step_rows.cumsum(0)
         sums = series.new_zeros(self.steps, 7, self.num_layers).index_add_(2, self.chunk_layers, series)
@@ -172,6 +199,7 @@ class StreamingWindow:
             displacement_square=raw[:, _MOVE],
             mean_gradient_square=mean_square,
             temperature_sampling_variance=self._sampling_variance(halves, pair_rows, watched, sizes, momentum),
+            **entropy._asdict(),
             watched=watched,
             sizes=sizes,
             momentum=momentum,
@@ -179,9 +207,9 @@ class StreamingWindow:
             skipped=self.steps - int(step_rows.sum()),
         )
 
-    def _to_host(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Series, flags, and the sums by layer of the mean gradient's square and of the halves, in one transfer."""
-        by_chunk = [self.means[2].square()]
+    def _to_host(self, momentum: Tensor) -> tuple[Tensor, Tensor, Tensor, CoordinateSums, Tensor]:
+        """Series, flags, and sums by layer: of the mean gradient's square, of entropy's terms, and of the halves."""
+        by_chunk = [self.means[2].square(), *self._entropy_terms(momentum)]
         if self.sampled:
             by_chunk += [self.halves[0], self.halves[1], self.halves[0] * self.halves[1]]
         chunk_sums = torch.stack(by_chunk).view(len(by_chunk), -1, CHUNK).sum(-1)
@@ -192,7 +220,16 @@ class StreamingWindow:
             for piece, part in zip(torch.split(flat, [p.numel() for p in parts]), parts, strict=True)
         )
         layer_sums = flat.new_zeros(len(by_chunk), self.num_layers).index_add_(1, self.chunk_layers, chunk_sums)
-        return series, flags, layer_sums[0], layer_sums[1:]
+        first_half = 1 + len(CoordinateSums._fields)
+        return series, flags, layer_sums[0], CoordinateSums(*layer_sums[1:first_half]), layer_sums[first_half:]
+
+    def _entropy_terms(self, momentum: Tensor) -> CoordinateSums:
+        """What each coordinate adds to entropy and production; 0 for padding and whatever else did not move."""
+        pairs, steps = self.counts.tolist()
+        decay = momentum[self.chunk_layers].repeat_interleave(CHUNK).to(self.scatter)
+        temperature = self.halves.sum(0) * pair_scale(1, pairs, decay) / (pairs - 1.0) if pairs > 1.0 else math.nan
+        diffusion = temperature * self.mobility
+        return coordinate_terms(self.scatter / max(steps - 1.0, 1.0), torch.as_tensor(diffusion), steps)
 
     def _sampling_variance(
         self, halves: Tensor, pair_rows: Tensor, watched: Tensor, sizes: Tensor, momentum: Tensor
@@ -207,12 +244,18 @@ class StreamingWindow:
         product = halves[2] * scale**2 / (even * odd)
         return sampling_variance_from_sums(first, second, product, watched=watched, total=sizes)
 
+    @classmethod
+    def state_keys(cls) -> set[str]:
+        """Keys of :meth:`state_dict` within a window."""
+        return {"steps", "mobility", *cls._state_names}
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs to go on with the window, as tensors on the CPU; empty between windows."""
         if not self.steps:
             return {}
         tensors = {name: getattr(self, name).detach().cpu().clone() for name in self._state_names}
-        return {"steps": self.steps, **tensors}
+        mobility = self.mobility.detach().cpu().clone() if isinstance(self.mobility, Tensor) else self.mobility
+        return {"steps": self.steps, "mobility": mobility, **tensors}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken.
@@ -227,3 +270,5 @@ class StreamingWindow:
             target = getattr(self, name)
             target[: len(state[name])].copy_(state[name])
         self.steps = int(state["steps"])
+        mobility = state["mobility"]
+        self._take_mobility(mobility.to(self.scatter.device) if isinstance(mobility, Tensor) else mobility)

@@ -25,6 +25,13 @@ class WindowStatistics:
         displacement_square: Squares of displacements, ``[W, L]``.
         mean_gradient_square: Squared norm of the mean gradient, ``[L]``.
         temperature_sampling_variance: Variance of each layer's kinetic temperature from watching a sample, ``[L]``.
+        moving: Watched coordinates that moved, ``[L]``. Of these are the sums of the next five.
+        log_variance: Logarithms of the parameters' variances, free of the bias of independent steps, ``[L]``.
+        log_variance_square: Squares of those logarithms, ``[L]``.
+        production: Mobility times temperature over variance, coordinate by coordinate, free of that bias; NaN where the
+            mobility is unknown or there are fewer than 4 steps, ``[L]``.
+        production_square: Squares of those, ``[L]``.
+        relaxation: Inverse of those, the steps in which a coordinate forgets, at most the window's, ``[L]``.
         watched: Watched coordinates that had a gradient, ``[L]``.
         sizes: All coordinates of the layer that had a gradient, ``[L]``.
         momentum: Momentum of the layer's optimizer, ``[L]``.
@@ -41,6 +48,12 @@ class WindowStatistics:
     displacement_square: Tensor
     mean_gradient_square: Tensor
     temperature_sampling_variance: Tensor
+    moving: Tensor
+    log_variance: Tensor
+    log_variance_square: Tensor
+    production: Tensor
+    production_square: Tensor
+    relaxation: Tensor
     watched: Tensor
     sizes: Tensor
     momentum: Tensor

@@ -1,0 +1,407 @@
+"""Metrics of the entropy of the trainable variables: twins of the functions, errors, sums over layers and ranks."""
+
+from __future__ import annotations
+
+import copy
+import math
+import multiprocessing
+import pickle
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_cases import SIZES, STEPS, WATCHED, Burst, assert_same_estimate, burst, watch
+from oracles import coordinate_temperatures, curvatures, normal, simulate, stationary_variance, torch_rule
+from torch import Tensor, distributed
+from torch.testing import assert_close
+
+from thermo_callbacks.functional import kinetic_temperature, momentum_response
+from thermo_callbacks.functional.parameter_entropy import (
+    entropy_production,
+    free_diffusion_production,
+    parameter_entropy,
+)
+from thermo_callbacks.metrics._window_statistics import WindowStatistics
+from thermo_callbacks.metrics.entropy import EntropyDestruction, EntropyProduction, ParameterEntropy
+
+LAYERS = range(len(WATCHED))
+# Python 3.12 warns of forks beside threads; the children below use none of the parent's
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
+
+def entropy_twin(steps: Burst, layer: int, momentum: float, size: int) -> Tensor:
+    return parameter_entropy(steps.parameters[layer].var(0), size, steps=len(steps.parameters[layer]))
+
+
+def production_twin(steps: Burst, layer: int, momentum: float, size: int) -> Tensor:
+    q, d, g = (field[layer] for field in steps)
+    return entropy_production(
+        q.var(0),
+        coordinate_temperatures(d, g, momentum),
+        1.0,
+        preconditioner=steps.mobility[layer],
+        total=size,
+        steps=len(q),
+    )
+
+
+class Case(NamedTuple):
+    metric: type[ParameterEntropy] | type[EntropyProduction]
+    twin: Callable[[Burst, int, float, int], Tensor]
+    momentum: float
+
+    def build(self, sizes: Sequence[int] | None = SIZES) -> Any:
+        return self.metric(sizes, momentum=self.momentum)
+
+    def fed(self, *bursts: Burst, metric: Any = None) -> Any:
+        metric = self.build() if metric is None else metric
+        for steps in bursts:
+            metric.update(*steps, steps.mobility)
+        return metric
+
+    def watched(self, *bursts: Burst, **options: Any) -> Any:
+        metric = self.build()
+        for steps in bursts:
+            metric.update_window(watch(steps, SIZES, momentum=self.momentum, **options))
+        return metric
+
+
+CASES = {
+    "entropy": Case(ParameterEntropy, entropy_twin, 0.0),
+    "entropy-momentum": Case(ParameterEntropy, entropy_twin, 0.9),
+    "production": Case(EntropyProduction, production_twin, 0.0),
+    "production-momentum": Case(EntropyProduction, production_twin, 0.9),
+}
+each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def readings(metric: Any) -> dict[str, Tensor]:
+    """All that a metric says."""
+    said = {"layers": metric.compute_layers(), "global": metric.compute()}
+    for name, estimate in (("estimate", metric.estimate()), ("layers", metric.estimate_layers())):
+        said |= {f"{name} {field}": value for field, value in estimate._asdict().items()}
+    if isinstance(metric, EntropyProduction):
+        said |= {"free": metric.compute_free_diffusion(), "free layers": metric.compute_free_diffusion_layers()}
+    return said
+
+
+def assert_equal_readings(actual: dict[str, Tensor], expected: dict[str, Tensor], rtol: float = 1e-10) -> None:
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        assert_close(actual[name], value, rtol=rtol, atol=0.0, equal_nan=True, msg=name)
+
+
+@each_case
+class TestValues:
+    def test_layers_are_the_functional_twins_and_the_whole_is_their_sum(self, case: Case) -> None:
+        metric = case.fed(burst(1))
+        expected = torch.stack([case.twin(burst(1), layer, case.momentum, SIZES[layer]) for layer in LAYERS])
+        assert_close(metric.compute_layers(), expected, rtol=1e-10, atol=0.0)
+        assert_close(metric.compute(), expected.sum(), rtol=1e-10, atol=0.0)
+        one = case.build(None)
+        one.update(*burst(1).layer(2), burst(1).mobility[2])
+        assert_close(one.compute(), expected[2], rtol=1e-10, atol=0.0)  # of layer 2 all is shown
+
+    def test_watching_step_by_step_is_the_same(self, case: Case) -> None:
+        bursts = (burst(1), burst(2, steps=30))
+        assert_equal_readings(readings(case.watched(*bursts)), readings(case.fed(*bursts)))
+
+    def test_windows_are_averaged(self, case: Case) -> None:
+        one, two, both = (readings(case.fed(*bursts)) for bursts in ((burst(1),), (burst(2),), (burst(2), burst(1))))
+        for name in ("global", "layers"):
+            assert_close(both[name], (one[name] + two[name]) / 2.0, rtol=1e-12, atol=0.0)
+        name = "estimate degrees_of_freedom"
+        assert both[name] == one[name] + two[name]
+
+    def test_a_layer_that_rests_leaves_the_others_unharmed(self, case: Case) -> None:
+        others = [layer for layer in LAYERS if layer != 3]
+        still = Burst(*([field[i] if i != 3 else 0.0 * field[i] for i in LAYERS] for field in burst(1)))
+        few = case.build([SIZES[layer] for layer in others])
+        rest = Burst(*([field[layer] for layer in others] for field in burst(1)))
+        few.update(*rest, rest.mobility)
+        moved = case.fed(burst(2)).compute_layers()[3]
+        for metric in (
+            case.fed(still),
+            case.watched(still),
+            case.watched(still, missing=[3]),
+            case.watched(burst(1), missing=[3]),  # moves, and yet has no gradient
+        ):
+            assert_close(metric.compute(), few.compute(), rtol=1e-10, atol=0.0)
+            assert_close(metric.estimate().stderr, few.estimate().stderr, rtol=1e-10, atol=0.0)
+            assert metric.compute_layers()[3].isnan()
+            case.fed(burst(2), metric=metric)
+            assert_close(metric.compute_layers()[3], moved, rtol=1e-10, atol=0.0)
+
+    def test_dead_coordinates_do_not_kill_a_layer(self, case: Case) -> None:
+        steps = burst(1)
+        for field in steps:
+            field[5][:, 10:] = 0.0
+        few = Burst(*([*field[:5], field[5][:, :10]] for field in steps))
+        alone = case.build([*SIZES[:5], SIZES[5] * 10 // WATCHED[5]])
+        mobility = [*steps.mobility[:5], steps.mobility[5][:10]]
+        alone.update(*few, mobility)
+        size = SIZES[5] * 10 // WATCHED[5] * WATCHED[5] / (10 * SIZES[5])
+        value = case.fed(steps).compute_layers()[5]
+        assert_close(value * size, alone.compute_layers()[5], rtol=1e-10, atol=0.0)
+
+    @pytest.mark.parametrize("lost", [0, 1, 3], ids="{} steps".format)
+    def test_a_window_that_lost_its_steps_is_forgotten(self, case: Case, lost: int) -> None:
+        steps = burst(1)
+        steps.gradients[0][lost:] = math.nan
+        metric = case.watched(steps)
+        assert metric.compute().isnan()
+        assert metric.estimate().stderr.isnan()
+        assert_equal_readings(readings(case.fed(burst(2), metric=metric)), readings(case.fed(burst(2))))
+
+    def test_before_the_first_window(self, case: Case) -> None:
+        metric = case.build()
+        with pytest.warns(UserWarning, match="was called before the ``update`` method"):
+            assert metric.compute().isnan()
+        assert metric.compute_layers().isnan().all()
+        assert metric.estimate().stderr.isnan()
+
+    def test_too_short_a_window(self, case: Case) -> None:
+        case.fed(burst(1, steps=4))
+        with pytest.raises(ValueError, match=r"^parameters must hold at least 4 steps, got 3: measure longer$"):
+            case.fed(burst(1, steps=3))
+
+    def test_wrong_number_of_layers(self, case: Case) -> None:
+        with pytest.raises(ValueError, match=r"^parameters must hold one tensor for each layer \(1\), got 6: say"):
+            case.fed(burst(1), metric=case.build(None))
+
+    def test_conventions(self, case: Case) -> None:
+        metric = case.fed(burst(1))
+        assert not case.metric.is_differentiable
+        assert case.metric.full_state_update is False
+        expected = readings(case.fed(burst(1), burst(2)))
+        for twin in (pickle.loads(pickle.dumps(metric)), copy.deepcopy(metric), metric.half().float()):
+            assert {state.dtype for state in twin.metric_state.values()} == {torch.float64, torch.int64}
+            assert_equal_readings(readings(case.fed(burst(2), metric=twin)), expected, rtol=1e-14)
+        metric.reset()
+        assert not any(state.any() for state in metric.metric_state.values())
+
+    def test_follows_its_windows_to_their_device(self, case: Case) -> None:
+        # "meta" has shapes and devices but no numbers: a tensor left behind on the CPU shows, on any machine
+        metric = case.build().to("meta")
+        steps = burst(1)
+        metric.update(*([x.to("meta") for x in field] for field in (*steps, steps.mobility)))
+        metric.update_window(watch(steps, SIZES, momentum=case.momentum))
+        assert {state.device.type for state in metric.metric_state.values()} == {"meta"}
+        assert metric.compute_layers().shape == (len(SIZES),)
+
+    def test_layers_of_optimizers_with_different_momentum(self, case: Case) -> None:
+        steps = burst(4)
+        parts = [Burst(*(field[part] for field in steps)) for part in (slice(2), slice(2, None))]
+        windows = [watch(parts[0], SIZES[:2], momentum=0.9), watch(parts[1], SIZES[2:], momentum=0.5)]
+        metric = case.build()  # the window's momentum counts
+        metric.update_window(WindowStatistics.join(windows))
+        assert metric.compute().isfinite()
+        for layer in LAYERS:
+            expected = case.twin(steps, layer, 0.9 if layer < 2 else 0.5, SIZES[layer])
+            # each optimizer's mobility belongs to its own layers
+            assert_close(metric.compute_layers()[layer], expected, rtol=1e-10, atol=0.0)
+
+    @settings(max_examples=10)
+    @given(factor=st.floats(-3.0, 3.0).map(lambda power: 10.0**power))
+    def test_units_of_the_parameters(self, case: Case, factor: float) -> None:
+        steps = burst(2)
+        plain, scaled = case.fed(steps), case.build()
+        fields = ([x * c for x in field] for field, c in zip(steps, (factor, factor, 1.0 / factor), strict=True))
+        scaled.update(*fields, [m * factor**2 for m in steps.mobility])
+        shift = sum(SIZES) * math.log(factor) if case.metric is ParameterEntropy else 0.0
+        assert_close(scaled.compute(), plain.compute() + shift, rtol=1e-9, atol=1e-6)
+        assert_close(scaled.estimate().stderr, plain.estimate().stderr, rtol=1e-6, atol=0.0)
+
+    def test_scale_of_the_loss(self, case: Case) -> None:
+        steps = burst(2)
+        scaled = case.build()
+        louder = [7.0 * g for g in steps.gradients]
+        scaled.update(steps.parameters, steps.displacements, louder, [m / 7.0 for m in steps.mobility])
+        assert_equal_readings(readings(scaled), readings(case.fed(steps)))
+
+
+class TestErrors:
+    """Standard errors against what repetitions scatter."""
+
+    @pytest.mark.parametrize(
+        ("rank", "steps", "slowest", "momentum"),
+        [(0, 60, 0.05, 0.0), (0, 200, 0.05, 0.0), (3, 200, 0.05, 0.0), (3, 60, 1e-5, 0.0), (0, 300, 0.005, 0.9)],
+    )
+    def test_are_the_scatter_of_windows(self, rank: int, steps: int, slowest: float, momentum: float) -> None:
+        coordinates, repetitions, warm = 30, 80, 100
+        rates = torch.logspace(0.0, 1.0, coordinates).double() * slowest
+        directions = normal(coordinates, rank, seed=1) if rank else torch.eye(coordinates).double()
+        directions = directions / directions.norm(dim=1, keepdim=True)  # noise of variance 1 in all coordinates
+        spread = stationary_variance(rates, torch.ones(coordinates).double(), 1.0, momentum)
+        start = normal(repetitions, directions.shape[1], seed=2) @ directions.T * spread.sqrt()
+        noise = normal(warm + steps, repetitions, directions.shape[1], seed=3) @ directions.T
+        rule = torch_rule(torch.optim.SGD, (repetitions, coordinates), lr=1.0, momentum=momentum)
+        run = simulate(rates, start, noise, rule).last(steps)
+        mobility = torch.tensor(momentum_response(momentum).factor).double()
+        for metric in (EntropyProduction, ParameterEntropy):
+            estimates = []
+            for repetition in range(repetitions):
+                one = metric(momentum=momentum)
+                q, d, g = (field[:, repetition] for field in run)
+                one.update(q, d, g, mobility)
+                estimates.append(torch.stack(one.estimate()[:2]))
+            values, errors = torch.stack(estimates, 1)
+            ratio = errors.square().mean().sqrt() / values.std()
+            assert 0.75 < ratio < 1.6, (metric, ratio)
+
+    def test_watching_a_sample_costs_what_other_samples_scatter(self) -> None:
+        size, sample, steps = 2000, 100, 200
+        rates = curvatures(size) * 0.05
+        spread = stationary_variance(rates, torch.ones(size).double(), 1.0)
+        rule = torch_rule(torch.optim.SGD, (size,), lr=1.0)
+        run = simulate(rates, normal(size, seed=1) * spread.sqrt(), normal(steps, size, seed=2), rule)
+        one = torch.tensor(1.0).double()
+        for metric in (EntropyProduction, ParameterEntropy):
+            estimates = []
+            for seed in range(60):
+                chosen = torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:sample]
+                part = metric([size])
+                part.update(*([field[:, chosen]] for field in run), [one])
+                estimates.append(torch.stack(part.estimate()[:2]))
+            values, errors = torch.stack(estimates, 1)
+            assert 0.75 < errors.square().mean().sqrt() / values.std() < 1.5
+            whole = metric([size])
+            whole.update(*([field] for field in run), [one])
+            assert abs(values.mean() - whole.compute()) < 4.0 * values.std() / 60**0.5
+            assert whole.estimate().stderr < 0.3 * values.std()
+
+    def test_layers_share_the_noise_of_a_step(self) -> None:
+        q, d, g = burst(3).layer(2)
+        for metric in (EntropyProduction, ParameterEntropy):
+            one, three = metric(), metric([255] * 3)
+            one.update(q[0], d[0], g[0], torch.tensor(0.1).double())
+            three.update([q[0]] * 3, [d[0]] * 3, [g[0]] * 3, [torch.tensor(0.1).double()] * 3)
+            assert_close(three.estimate().stderr, 3.0 * one.estimate().stderr, rtol=1e-10, atol=0.0)
+
+    def test_one_contribution_has_no_error(self) -> None:
+        metric = CASES["production-momentum"].fed(burst(1, steps=4))
+        assert metric.compute().isfinite()
+        assert metric.estimate().stderr.isnan()
+
+    def test_an_unknown_mobility(self) -> None:
+        entropy, production = ParameterEntropy(SIZES), EntropyProduction(SIZES)
+        window = watch(burst(8), SIZES, unknown=[0])
+        for metric in (entropy, production):
+            metric.update_window(window)
+        # the whole's production is not known without the layer's; its entropy is, but not how well
+        assert production.compute().isnan()
+        assert production.compute_layers().isnan().tolist() == [True] + [False] * 5
+        assert_close(entropy.compute(), CASES["entropy"].fed(burst(8)).compute(), rtol=1e-10, atol=0.0)
+        assert entropy.estimate().stderr.isnan()
+        assert entropy.estimate_layers().stderr.isnan().tolist() == [True] + [False] * 5
+
+    @pytest.mark.parametrize("metric", [ParameterEntropy, EntropyProduction])
+    @pytest.mark.parametrize("momentum", [1.0, -0.1])
+    def test_bad_momentum(self, metric: Any, momentum: float) -> None:
+        with pytest.raises(ValueError, match=rf"^momentum must lie in \[0, 1\), got {momentum}"):
+            metric(SIZES, momentum=momentum)
+
+
+class TestProduction:
+    def test_nesterov_takes_its_own_response(self) -> None:
+        q, d, g = (field[2] for field in burst(1))
+        metric = EntropyProduction(momentum=0.9, nesterov=True)
+        metric.update(q, d, g, torch.ones(255).double())
+        plain = EntropyProduction(momentum=0.9)
+        plain.update(q, d, g, torch.ones(255).double())
+        ratio = kinetic_temperature(d, g, 0.9, nesterov=True) / kinetic_temperature(d, g, 0.9)
+        assert_close(metric.compute(), plain.compute() * ratio, rtol=1e-12, atol=0.0)
+
+    @pytest.mark.parametrize("momentum", [0.0, 0.9])
+    def test_free_diffusion_counts_what_moves(self, momentum: float) -> None:
+        case = Case(EntropyProduction, production_twin, momentum)
+        steps = burst(1)
+        for field in steps:
+            field[1][:, 3:] = 0.0
+        metric = case.fed(steps)
+        moving = torch.tensor(SIZES).double()
+        moving[1] *= 3.0 / WATCHED[1]
+        expected = moving * free_diffusion_production(STEPS, momentum)
+        assert_close(metric.compute_free_diffusion_layers(), expected, rtol=1e-6, atol=0.0)
+        assert_close(metric.compute_free_diffusion(), expected.sum(), rtol=1e-6, atol=0.0)
+        case.fed(steps, metric=metric)
+        assert_close(metric.compute_free_diffusion(), expected.sum(), rtol=1e-6, atol=0.0)
+
+    def test_without_noise_there_is_none(self) -> None:
+        gradient = torch.full((6, 3), 2.0, dtype=torch.float64)
+        metric = EntropyProduction()
+        metric.update((-0.1 * gradient).cumsum(0), -0.1 * gradient, gradient, torch.tensor(0.1).double())
+        assert metric.compute() == 0.0
+        assert metric.estimate().stderr.isnan()
+
+
+def test_destruction_sums_layers_and_weighs_updates() -> None:
+    metric = EntropyDestruction([10, 20])
+    traces = torch.tensor([[1.0, 2.0], [3.0, -1.0]], dtype=torch.float64)
+    for trace, weight in zip(traces, (1.0, 3.0), strict=True):
+        metric.update(0.1 * trace, torch.full((2,), 0.01).double(), weight)
+    assert_close(metric.compute_layers(), 0.1 * (traces[0] + 3.0 * traces[1]) / 4.0)
+    assert_close(metric.compute(), metric.compute_layers().sum())
+    assert metric.estimate().stderr > 0.0
+
+
+WINDOWS = {0: (burst(1), burst(2, steps=12), burst(3)), 1: (burst(4, steps=30),)}
+
+
+def run_rank(rank: int, folder: Path) -> None:
+    """Body of a process: what it reads with its own windows, and with none on rank 0."""
+    try:
+        distributed.init_process_group(
+            "gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2, timeout=timedelta(seconds=20)
+        )
+        said = {}
+        for name, case in CASES.items():
+            said[name] = readings(case.fed(*WINDOWS[rank]))
+            lonely = case.watched(*(WINDOWS[1] if rank else ()))
+            said[f"{name} lonely"] = readings(lonely) if rank else readings_of_none(lonely)
+        distributed.destroy_process_group()
+        torch.save(said, folder / f"{rank}.pt")
+    except BaseException:
+        (folder / f"{rank}.txt").write_text(traceback.format_exc())
+        raise
+
+
+def readings_of_none(metric: Any) -> dict[str, Tensor]:
+    with pytest.warns(UserWarning, match="was called before the ``update`` method"):
+        return readings(metric)
+
+
+def test_two_processes_read_what_one_reads_with_all_windows(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")  # a fresh interpreter would spend seconds on imports
+    processes = [context.Process(target=run_rank, args=(rank, tmp_path), daemon=True) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60.0)
+        process.kill()
+    failures = [file.read_text() for file in tmp_path.glob("*.txt")]
+    assert not failures, failures
+    for rank in (0, 1):
+        said = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for name, case in CASES.items():
+            assert_equal_readings(said[name], readings(case.fed(*WINDOWS[0], *WINDOWS[1])), rtol=1e-12)
+            assert_equal_readings(said[f"{name} lonely"], readings(case.watched(*WINDOWS[1])), rtol=1e-12)
+            assert all(value.isfinite().all() for value in said[name].values())
+
+
+def test_errors_of_windows_shrink_with_their_number() -> None:
+    for case in CASES.values():
+        one, four = case.fed(burst(1)), case.fed(*[burst(1)] * 4)
+        whole = [index for index in LAYERS if WATCHED[index] == SIZES[index]]
+        estimate = one.estimate_layers()
+        expected = estimate._replace(stderr=estimate.stderr / 2.0, degrees_of_freedom=4.0 * estimate.degrees_of_freedom)
+        actual = four.estimate_layers()
+        assert_same_estimate(*(type(e)(*(field[whole] for field in e)) for e in (actual, expected)))
+        sampled = [index for index in LAYERS if index not in whole]
+        assert (actual.stderr > expected.stderr)[sampled].all()

@@ -1,0 +1,152 @@
+"""Curvature of the loss over training: traces of Hessians, averaged so that the past is forgotten."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thermo_callbacks.functional import Estimate
+from thermo_callbacks.metrics._base import EstimatedMetric
+from thermo_callbacks.metrics._window_statistics import WindowStatistics
+
+
+class TraceMetric(EstimatedMetric):
+    r"""Base of metrics that average layers' traces over updates, with weights and a standard error.
+
+    .. math:: \bar x = \sum_k w_k x_k, \qquad w_k = \frac{W_k}{\sum_j W_j}, \qquad
+              s^2(\bar x) = \max\Big(\frac{\sum_k w_k (x_k - \bar x)^2}{1 - \sum_k w_k^2} \sum_k w_k^2,\
+              \sum_k w_k^2 s_k^2\Big)
+
+    The first member is the scatter between updates, which holds probes, batches and drift alike; the second is what the
+    probes' own variances :math:`s_k^2` imply: all there is after one update, and conservative for single-probe bounds.
+    Updates count as independent. Student's t has :math:`(1 - S_2)^2 / (S_2 - 2 S_3 + S_2^2)` degrees of freedom with
+    :math:`S_p = \sum_k w_k^p` (Satterthwaite 1946): k - 1 for equal weights, and at least 1.
+
+    The global value of an update is the sum of its layers, and its variance the sum of theirs: right for probes
+    restricted to a layer, whose traces are independent, and for single-probe bounds, of which each is twice the squared
+    norm :math:`|(A v)_l|^2` of the layer's part of the product. Parts of one vector add up to
+    :math:`2 |A v|^2`, which is the bound for the whole (:func:`~thermo_callbacks.functional.curvature.single_probe`).
+    From the scatter of common probes through all layers variances do not add up so.
+
+    A layer whose trace or variance is not finite is left out of that update, and so is the global value then: a sum
+    without it would be another quantity.
+
+    Weights. Equal ones (1) suit a trace that does not change. For one that does, give the k-th update the weight
+    :math:`k^p`: the average forgets the past, the last tenth of the updates holding :math:`1 - 0.9^{p+1}` of the weight
+    (34 % for p = 3), and yet converges where the trace is stationary, with an error of
+    :math:`\sigma (p+1) / \sqrt{(2p+1)\,k}`, for p = 3 1.5 times that of equal weights. An exponential average stops
+    converging at a fixed error. Source: Shamir & Zhang 2013, "Stochastic gradient descent for non-smooth optimization:
+    convergence results and optimal averaging schemes" (polynomial-decay averaging).
+
+    Args:
+        sizes: One entry for each layer, its number of coordinates; None: a single layer.
+        **kwargs: Passed to :class:`torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If ``sizes`` is empty or holds a number below 1.
+    """
+
+    weight_sum: Tensor
+    weight_square: Tensor
+    weight_cube: Tensor
+    trace_sum: Tensor
+    trace_square: Tensor
+    variance_sum: Tensor
+
+    def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
+        super().__init__(sizes, **kwargs)
+        self._add_sum_state(
+            "weight_sum", "weight_square", "weight_cube", "trace_sum", "trace_square", "variance_sum",
+            length=self.num_layers + 1,
+        )  # fmt: skip
+
+    def update(self, traces: Tensor, variances: Tensor, weight: float = 1.0) -> None:
+        """Add the traces of one moment.
+
+        Args:
+            traces: Trace of each layer's block, ``[L]``; NaN for a layer without one.
+            variances: Squared standard error of each, same shape.
+            weight: Weight of this update against the others, see :class:`TraceMetric`.
+
+        Raises:
+            ValueError: If shapes don't fit the number of layers, or ``weight`` isn't positive and finite.
+        """
+        for name, given in (("traces", traces), ("variances", variances)):
+            if given.numel() != self.num_layers:
+                raise ValueError(
+                    f"{name} must hold one value for each layer ({self.num_layers}), got shape {tuple(given.shape)}: "
+                    "say sizes=[...] with the number of coordinates of each layer"
+                )
+        if not 0.0 < weight < math.inf:
+            raise ValueError(f"weight must be positive and finite, got {weight}")
+        columns, errors = (
+            torch.cat([layers, layers.sum(0, keepdim=True)]).to(self.trace_sum)
+            for layers in (traces.detach().double().view(-1), variances.detach().double().view(-1))
+        )
+        counted = columns.isfinite() & errors.isfinite()
+        columns, errors = torch.where(counted, columns, 0.0), torch.where(counted, errors, 0.0)
+        weights = weight * counted.to(columns)
+        self.weight_sum = self.weight_sum + weights
+        self.weight_square = self.weight_square + weights.square()
+        self.weight_cube = self.weight_cube + weights.pow(3)
+        self.trace_sum = self.trace_sum + weights * columns
+        self.trace_square = self.trace_square + weights * columns.square()
+        self.variance_sum = self.variance_sum + weights.square() * errors
+
+    def update_window(self, window: WindowStatistics) -> None:
+        """Windows of steps hold no curvature.
+
+        Args:
+            window: Not used.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes traces and not windows of steps: call update()")
+
+    def _estimates(self) -> Estimate:
+        """Weighted means of all columns; see :class:`TraceMetric`."""
+        value = self.trace_sum / self.weight_sum  # NaN before the first update
+        second, third = self.weight_square / self.weight_sum.square(), self.weight_cube / self.weight_sum.pow(3)
+        # the sums' rounding leaves 1 - S_2 of a single update at some 1e-16
+        several = second < 1.0 - 1e-12
+        spread = (self.trace_square / self.weight_sum - value.square()).clamp(min=0.0)
+        scatter = torch.where(several, spread / (1.0 - second) * second, 0.0)
+        implied = self.variance_sum / self.weight_sum.square()
+        degrees_of_freedom = (1.0 - second).square() / (second - 2.0 * third + second.square())
+        # 1 for two updates, whatever their weights; a single one leaves 0 / 0
+        degrees_of_freedom = torch.where(several, degrees_of_freedom, 1.0).clamp(min=1.0)
+        return Estimate(value, torch.maximum(scatter, implied).sqrt(), degrees_of_freedom)
+
+
+class FreeEnergyLaplacian(TraceMetric):
+    r"""Laplacian of the free energy over training; see :func:`~thermo_callbacks.functional.curvature.hessian_trace`.
+
+    .. math:: \nabla^2 F = \mathrm{tr}\,\nabla\nabla U
+
+    at the parameters' mean, global and of each layer's diagonal block: Vanchurin's efficiency of learning, the rate at
+    which a unit of mobility destroys the parameters' entropy. Unit: loss per unit of parameter squared.
+
+    As input to ``update``: ``traces`` ``[L]``, their ``variances`` ``[L]`` and the update's ``weight``. As output of
+    ``compute``: the weighted mean of the global trace, a scalar; its error, and that of the layers, from ``estimate``
+    and ``estimate_layers``. Formulas, weights and what is left out: :class:`TraceMetric`.
+
+    Source: Vanchurin 2020, "Towards a theory of machine learning", for the quantity. The definition is this project's
+    own reading.
+
+    Args:
+        sizes: One entry for each layer, its number of coordinates; None: a single layer.
+        **kwargs: Passed to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = FreeEnergyLaplacian(sizes=[10, 20])
+        >>> metric.update(torch.tensor([1.0, 2.0]), torch.tensor([0.01, 0.03]), weight=1)
+        >>> metric.update(torch.tensor([2.0, 4.0]), torch.tensor([0.01, 0.03]), weight=8)
+        >>> round(metric.compute().item(), 6)  # (3 + 8 * 6) / 9
+        5.666667
+    """

@@ -1,0 +1,178 @@
+"""Entropy of the trainable variables, its production and its destruction, as metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thermo_callbacks.functional._window_entropy import CoordinateSums
+from thermo_callbacks.functional.parameter_entropy import free_diffusion_production
+from thermo_callbacks.metrics._entropy import EntropyMetric, WatchedLayers, sampling_variance, with_total
+from thermo_callbacks.metrics.curvature import TraceMetric
+
+_LOG_UNIT = math.log(2.0 * math.pi * math.e)
+
+
+class ParameterEntropy(EntropyMetric):
+    r"""Entropy of the trainable variables; see :func:`~thermo_callbacks.functional.parameter_entropy`.
+
+    .. math:: S_l = \frac{N_l}{n_l} \sum_i \tfrac12 \big(\ln(2\pi e\,\mathrm{Var}_W(q_i)) - b_W\big), \qquad
+              S = \sum_l S_l
+
+    over the coordinates that moved, with the bias :math:`b_W` of independent steps taken out; the mean over windows.
+    Unit: nats.
+
+    The standard error has two parts. From watching :math:`n_l` of :math:`N_l` coordinates: the spread of their terms.
+    From the finite window: a variance from W steps of relaxation time :math:`\tau_i` has a relative variance of about
+    :math:`2\tau_i/W`, and coordinates share noise; the kinetic temperature's relative error s shows how many are
+    independent, which makes it :math:`\frac{N_l}2 s \sqrt{\overline{\tau}}`, with :math:`\tau_i` the inverse of the
+    coordinate's production, at most W, and :math:`\mu/(1-\mu)` on top. For coordinates of equal temperature that is
+    the truth up to some 20 %, whatever their relaxation times and whatever noise they share; where temperatures differ
+    it is too large. It does not know what the window is too short to show: see the function.
+
+    As input to ``update``: ``parameters``, ``displacements``, ``gradients``, each ``[W, n]``, and ``mobility``
+    ``[n]`` or a scalar, or lists with one for each layer. As output of ``compute``: the sum of the layers, a scalar.
+
+    Args:
+        sizes: All coordinates of each layer; None for one layer that is shown whole.
+        momentum: Decay of the optimizer's momentum buffer (SGD ``momentum``, Adam ``betas[0]``).
+        nesterov: Whether the optimizer looks ahead.
+        **kwargs: Passed to :class:`torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If ``momentum`` is outside [0, 1), or ``sizes`` is empty or holds a number below 1.
+
+    Example:
+        >>> import torch
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> q, g = torch.randn(2, 1000, 100, generator=generator, dtype=torch.float64)
+        >>> metric = ParameterEntropy()
+        >>> metric.update(q, -0.1 * g, g, torch.tensor(0.1))
+        >>> print(f"{metric.compute() / 100:.2f}")  # of a standard normal coordinate: ln(2 pi e) / 2
+        1.42
+    """
+
+    def _quantity(self, sums: CoordinateSums, layers: WatchedLayers) -> tuple[Tensor, Tensor, Tensor]:
+        scale = layers.sizes / layers.watched
+        terms = 0.5 * (sums.log_variance + _LOG_UNIT * sums.moving)
+        squares = 0.25 * (sums.log_variance_square + _LOG_UNIT * (2.0 * sums.log_variance + _LOG_UNIT * sums.moving))
+        memory = sums.relaxation / sums.moving + _momentum_memory(layers).to(scale)
+        response = 0.5 * scale * sums.moving * memory.sqrt()
+        return scale * terms, response, sampling_variance(terms, squares, layers)
+
+
+class EntropyProduction(EntropyMetric):
+    r"""Entropy that noise produces in a step; see :func:`~thermo_callbacks.functional.entropy_production`.
+
+    .. math:: \sigma_{p,l} = \frac{N_l}{n_l}\,\frac{W-3}{W-1} \sum_i \frac{m_i T_i}{\mathrm{Var}_W(q_i)}, \qquad
+              \sigma_p = \sum_l \sigma_{p,l}
+
+    over the coordinates that moved, with mobility :math:`m_i` and kinetic temperature :math:`T_i` of each; the mean
+    over windows. Unit: nats per step. A layer's one temperature would not do: noise differs from weight to weight by
+    powers of ten (weights behind nearly constant inputs), and the coldest coordinates would make up all of the sum.
+
+    The standard error has three parts: from watching :math:`n_l` of :math:`N_l` coordinates, from the temperature, and
+    from the finite window's variances. The last is, as in :class:`ParameterEntropy`, :math:`s\,\sigma_{p,l}/\sqrt{p}`
+    with the relative error s of the kinetic temperature and the mean production p of a coordinate that moves: larger
+    than the temperature's own by :math:`1/\sqrt p`, since parameters remember 1/p steps. It is right within some 15 %
+    where windows are longer than that memory; in shorter ones it is too small by up to 1.3, but there the bias rules:
+    see :meth:`compute_free_diffusion`.
+
+    As input to ``update``: ``parameters``, ``displacements``, ``gradients``, each ``[W, n]``, and ``mobility``
+    ``[n]`` or a scalar, or lists with one for each layer. As output of ``compute``: the sum of the layers, a scalar.
+
+    Args:
+        sizes: All coordinates of each layer; None for one layer that is shown whole.
+        momentum: Decay of the optimizer's momentum buffer (SGD ``momentum``, Adam ``betas[0]``).
+        nesterov: Whether the optimizer looks ahead.
+        **kwargs: Passed to :class:`torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If ``momentum`` is outside [0, 1), or ``sizes`` is empty or holds a number below 1.
+
+    Example:
+        >>> import torch
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> q, g = torch.randn(2, 1000, 100, generator=generator, dtype=torch.float64)
+        >>> metric = EntropyProduction()
+        >>> metric.update(q, -0.1 * g, g, torch.tensor(0.1))
+        >>> print(f"{metric.compute():.1f}")  # mobility 0.1, temperature 0.05, variance 1, 100 coordinates
+        0.5
+    """
+
+    free_diffusion: Tensor
+
+    def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
+        super().__init__(sizes, **kwargs)
+        self._add_sum_state("free_diffusion", length=self.num_layers + 1)
+
+    def compute_free_diffusion(self) -> Tensor:
+        """What the value may be too large by for want of steps: give it to ``second_law`` as ``resolution``.
+
+        Returns:
+            All coordinates that moved times :func:`~thermo_callbacks.functional.free_diffusion_production`, which is
+            what they would read if no force held them, in nats per step, a scalar.
+        """
+        with self._synchronised():
+            return self._free_diffusion()[-1]
+
+    def compute_free_diffusion_layers(self) -> Tensor:
+        """The same of each layer, ``[L]``."""
+        with self._synchronised():
+            return self._free_diffusion()[:-1]
+
+    def _free_diffusion(self) -> Tensor:
+        return self.free_diffusion / self.windows
+
+    def _add(self, sums: CoordinateSums, contributions: Tensor, layers: WatchedLayers) -> Tensor:
+        counted = super()._add(sums, contributions, layers)
+        one = torch.tensor([free_diffusion_production(layers.steps, decay) for decay in layers.momentum.tolist()])
+        free = sums.moving * layers.sizes / layers.watched * one.to(sums.moving)
+        columns = with_total(free, layers.present(sums)).to(self.free_diffusion)
+        self.free_diffusion = self.free_diffusion + torch.where(counted, columns, 0.0)
+        return counted
+
+    def _quantity(self, sums: CoordinateSums, layers: WatchedLayers) -> tuple[Tensor, Tensor, Tensor]:
+        scale = layers.sizes / layers.watched
+        values = scale * sums.production
+        memory = sums.moving / sums.production + _momentum_memory(layers).to(scale)
+        response = values * (1.0 + memory).sqrt()
+        return values, response, sampling_variance(sums.production, sums.production_square, layers)
+
+
+class EntropyDestruction(TraceMetric):
+    r"""Entropy that learning destroys in a step; see :func:`~thermo_callbacks.functional.entropy_destruction`.
+
+    .. math:: \sigma_d = \mathrm{tr}(m H), \qquad m = \frac{\eta}{1-\mu} M
+
+    global and of each layer's diagonal block, with the mobility m of each coordinate as the optimizer has it at the
+    moment. Unit: nats per step.
+
+    As input to ``update``: ``traces`` :math:`\mathrm{tr}(m H)` ``[L]``, their ``variances`` ``[L]`` and the update's
+    ``weight``. As output of ``compute``: the weighted mean of the sum over layers, a scalar; its error, and that of the
+    layers, from ``estimate`` and ``estimate_layers``. Formulas, weights and what is left out:
+    :class:`~thermo_callbacks.metrics.curvature.TraceMetric`.
+
+    Source: Vanchurin 2020, "Towards a theory of machine learning", for the Laplacian of the free energy as the rate at
+    which learning removes entropy; the definition is this project's own reading.
+
+    Args:
+        sizes: One entry for each layer, its number of coordinates; None: a single layer.
+        **kwargs: Passed to :class:`torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> metric = EntropyDestruction(sizes=[10, 20])
+        >>> metric.update(0.1 * torch.tensor([1.0, 2.0]), torch.tensor([0.01, 0.03]))  # learning rate 0.1
+        >>> round(metric.compute().item(), 6)
+        0.3
+    """
+
+
+def _momentum_memory(layers: WatchedLayers) -> Tensor:
+    """Steps for which a displacement goes on because of momentum, ``[L]``."""
+    return layers.momentum / (1.0 - layers.momentum)
