@@ -1,0 +1,87 @@
+"""Complexity of the bulk: the logarithm of a determinant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from thermo_callbacks.functional._chain import Elementwise, chain_log_determinant, chain_states, checked_chain
+
+
+def bulk_complexity(weights: Sequence[Tensor], slopes: Sequence[Tensor], regulator: float = 0.1) -> Tensor:
+    r"""Complexity of the bulk of a chain of layers: what its couplings take off the logarithm of accessible states.
+
+    .. math:: C = \tfrac12 \ln\det G, \qquad G = (1 - f'w)^T (1 - f'w) + m^2
+
+    over the states :math:`x = (x_0, \dots, x_L)` of all neurons, the input's among them: w has the weight matrices in
+    its blocks below the diagonal, and rows of zeros for the input, which has no map; so an input neuron keeps to its
+    datum with the stiffness :math:`1 + m^2` that every neuron has on its own. :math:`f'w` is nilpotent, therefore
+    det G = 1 and C = 0 for m = 0 whatever the weights; the regulator makes C count the soft directions. Uncoupled
+    neurons have :math:`C = \tfrac n2 \ln(1 + m^2)`. Exact, by block elimination from the output to the input, in
+    O(sum of the widths cubed); no smaller than single precision; differentiable. In nats.
+
+    Source: Vanchurin 2020, "Towards a theory of machine learning". The definition is this project's own reading.
+
+    Args:
+        weights: Weight matrices from the input on, the l-th ``[n_l, n_(l-1)]``.
+        slopes: Slopes :math:`f'_l` of each layer's activation at the states, the l-th ``[..., n_l]``; leading
+            dimensions are samples.
+        regulator: The regulator m^2, at least 0.
+
+    Returns:
+        The complexity of each sample, of the leading shape of ``slopes``: nothing is averaged.
+
+    Raises:
+        ValueError: If the shapes don't make a chain, or the regulator is negative or not finite.
+
+    Example:
+        >>> import torch
+        >>> weights, slopes = [torch.tensor([[2.0]])], [torch.tensor([1.0])]
+        >>> c = bulk_complexity(weights, slopes, regulator=0.5)  # G = [[5.5, -2], [-2, 1.5]], det G = 4.25
+        >>> print(f"{c.mul(2).exp():.4f}")
+        4.2500
+        >>> bulk_complexity(weights, slopes, regulator=0.0).item()
+        0.0
+    """
+    return 0.5 * chain_log_determinant(*checked_chain(weights, slopes, regulator), regulator)
+
+
+def chain_complexity(
+    inputs: Tensor,
+    weights: Sequence[Tensor],
+    *,
+    biases: Sequence[Tensor | None],
+    activations: Sequence[Elementwise],
+    regulator: float = 0.1,
+) -> Tensor:
+    r"""Complexity of a chain of layers as a function of its parameters, slopes included.
+
+    :func:`bulk_complexity` with :math:`f'_l` at the states of the forward pass of ``inputs``. The derivative with
+    respect to a parameter is the total one: the parameter moves the states, and with them the slopes. The Laplacian of
+    complexity is the trace of the Hessian of the mean over the samples, as by
+    :func:`~thermo_callbacks.functional.curvature.hessian_trace`; the Laplacian of the total free energy is that of the
+    loss plus the temperature times this one. It takes three derivatives of the activation.
+
+    Args:
+        inputs: States of the input neurons, ``[..., n_0]``.
+        weights: Weight matrices from the input on, the l-th ``[n_l, n_(l-1)]``.
+        biases: Biases, the l-th ``[n_l]`` or None.
+        activations: Elementwise functions, one for each weight.
+        regulator: The regulator m^2, at least 0.
+
+    Returns:
+        The complexity of each sample in nats, of the leading shape of ``inputs``.
+
+    Raises:
+        ValueError: If the shapes don't make a chain, or the regulator is negative or not finite.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.tensor([[2.0]], requires_grad=True)
+        >>> c = chain_complexity(torch.tensor([0.0]), [weight], biases=[None], activations=[torch.tanh], regulator=0.5)
+        >>> print(f"{c.mul(2).exp():.4f}")  # the slope of tanh at 0 is 1
+        4.2500
+    """
+    _, slopes = chain_states(inputs, weights, biases, activations)
+    return bulk_complexity(weights, slopes, regulator)

@@ -1,0 +1,203 @@
+"""The call of the network inside a training step: which module, and with what."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from thermo_callbacks.probes.layers import canonical_name
+
+
+@dataclass(frozen=True)
+class NetworkCall:
+    """Arguments of a module's call for a few samples.
+
+    Attributes:
+        leaves: Arguments and keyword arguments, flattened.
+        spec: How they are nested.
+        batched: Indices of the tensors that hold one entry a sample in their first dimension.
+        samples: Number of samples.
+    """
+
+    leaves: tuple[Any, ...]
+    spec: TreeSpec
+    batched: tuple[int, ...]
+    samples: int
+
+    @classmethod
+    def record(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], samples: int) -> NetworkCall | None:
+        """The first samples of a call, copied.
+
+        The first tensor's first dimension is the batch; every tensor of the same length is cut with it, and others are
+        kept whole (masks, tables).
+
+        Args:
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            samples: How many samples to keep.
+
+        Returns:
+            The call; None where no argument is a tensor with a batch dimension.
+        """
+        leaves, spec = tree_flatten((args, dict(kwargs)))
+        lengths = [leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim]
+        if not lengths or not lengths[0]:
+            return None
+        batched = tuple(
+            i for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.ndim and x.shape[0] == lengths[0]
+        )
+        samples = min(samples, lengths[0])
+        kept = [x[:samples] if i in batched else x for i, x in enumerate(leaves)]
+        kept = [_plain(x) if isinstance(x, Tensor) else x for x in kept]
+        return cls(tuple(kept), spec, batched, samples)
+
+    @property
+    def input(self) -> int | None:
+        """Index of the first floating-point tensor with a batch dimension: the states of the input neurons."""
+        return next((i for i in self.batched if self.leaves[i].is_floating_point()), None)
+
+    def rows(self, index: Tensor) -> NetworkCall:
+        """The call with chosen samples, repeated ones among them.
+
+        Args:
+            index: Numbers of the samples.
+
+        Returns:
+            The call.
+        """
+        cut = [x[index.to(x.device)] if i in self.batched else x for i, x in enumerate(self.leaves)]
+        return replace(self, leaves=tuple(cut), samples=len(index))
+
+    def arguments(self, states: Tensor | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What to call the module with.
+
+        Args:
+            states: States of the input neurons in the place of the data; None for the data.
+
+        Returns:
+            Arguments and keyword arguments.
+        """
+        leaves = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]  # to be written to
+        if states is not None and self.input is not None:
+            leaves[self.input] = states.clone()
+        args, kwargs = tree_unflatten(leaves, self.spec)
+        return args, kwargs
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A copy without graph, outside of inference mode, in single precision at least."""
+    with torch.inference_mode(False), torch.no_grad():
+        return at_least_single(tensor.detach().clone())
+
+
+def at_least_single(tensor: Tensor) -> Tensor:
+    """A tensor of half precision in single precision; others as they are.
+
+    Args:
+        tensor: Any tensor.
+
+    Returns:
+        The tensor.
+    """
+    return tensor.float() if tensor.dtype in {torch.float16, torch.bfloat16} else tensor
+
+
+def run_step(
+    model: nn.Module, step: Callable[[], Tensor], *, network: str | None, samples: int
+) -> tuple[str, nn.Module, NetworkCall, Tensor]:
+    """Run a training step, and catch the call of the network in it.
+
+    Without a name, the network is the innermost module that was called and owns all parameters of the model, or else
+    the child of the model that was called and owns most of them. Of several calls the first counts.
+
+    Args:
+        model: The model, for Lightning the LightningModule.
+        step: Runs the training step and gives its loss.
+        network: Name of the network in ``model.named_modules()``; None to find it.
+        samples: Number of samples of the batch to keep.
+
+    Returns:
+        Name, module and call of the network, and the loss.
+
+    Raises:
+        ValueError: If there is no module of that name, it or no module was called, or the call has no batch.
+    """
+    candidates = _candidates(model) if network is None else _named(model, network)
+    with _watched(candidates, samples) as calls:
+        loss = step()
+    for name, module in candidates:
+        call = calls.get(name, "none")
+        if isinstance(call, NetworkCall):
+            return canonical_name(name), unwrapped(module), call, loss.detach()
+        if call is None:
+            raise ValueError(
+                f"network {canonical_name(name)!r} must be called with a tensor whose first dimension is the batch, "
+                "got none: name another module as network=..."
+            )
+    known = [canonical_name(name) for name, _ in candidates]
+    raise ValueError(
+        f"network must be a module that the training step calls, and of {known} it calls none: name one as network=..."
+    )
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module itself, where ``torch.compile`` has wrapped it.
+
+    Args:
+        module: A module.
+
+    Returns:
+        The module inside.
+    """
+    inner = getattr(module, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else module
+
+
+def _named(model: nn.Module, network: str) -> list[tuple[str, nn.Module]]:
+    modules = {canonical_name(name): (name, module) for name, module in reversed(list(model.named_modules()))}
+    if network not in modules:
+        raise ValueError(f"network={network!r} is no module of the model: choose among {list(reversed(modules))[:20]}")
+    return [modules[network]]
+
+
+def _candidates(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Modules that may be the network, the best one first."""
+    everything = {id(parameter) for parameter in model.parameters()}
+    whole = [("", model)]
+    while not isinstance(unwrapped(whole[-1][1]), nn.Sequential):
+        name, module = whole[-1]
+        inner = [(key, child) for key, child in module.named_children() if _parameters(child) == everything]
+        if not everything or not inner:
+            break
+        whole.append((f"{name}.{inner[0][0]}".lstrip("."), inner[0][1]))
+    children = sorted(model.named_children(), key=lambda child: -sum(p.numel() for p in child[1].parameters()))
+    known = {name for name, _ in whole}
+    return whole[::-1] + [(name, child) for name, child in children if name not in known and _parameters(child)]
+
+
+def _parameters(module: nn.Module) -> set[int]:
+    return {id(parameter) for parameter in module.parameters()}
+
+
+@contextlib.contextmanager
+def _watched(candidates: list[tuple[str, nn.Module]], samples: int) -> Iterator[dict[str, NetworkCall | None]]:
+    """Records the first call of each candidate."""
+    calls: dict[str, NetworkCall | None] = {}
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+        def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if name not in calls:
+                calls[name] = NetworkCall.record(args, kwargs, samples)
+
+        return record
+
+    with contextlib.ExitStack() as stack:
+        for name, module in candidates:
+            stack.callback(module.register_forward_pre_hook(hook(name), with_kwargs=True).remove)
+        yield calls
