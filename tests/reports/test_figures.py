@@ -1,4 +1,4 @@
-"""The heat map: what it shows, read off the figure and off its pixels."""
+"""The maps of layers: what they show, read off the figure and off its pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from thermo_callbacks.reports import TemperatureHistory, temperature_heat_map
+from thermo_callbacks.reports import LayerHistory, TemperatureHistory, laplacian_heat_map, temperature_heat_map
 from thermo_callbacks.reports.figures import render
 
 
@@ -163,3 +163,61 @@ def test_names_are_no_tex_when_the_user_writes_tex():
     with matplotlib.rc_context({"text.usetex": True}):
         (tick,) = temperature_heat_map(history_of({"block_1": 1.0})).axes[0].get_yticklabels()
     assert not tick.get_usetex()
+
+
+class TestLaplacian:
+    def test_scale_is_the_same_for_both_signs_and_white_at_zero(self):
+        figure = laplacian_heat_map(history_of({"a": 100.0, "b": -100.0, "c": 0.0, "d": -1.0}))
+        scale = figure.axes[0].collections[0].norm
+        ends = [float(scale(value)) for value in (-100.0, 0.0, 100.0)]
+        assert ends == pytest.approx([0.0, 0.5, 1.0])
+        assert float(scale(1.0)) + float(scale(-1.0)) == pytest.approx(1.0)
+        up, down, none, _ = cells_of(figure)[:, 0]
+        assert up[0] > 1.5 * up[2]  # orange: more red than blue
+        assert down[2] > 1.5 * down[1]  # purple: more blue than green
+        assert none.min() > 0.9
+
+    def test_equal_ratios_are_equal_steps_of_colour_down_to_a_thousandth(self):
+        scale = laplacian_heat_map(history_of({"a": 50.0, "b": 1e-9})).axes[0].collections[0].norm
+        steps = np.diff([float(scale(value)) for value in (0.05, 0.5, 5.0, 50.0)])
+        assert steps == pytest.approx([steps[0]] * 3)
+
+    @pytest.mark.parametrize("largest", [3e-7, 0.9, 40.0, 1e5])
+    def test_ticks_of_the_bar_do_not_overlap(self, largest):
+        figure = laplacian_heat_map(history_of({"a": largest, "b": -largest / 7.0}))
+        render(figure)
+        bar = figure.axes[1]
+        assert bar.get_ylabel() == "Laplacian\n[units of the loss]"
+        boxes = [label.get_window_extent() for label in bar.get_yticklabels() if label.get_text()]
+        assert len(boxes) >= 5
+        assert all(upper.y0 >= lower.y1 for lower, upper in pairwise(boxes))
+
+    def test_cells_without_a_value_are_grey_and_explained(self):
+        figure = laplacian_heat_map(history_of({"a": 1.0, "b": math.nan}))
+        np.testing.assert_allclose(cells_of(figure)[1, 0], to_rgb("0.58"), atol=1e-6)
+        assert texts_of(figure) == ["no value"]
+        assert texts_of(laplacian_heat_map(history_of({"a": 1.0, "b": -1.0}))) == []
+
+    def test_all_without_value(self):
+        figure = laplacian_heat_map(history_of({"a": math.nan}))
+        assert texts_of(figure) == ["no layer has a Laplacian yet", "no value"]
+        assert len(figure.axes) == 1
+
+    def test_all_zero(self):
+        figure = laplacian_heat_map(history_of({"a": 0.0}))
+        assert cells_of(figure).min() > 0.9
+        render(figure)
+
+    @pytest.mark.parametrize("history", [LayerHistory(), history_of({})], ids=["no row", "no layer"])
+    def test_nothing_to_show(self, history):
+        assert texts_of(laplacian_heat_map(history)) == ["no Laplacians yet"]
+
+
+@pytest.mark.parametrize("draw", [temperature_heat_map, laplacian_heat_map])
+def test_title_stays_in_the_figure_beside_long_names(draw):
+    figure = draw(history_of({"x" * 36: 1.0}))
+    width = render(figure).shape[1]
+    title = figure.get_suptitle()
+    (text,) = [text for text in figure.texts if text.get_text() == title]
+    assert text.get_window_extent().x0 >= 0.0
+    assert text.get_window_extent().x1 <= width

@@ -99,6 +99,18 @@ def test_going_back_forgets_what_came_from_there_on(step):
     assert (np.diff(history.boundaries) > 0).all()
 
 
+def test_middles_lie_half_way_through_each_column():
+    assert filled([]).middles.tolist() == []
+    # averaged in pairs: rows 0, 10 | 20, 30 | 40
+    assert filled([(step, {"a": 1.0}) for step in range(0, 50, 10)]).middles.tolist() == [5.0, 25.0, 40.0]
+
+
+def test_temperatures_are_the_values():
+    history = filled([(0, {"a": 1.0}), (1, {"a": math.nan, "b": 3.0})])
+    np.testing.assert_array_equal(history.temperatures, [[1.0, math.nan], [math.nan, 3.0]])
+    np.testing.assert_array_equal(history.temperatures, history.values)
+
+
 def test_going_back_into_a_mean_forgets_all_of_it():
     history = filled([(step, {"a": float(step)}) for step in range(5)])  # columns 0-1, 2-3, and 4, half full
     history.append(3, {"a": 7.0})

@@ -7,7 +7,7 @@ import math
 import pytest
 from rich.console import Console
 
-from thermo_callbacks.reports.table import format_column, layer_names, layer_table
+from thermo_callbacks.reports.table import activation_table, curvature_table, format_column, layer_names, layer_table
 
 NAN = math.nan
 RECORD = {
@@ -35,10 +35,37 @@ RECORD = {
 }
 
 
-def shown(record, width=80):
+CURVATURE = {
+    "thermo/laplacian": 42.0,
+    "thermo/laplacian_stderr": 2.5,
+    "thermo_laplacian/body.0": 12.0,
+    "thermo_laplacian/head": 30.0,
+    "thermo_laplacian_stderr/body.0": 1.25,
+    "thermo_laplacian_stderr/head": 2.0,
+    "thermo/entropy_destruction": 0.84,
+    "thermo_entropy_destruction/body.0": 0.24,
+    "thermo_entropy_destruction/head": NAN,
+    "thermo/entropy_production": 0.5,
+    "thermo_entropy_production/body.0": 0.25,
+    "thermo_entropy_production/head": 0.25,
+}
+ACTIVATIONS = {
+    "thermo/work_efficiency": 0.2,
+    "thermo_work_efficiency/relu": 0.5,
+    "thermo_work_efficiency/net[1].tanh": 0.4,
+    "thermo_learning_efficiency/relu": 0.45,
+    "thermo_learning_efficiency/net[1].tanh": NAN,
+    "thermo_dead_fraction/relu": 0.125,
+    "thermo_dead_fraction/net[1].tanh": 0.0,
+    "thermo_saturated_fraction/relu": 0.55,
+    "thermo_saturated_fraction/net[1].tanh": NAN,
+}
+
+
+def shown(record, width=80, table=layer_table):
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(layer_table(record))
+        console.print(table(record))
     return capture.get()
 
 
@@ -123,6 +150,56 @@ def test_record_without_layers_is_refused():
         ValueError, match="record holds no temperature of a layer: wait for the end of the first window"
     ):
         layer_table({"thermo/temperature": 1.0})
+
+
+def test_curvature_of_the_layers_then_of_the_whole_model():
+    text = shown(CURVATURE, table=curvature_table)
+    assert cells(text, "body.0") == ["12", "1.2", "0.24", "0.25"]
+    assert cells(text, "head") == ["30", "2.0", "-", "0.25"]
+    assert cells(text, "whole model") == ["42", "2.5", "0.84", "0.50"]
+    headers = [column.header.plain.split() for column in curvature_table(CURVATURE).columns[1:]]
+    assert headers == [
+        ["Laplacian", "[loss]"],
+        ["standard", "error"],
+        ["destruction", "[nats/step]"],
+        ["production", "[nats/step]"],
+    ]
+    assert "- no entropy destruction: the optimizer does not tell" in text
+    assert text.count("- no ") == 1
+
+
+def test_activations_then_the_whole_model():
+    text = shown(ACTIVATIONS, table=activation_table)
+    assert cells(text, "relu") == ["0.500", "0.450", "12.5%", "55.0%"]
+    assert cells(text, "net[1].tanh") == ["0.400", "-", "0.0%", "-"]
+    assert cells(text, "whole model") == ["0.200"]
+    assert "- no learning efficiency: no gradient came back" in text
+    assert "- no saturated fraction: no gradient came back" in text
+    assert text.count("- no ") == 2
+
+
+@pytest.mark.parametrize(("table", "record"), [(curvature_table, CURVATURE), (activation_table, ACTIVATIONS)])
+def test_further_tables_leave_out_what_the_record_lacks_and_fit_the_terminal(table, record):
+    first = next(tag for tag in record if tag.startswith(("thermo_laplacian/", "thermo_work_efficiency/")))
+    assert len(table({first: record[first]}).columns) == 2
+    family, _, name = first.partition("/")
+    lines = shown({f"{family}/{name}.{'x' * 60}": 1.0, **record}, table=table).splitlines()
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (curvature_table, "record holds no Laplacian of a layer: wait for the first look at the curvature"),
+        (
+            activation_table,
+            "record holds no work efficiency of an activation: wait for the first look at the activations",
+        ),
+    ],
+)
+def test_further_tables_refuse_a_record_without_their_rows(table, message):
+    with pytest.raises(ValueError, match=message):
+        table(RECORD)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import re
 import sys
-import warnings
 from pathlib import Path
 
 import matplotlib
@@ -15,32 +13,30 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from tensorboard import context
-from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.plugins import base_plugin
-from tensorboard.plugins.scalar import scalars_plugin
+from tensorboard_page import charts_of, drawn_by_tensorboard, page_of
 from torch.utils.tensorboard import SummaryWriter
 
 from thermo_callbacks.reports import (
+    Engine,
+    LayerHistory,
+    PathHistory,
     PrefixedWriter,
     TemperatureHistory,
     custom_scalar_layout,
     tensorboard_writers,
+    write_engine_chart,
     write_equilibrium_reference,
     write_heat_map,
+    write_laplacian_heat_map,
     write_page,
+    write_spectrum,
+    write_temperature_entropy_diagram,
 )
 
-with warnings.catch_warnings():  # of the HTML cleaner that TensorBoard brings along
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from tensorboard.plugins.custom_scalar import custom_scalars_plugin
-
-TEMPERATURES = ("temperature", "virial_temperature", "einstein_temperature")
 BAND = ("temperature", "temperature_lower", "temperature_upper")
-ENERGIES = ("internal_energy", "heat", "first_law_residual")
-GLOBALS = {*TEMPERATURES, *BAND, *ENERGIES, "temperature_stderr", "equilibrium_ratio", "noise_scale", "signal_share"}
-FAMILIES = ("temperature", "heat", "equilibrium_ratio", "noise_scale", "signal_share")
+GLOBALS = {*BAND, "temperature_stderr", "heat", "equilibrium_ratio", "noise_scale"}
+FAMILIES = ("temperature", "heat", "equilibrium_ratio", "noise_scale")
 LAYERS = ("net.0", "block[1]", "a+b(c)", "net.10")
 
 
@@ -48,34 +44,16 @@ def tags_of(layers):
     return {f"thermo/{name}" for name in GLOBALS} | {f"thermo_{name}/{layer}" for name in FAMILIES for layer in layers}
 
 
-def charts_of(layout):
-    return {title: content for charts in layout.values() for title, content in charts.items()}
+def legends_in(folder):
+    events = EventAccumulator(str(folder)).Reload().Tensors("thermo/legend/text_summary")
+    return [(event.step, event.tensor_proto.string_val[0].decode()) for event in events]
 
 
-def plugin_of(folder):
-    multiplexer = plugin_event_multiplexer.EventMultiplexer(tensor_size_guidance={"custom_scalars": 10})
-    multiplexer.AddRunsFromDirectory(str(folder)).Reload()
-    provider = data_provider.MultiplexerDataProvider(multiplexer, str(folder))
-    shared = base_plugin.TBContext(
-        logdir=str(folder), multiplexer=multiplexer, data_provider=provider, plugin_name_to_instance={}
-    )
-    shared.plugin_name_to_instance["scalars"] = scalars_plugin.ScalarsPlugin(shared)
-    return custom_scalars_plugin.CustomScalarsPlugin(shared)
-
-
-def drawn_by_tensorboard(folder, run):
-    """Title of each chart of lines to the tags that TensorBoard would draw in it."""
-    plugin = plugin_of(folder)
-    layout = json.loads(plugin.layout_impl(context.RequestContext(), ""))
-    drawn = {}
-    for category in layout["category"]:
-        for chart in category["chart"]:
-            if "multiline" in chart:
-                # the page joins the patterns of a chart in this way
-                pattern = "|".join(f"({tag})" for tag in chart["multiline"]["tag"])
-                answer = plugin.scalars_impl(context.RequestContext(), run, pattern, "")
-                drawn[chart["title"]] = set(answer["tag_to_events"])
-    return drawn
+def short_path():
+    path = PathHistory()
+    path.append(9, -10.0, 2e-3)
+    path.append(19, -20.0, 1e-3)
+    return path
 
 
 def short_history():
@@ -85,88 +63,19 @@ def short_history():
     return history
 
 
-class TestLayout:
-    def test_lines_show_their_tags_and_no_others(self, tmp_path):
-        decoys = {
-            "thermo/temperature_by_hand",
-            "thermo/heater",
-            "xthermo/heat",
-            "thermo_heatwave/net.0",
-            "thermo/heat/net",
-        }
-        tags = tags_of(LAYERS)
-        with SummaryWriter(tmp_path / "run") as writer:
-            write_page([PrefixedWriter(writer)], LAYERS, tags)
-            write_equilibrium_reference([PrefixedWriter(writer)], 0)
-            for tag in tags | decoys:
-                writer.add_scalar(tag, 1.0, 0)
-
-        drawn = drawn_by_tensorboard(tmp_path, "run")
-
-        def by_layer(name):
-            return {f"thermo_{name}/{layer}" for layer in LAYERS}
-
-        assert drawn == {
-            "Temperature by layer": by_layer("temperature"),
-            "Equilibrium ratio of the run: 1 if it is": {"thermo/equilibrium_ratio", "thermo/equilibrium_reference"},
-            "Equilibrium ratio by layer": by_layer("equilibrium_ratio") | {"thermo/equilibrium_reference"},
-            "Thermometers: far apart means no": {f"thermo/{name}" for name in TEMPERATURES},
-            "Energy balance: loss, heat, residual": {f"thermo/{name}" for name in ENERGIES},
-            "Heat by layer: the lowest removed most": by_layer("heat"),
-            "Noise scale: samples where they are equal": by_layer("noise_scale") | {"thermo/noise_scale"},
-            "Signal share of a step": by_layer("signal_share") | {"thermo/signal_share"},
-        }
-
-    def test_band_has_literal_names_value_first(self):
-        kind, tags = charts_of(custom_scalar_layout(LAYERS, tags_of(LAYERS)))["Temperature of the run, 95 % band"]
-        assert kind == "Margin"
-        assert tags == [f"thermo/{name}" for name in BAND]
-
-    @pytest.mark.parametrize("missing", BAND)
-    def test_band_needs_its_three_tags(self, missing):
-        charts = charts_of(custom_scalar_layout(LAYERS, tags_of(LAYERS) - {f"thermo/{missing}"}))
-        assert "Temperature of the run, 95 % band" not in charts
-        assert "Temperature by layer" in charts
-
-    def test_categories_are_questions(self):
-        assert all("?" in question for question in custom_scalar_layout(LAYERS, tags_of(LAYERS)))
-
-    def test_without_layers_no_charts_by_layer(self):
-        charts = charts_of(custom_scalar_layout([], tags_of([])))
-        assert "Temperature by layer" not in charts
-        assert charts["Noise scale: samples where they are equal"] == ["Multiline", ["thermo/noise_scale$"]]
-        assert "Energy balance: loss, heat, residual" in charts
-
-    def test_one_layer(self):
-        layout = custom_scalar_layout(["net.0"], {"thermo_temperature/net.0"})
-        assert charts_of(layout) == {"Temperature by layer": ["Multiline", ["thermo_temperature/.+$"]]}
-
-    def test_one_thermometer_alone_is_not_compared(self):
-        assert custom_scalar_layout([], {"thermo/temperature"}) == {}
-
-    @pytest.mark.parametrize("tags", [set(), {"loss"}, {"thermo/equilibrium_reference"}, {"thermo_heat/other"}])
-    def test_no_known_tag_no_layout(self, tags):
-        assert custom_scalar_layout(LAYERS, tags) == {}
-
-    def test_size_does_not_depend_on_the_number_of_layers(self):
-        many = [f"blocks.{index}" for index in range(200)]
-        assert custom_scalar_layout(many, tags_of(many)) == custom_scalar_layout(LAYERS, tags_of(LAYERS))
-
-    def test_runs_of_different_models_share_their_charts(self, tmp_path):
-        for run, layers in (("one", ("net.0",)), ("two", LAYERS)):
-            with SummaryWriter(tmp_path / run) as writer:
-                write_page([PrefixedWriter(writer)], layers, tags_of(layers))
-        layout = json.loads(plugin_of(tmp_path).layout_impl(context.RequestContext(), ""))
-        titles = [chart["title"] for category in layout["category"] for chart in category["chart"]]
-        assert sorted(titles) == sorted(charts_of(custom_scalar_layout(LAYERS, tags_of(LAYERS))))
+def write_all_figures(writers):
+    write_heat_map(writers, short_history(), 19)
+    write_laplacian_heat_map(writers, short_history(), 19)
+    write_temperature_entropy_diagram(writers, short_path(), 19)
+    write_engine_chart(writers, [Engine("relu", 0.5, 0.5, "passive")], 19)
 
 
 class TestWriting:
     def test_page_holds_the_legend_of_what_is_logged(self, tmp_path):
         with SummaryWriter(tmp_path) as writer:
             write_page([PrefixedWriter(writer)], ["net.0"], {"thermo/heat", "thermo_heat/net.0"})
-        events = EventAccumulator(str(tmp_path)).Reload()
-        text = events.Tensors("thermo/legend/text_summary")[0].tensor_proto.string_val[0].decode()
+        ((step, text),) = legends_in(tmp_path)
+        assert step == 0
         assert "`thermo_heat/<layer>`" in text
         assert "`net.0`" in text
         assert "thermo/temperature" not in text
@@ -190,11 +99,46 @@ class TestWriting:
         reference = "c++-thermo/equilibrium_reference"
         assert drawn["Equilibrium ratio of the run: 1 if it is"] == {"c++-thermo/equilibrium_ratio", reference}
         assert drawn["Equilibrium ratio by layer"] == {"c++-thermo_equilibrium_ratio/net.0", reference}
-        charts = charts_of(custom_scalar_layout(layers, tags, prefix=writers[0].prefix))
+        charts = charts_of(custom_scalar_layout(tags, prefix=writers[0].prefix))
         logged = EventAccumulator(str(tmp_path / "run")).Reload().Tags()
         assert set(charts["Temperature of the run, 95 % band"][1]) <= set(logged["scalars"])
         assert logged["images"] == ["c++-thermo/temperature_by_layer"]
         assert "c++-thermo/legend/text_summary" in logged["tensors"]
+
+    def test_page_grows_with_the_tags(self, tmp_path):
+        with SummaryWriter(tmp_path / "run") as writer:
+            writers = [PrefixedWriter(writer)]
+            write_page(writers, ["net.0"], {"thermo/heat"}, 49)
+            write_page(writers, ["net.0", "net.2"], {"thermo/heat", "thermo_laplacian/net.2"}, 99)
+            for tag in ("thermo/heat", "thermo_laplacian/net.2"):
+                writer.add_scalar(tag, 1.0, 99)
+        assert drawn_by_tensorboard(tmp_path, "run") == {
+            "Energy balance: loss, heat, residual": {"thermo/heat"},
+            "Laplacian by layer": {"thermo_laplacian/net.2"},
+        }
+        (first, _), (second, text) = legends_in(tmp_path / "run")
+        assert (first, second) == (49, 99)
+        assert "**Laplacian**" in text
+        assert text.endswith("`net.0`, `net.2`")
+
+    def test_monitors_of_one_run_share_its_page(self, tmp_path):
+        with SummaryWriter(tmp_path) as writer:
+            write_page([PrefixedWriter(writer)], ["net.0"], {"thermo/heat"}, 49)
+            write_page([PrefixedWriter(writer)], [], {"thermo/transition_temperature_shift"}, 99)
+        titles = [chart["title"] for category in page_of(tmp_path)["category"] for chart in category["chart"]]
+        assert titles == ["Energy balance: loss, heat, residual", "Loss per nat of the outputs: 1 if calibrated"]
+        text = legends_in(tmp_path)[-1][1]
+        assert "`thermo/heat`" in text
+        assert "`thermo/transition_temperature_shift`" in text
+        assert text.endswith("`net.0`")
+
+    def test_what_the_page_says_already_is_not_written_again(self, tmp_path):
+        with SummaryWriter(tmp_path) as writer:
+            for step in range(5):
+                write_page([PrefixedWriter(writer)], LAYERS, tags_of(LAYERS), step)
+        events = EventAccumulator(str(tmp_path)).Reload()
+        assert len(events.Tensors("custom_scalars__config__")) == 1
+        assert [step for step, _ in legends_in(tmp_path)] == [0]
 
     def test_every_writer_gets_the_page(self, tmp_path):
         with SummaryWriter(tmp_path / "a") as one, SummaryWriter(tmp_path / "b") as two:
@@ -220,22 +164,75 @@ class TestWriting:
         assert image.step == 19
         assert (image.width, image.height) == (750, 300)
 
-    def test_nothing_is_drawn_for_nobody_or_of_nothing(self, tmp_path, monkeypatch):
-        def refuse(history):
+    @pytest.mark.parametrize(
+        ("write", "what", "tag", "height"),
+        [
+            (write_laplacian_heat_map, short_history, "thermo/laplacian_by_layer", 300),
+            (write_temperature_entropy_diagram, short_path, "thermo/temperature_entropy", 500),
+            (write_engine_chart, lambda: [Engine("relu", 0.5)], "thermo/engines", 300),
+        ],
+    )
+    def test_figure_is_an_image_at_its_step_under_the_prefix(self, write, what, tag, height, tmp_path):
+        with SummaryWriter(tmp_path) as writer:
+            write([PrefixedWriter(writer, "p-")], what(), 19)
+        (image,) = EventAccumulator(str(tmp_path)).Reload().Images(f"p-{tag}")
+        assert (image.step, image.width, image.height) == (19, 750, height)
+
+    @pytest.mark.parametrize(
+        ("write", "drawing", "full", "empty"),
+        [
+            (write_heat_map, "temperature_heat_map", short_history(), TemperatureHistory()),
+            (write_laplacian_heat_map, "laplacian_heat_map", short_history(), LayerHistory()),
+            (write_temperature_entropy_diagram, "temperature_entropy_diagram", short_path(), PathHistory()),
+            (write_engine_chart, "engine_chart", [Engine("relu", 0.5)], []),
+        ],
+    )
+    def test_nothing_is_drawn_for_nobody_or_of_nothing(self, write, drawing, full, empty, tmp_path, monkeypatch):
+        def refuse(_):
             raise AssertionError("a figure was drawn")
 
-        monkeypatch.setitem(write_heat_map.__globals__, "temperature_heat_map", refuse)
-        write_heat_map([], short_history(), 19)
+        monkeypatch.setitem(write.__globals__, drawing, refuse)
+        write([], full, 19)
         with SummaryWriter(tmp_path) as writer:
-            write_heat_map([PrefixedWriter(writer)], TemperatureHistory(), 0)
+            write([PrefixedWriter(writer)], empty, 0)
         assert EventAccumulator(str(tmp_path)).Reload().Tags()["images"] == []
+
+    @pytest.mark.parametrize("kind", [torch.tensor, np.array, list])
+    def test_spectrum_is_a_histogram_of_its_finite_values(self, kind, tmp_path):
+        with SummaryWriter(tmp_path) as writer:
+            values = kind([0.1, 0.5, math.nan, 2.0, math.inf])
+            write_spectrum([PrefixedWriter(writer, "p-")], "thermo/bulk_spectrum", values, 19)
+        (event,) = EventAccumulator(str(tmp_path)).Reload().Histograms("p-thermo/bulk_spectrum")
+        histogram = event.histogram_value
+        assert event.step == 19
+        assert (histogram.num, histogram.min, histogram.max, histogram.sum) == pytest.approx((3, 0.1, 2.0, 2.6))
+
+    def test_spectrum_of_any_shape_dtype_and_history_of_gradients(self, tmp_path):
+        values = torch.ones(2, 3, dtype=torch.bfloat16, requires_grad=True)
+        with SummaryWriter(tmp_path) as writer:
+            write_spectrum([PrefixedWriter(writer)], "thermo/bulk_spectrum", values, 0)
+        (event,) = EventAccumulator(str(tmp_path)).Reload().Histograms("thermo/bulk_spectrum")
+        assert event.histogram_value.num == 6
+
+    def test_spectrum_is_in_the_legend_of_the_next_page(self, tmp_path):
+        with SummaryWriter(tmp_path) as writer:
+            write_spectrum([PrefixedWriter(writer, "p-")], "thermo/bulk_spectrum", [1.0, 2.0], 49)
+            write_page([PrefixedWriter(writer, "p-")], [], {"thermo/complexity"}, 49)
+        (event,) = EventAccumulator(str(tmp_path)).Reload().Tensors("p-thermo/legend/text_summary")
+        assert "`thermo/bulk_spectrum`" in event.tensor_proto.string_val[0].decode()
+
+    @pytest.mark.parametrize("values", [[], [math.nan, math.inf], torch.zeros(0)])
+    def test_spectrum_without_values_is_not_written(self, values, tmp_path):
+        with SummaryWriter(tmp_path) as writer:
+            write_spectrum([PrefixedWriter(writer)], "thermo/bulk_spectrum", values, 0)
+        assert EventAccumulator(str(tmp_path)).Reload().Tags()["histograms"] == []
 
     def test_pyplot_and_the_chosen_backend_are_left_alone(self, tmp_path, monkeypatch):
         monkeypatch.setitem(matplotlib.rcParams, "backend", "svg")
         monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it now fails
         settings = dict(matplotlib.rcParams)
         with SummaryWriter(tmp_path) as writer:
-            write_heat_map([PrefixedWriter(writer)], short_history(), 19)
+            write_all_figures([PrefixedWriter(writer)])
         assert dict(matplotlib.rcParams) == settings
         assert settings["backend"] == "svg"
 
@@ -245,14 +242,15 @@ class TestWriting:
             writers = tensorboard_writers([writer])
             write_page(writers, LAYERS, tags_of(LAYERS))
             write_equilibrium_reference(writers, 19)
-            write_heat_map(writers, short_history(), 19)
+            write_all_figures(writers)
+            write_spectrum(writers, "thermo/bulk_spectrum", [1.0, 2.0], 19)
         assert random.getstate() == before[0]
         assert all(np.array_equal(new, old) for new, old in zip(np.random.get_state(), before[1], strict=True))  # noqa: NPY002
         assert torch.equal(torch.get_rng_state(), before[2])
 
 
 def test_reports_import_matplotlib_only_when_they_draw_and_lightning_never():
-    for path in (Path(sys.modules["thermo_callbacks.reports"].__file__).parent).glob("*.py"):
+    for path in (Path(sys.modules["thermo_callbacks.reports"].__file__).parent).rglob("*.py"):
         pattern = re.compile(r"^( *)(?:from|import) (matplotlib|lightning|pytorch_lightning)", re.MULTILINE)
         imports = pattern.findall(path.read_text("utf-8"))
         assert all(indent and package == "matplotlib" for indent, package in imports), path.name

@@ -1,4 +1,4 @@
-"""Figures of a run, drawn with matplotlib's objects: no pyplot, no backend, nothing shared with a user's plots."""
+"""Maps of a run: layers down, steps across; drawn with matplotlib's objects, so that no plot of the user is touched."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:  # matplotlib takes a second to import; a run pays for it only when a figure is drawn
+from thermo_callbacks.reports._canvas import height_of, label_rows, new_axes, render, say, say_nothing_yet
+
+if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
+    from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
 
-    from thermo_callbacks.reports.history import TemperatureHistory
+    from thermo_callbacks.reports.history import LayerHistory
 
-_WIDTH, _LEAST_HEIGHT, _GREATEST_HEIGHT = 7.5, 3.0, 12.0  # inches, at 100 dots per inch
-_INCHES_PER_LAYER = 0.24
-_MOST_LABELS = 40
-_LONGEST_LABEL = 36
+__all__ = ["laplacian_heat_map", "render", "temperature_heat_map"]
+
 _MOST_DECADES = 6
-_NO_VALUE, _NOT_POSITIVE = "0.88", "0.58"  # greys, which no colour of the scale comes near
+_SIGNED_DECADES = 3
+_NO_VALUE, _NOT_POSITIVE = "0.88", "0.58"  # greys, which no colour of the scale of temperatures comes near
+_NO_LAPLACIAN = "0.58"  # the middle of a scale with two ends is nearly white
+
+Cells = npt.NDArray[np.float64]
 
 
-def temperature_heat_map(history: TemperatureHistory) -> Figure:
+def temperature_heat_map(history: LayerHistory) -> Figure:
     """Heat map of temperature: layers down in order of depth, steps across, colour the logarithm of the temperature.
 
     The colour scale covers at most six decades below the hottest cell, so that one layer with next to no
@@ -44,48 +50,81 @@ def temperature_heat_map(history: TemperatureHistory) -> Figure:
         >>> [label.get_text() for label in temperature_heat_map(history).axes[0].get_yticklabels()]
         ['body', 'head']
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    height = min(max(_LEAST_HEIGHT, 1.5 + _INCHES_PER_LAYER * len(history.layers)), _GREATEST_HEIGHT)
-    figure = Figure(figsize=(_WIDTH, height), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title("Which layer is hot, and when? Temperature by layer")
-    axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-    axes.set_ylabel("layer, first at the top")
-    temperatures = history.temperatures
-    if temperatures.size == 0:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        _say(axes, "no temperatures yet")
+    figure, axes = _map_axes(history, "Which layer is hot, and when? Temperature by layer")
+    cells = history.values
+    if cells.size == 0:
+        say_nothing_yet(axes, "temperatures")
         return figure
-    _label_layers(axes, history.layers)
-    _draw_cells(figure, axes, history.boundaries, temperatures)
-    _explain_greys(figure, temperatures)
+    shown, scale, colours = _temperature_scale(cells)
+    mesh = _draw_cells(axes, history, shown, scale, colours)
+    if (cells > 0.0).any():
+        _add_bar(figure, axes, mesh, "temperature\n[units of the loss]")
+    else:
+        say(axes, "no layer has a positive temperature yet")
+    greys = {"no value": (_NO_VALUE, np.isnan(cells)), "not above zero": (_NOT_POSITIVE, cells <= 0.0)}
+    _explain(figure, [(label, grey) for label, (grey, where) in greys.items() if where.any()])
     return figure
 
 
-def render(figure: Figure) -> npt.NDArray[np.uint8]:
-    """Pixels of a figure, drawn without touching pyplot or the backend that the user chose.
+def laplacian_heat_map(history: LayerHistory) -> Figure:
+    """Map of curvature: layers down in order of depth, steps across, colour the Laplacian of the loss.
+
+    Orange is curved upwards, purple downwards, and white near zero. The colour grows with the logarithm of the
+    magnitude down to a thousandth of the largest, and in proportion below that; both signs have the same scale. Cells
+    without a value are grey, which a legend names when they occur.
 
     Args:
-        figure: A figure.
+        history: Laplacians of the layers, in units of the loss.
 
     Returns:
-        Red, green and blue, shape ``[height, width, 3]``.
+        A new figure that no window system and no pyplot knows of.
+
+    Example:
+        >>> from thermo_callbacks.reports.history import LayerHistory
+        >>> history = LayerHistory()
+        >>> history.append(0, {"body": 4.0, "head": -1.0})
+        >>> scale = laplacian_heat_map(history).axes[0].collections[0].norm
+        >>> scale.vmin, scale.vmax
+        (-4.0, 4.0)
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib import colormaps
+    from matplotlib.colors import SymLogNorm
 
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    pixels = np.asarray(canvas.buffer_rgba(), dtype=np.uint8)  # type: ignore[no-untyped-call]
-    return pixels[..., :3].copy()
+    figure, axes = _map_axes(history, "Which layer is curved, and when? Laplacian of the loss by layer")
+    cells = history.values
+    known = np.abs(cells[np.isfinite(cells)])
+    if cells.size == 0:
+        say_nothing_yet(axes, "Laplacians")
+        return figure
+    largest = float(known.max(initial=0.0)) or 1.0
+    scale = SymLogNorm(largest / 10.0**_SIGNED_DECADES, vmin=-largest, vmax=largest, base=10)
+    colours = colormaps["PuOr_r"].with_extremes(bad=_NO_LAPLACIAN)
+    mesh = _draw_cells(axes, history, cells, scale, colours)
+    if known.size:
+        # none near zero, where the scale is proportional: they would stand on top of each other
+        first, last = math.ceil(math.log10(3.0 * scale.linthresh)), math.floor(math.log10(largest))
+        powers = [10.0**exponent for exponent in range(first, last + 1)]
+        ticks = [*(-power for power in reversed(powers)), 0.0, *powers]
+        _add_bar(figure, axes, mesh, "Laplacian\n[units of the loss]", ticks)
+    else:
+        say(axes, "no layer has a Laplacian yet")
+    _explain(figure, [("no value", _NO_LAPLACIAN)] if known.size < cells.size else [])
+    return figure
 
 
-def _draw_cells(
-    figure: Figure, axes: Axes, boundaries: npt.NDArray[np.float64], temperatures: npt.NDArray[np.float64]
-) -> None:
+def _map_axes(history: LayerHistory, title: str) -> tuple[Figure, Axes]:
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = new_axes(height_of(len(history.layers)), title)
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.set_ylabel("layer, first at the top")
+    if history.layers:
+        label_rows(axes, history.layers)
+    return figure, axes
+
+
+def _temperature_scale(temperatures: Cells) -> tuple[Cells, Normalize, Colormap]:
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm
 
@@ -98,36 +137,22 @@ def _draw_cells(
     shown = np.where(temperatures > 0.0, np.maximum(temperatures, coldest), coldest / 10.0)
     shown = np.where(np.isnan(temperatures), math.nan, shown)
     colours = colormaps["inferno"].with_extremes(bad=_NO_VALUE, under=_NOT_POSITIVE)
-    edges = np.arange(temperatures.shape[0] + 1) - 0.5
-    mesh = axes.pcolormesh(boundaries, edges, np.ma.masked_invalid(shown), norm=LogNorm(coldest, hottest), cmap=colours)
-    if positive.size:
-        # the aspect keeps the bar a sixth of an inch wide at any height
-        bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=6.0 * figure.get_figheight())
-        bar.set_label("temperature\n[units of the loss]")
-    else:
-        _say(axes, "no layer has a positive temperature yet")
+    return shown, LogNorm(coldest, hottest), colours
 
 
-def _label_layers(axes: Axes, layers: Sequence[str]) -> None:
-    every = math.ceil(len(layers) / _MOST_LABELS)
-    names = [name if len(name) <= _LONGEST_LABEL else "…" + name[1 - _LONGEST_LABEL :] for name in layers[::every]]
-    # names are code, not formulas: a dollar or an underscore in one must not be read as TeX
-    axes.set_yticks(range(0, len(layers), every), names, fontsize=9, usetex=False, parse_math=False)
-    axes.set_ylim(len(layers) - 0.5, -0.5)
+def _draw_cells(axes: Axes, history: LayerHistory, cells: Cells, scale: Normalize, colours: Colormap) -> QuadMesh:
+    edges = np.arange(cells.shape[0] + 1) - 0.5
+    return axes.pcolormesh(history.boundaries, edges, np.ma.masked_invalid(cells), norm=scale, cmap=colours)
 
 
-def _explain_greys(figure: Figure, temperatures: npt.NDArray[np.float64]) -> None:
+def _add_bar(figure: Figure, axes: Axes, mesh: QuadMesh, label: str, ticks: Sequence[float] | None = None) -> None:
+    # the aspect keeps the bar a sixth of an inch wide at any height
+    figure.colorbar(mesh, ax=axes, pad=0.01, aspect=6.0 * figure.get_figheight(), ticks=ticks).set_label(label)
+
+
+def _explain(figure: Figure, greys: Sequence[tuple[str, str]]) -> None:
     from matplotlib.patches import Patch
 
-    handles = []
-    if np.isnan(temperatures).any():
-        handles.append(Patch(facecolor=_NO_VALUE, edgecolor="0.5", label="no value"))
-    if (temperatures <= 0.0).any():
-        handles.append(Patch(facecolor=_NOT_POSITIVE, edgecolor="0.5", label="not above zero"))
+    handles = [Patch(facecolor=grey, edgecolor="0.5", label=label) for label, grey in greys]
     if handles:
         figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), fontsize=9, frameon=False)
-
-
-def _say(axes: Axes, text: str) -> None:
-    box = {"facecolor": "white", "edgecolor": "none"}
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="black", bbox=box)

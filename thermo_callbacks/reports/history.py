@@ -1,4 +1,4 @@
-"""A bounded memory of layer temperatures over a whole run."""
+"""A bounded memory of one value a layer over a whole run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _STATE_VERSION = 1
 _STATE_KEYS = ("version", "layers", "capacity", "rows_per_column", "rows_in_last", "first", "last", "sums", "counts")
 
 
-class TemperatureHistory:
-    r"""Temperatures of all layers at the logging points of a run, in memory that does not grow with its length.
+class LayerHistory:
+    r"""Values of all layers at the logging points of a run, in memory that does not grow with its length.
 
-    Rows ``(step, temperatures)`` come in, columns are kept. A column is the mean of equally many consecutive rows, one
+    Rows ``(step, values)`` come in, columns are kept. A column is the mean of equally many consecutive rows, one
     row to begin with. When ``capacity`` columns are full, neighbours are averaged in pairs, and from then on a column
     takes twice as many rows. Memory: 16 bytes a layer and column.
 
@@ -33,14 +33,14 @@ class TemperatureHistory:
         ValueError: If ``capacity`` is odd or below 2.
 
     Example:
-        >>> history = TemperatureHistory(capacity=2)
+        >>> history = LayerHistory(capacity=2)
         >>> history.append(10, {"encoder": 1.0})
         >>> history.append(20, {"encoder": 3.0, "head": 8.0})
-        >>> history.layers, history.temperatures
+        >>> history.layers, history.values
         (('encoder', 'head'), array([[ 1.,  3.],
                [nan,  8.]]))
         >>> history.append(30, {"encoder": 5.0, "head": 6.0})  # full: the first two columns become one
-        >>> history.temperatures
+        >>> history.values
         array([[2., 5.],
                [8., 6.]])
     """
@@ -70,10 +70,15 @@ class TemperatureHistory:
         return tuple(self._positions)
 
     @property
-    def temperatures(self) -> npt.NDArray[np.float64]:
-        """Mean temperatures in units of the loss, shape ``[layers, columns]``; NaN where a layer has no value."""
+    def values(self) -> npt.NDArray[np.float64]:
+        """Mean values, shape ``[layers, columns]``; NaN where a layer has none."""
         sums, counts = self._sums[:, : self._columns], self._counts[:, : self._columns]
         return np.divide(sums, counts, out=np.full_like(sums, math.nan), where=counts > 0)
+
+    @property
+    def middles(self) -> npt.NDArray[np.float64]:
+        """Steps half way from the first to the last row of each column, shape ``[columns]``."""
+        return (self._first[: self._columns] + self._last[: self._columns]) / 2.0
 
     @property
     def boundaries(self) -> npt.NDArray[np.float64]:
@@ -87,25 +92,25 @@ class TemperatureHistory:
         behind = first[-1] - inner[-1] if self._columns > 1 else 0.5
         return np.concatenate(([first[0] - before], inner, [last[-1] + behind]))
 
-    def append(self, step: int, temperatures: Mapping[str, float]) -> None:
-        """Add the temperatures of one logging point.
+    def append(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the values of one logging point.
 
         Args:
             step: Step of the logging point. One that is not beyond the last one forgets what came at or after it.
-            temperatures: Layer name to temperature in units of the loss, in order of depth. Layers that are known but
-                absent here have no value in this row.
+            values: Layer name to value, in order of depth. Layers that are known but absent here have no value in this
+                row.
         """
         self._forget_from(step)
-        if any(name not in self._positions for name in temperatures):
-            self._reorder(_merge(list(self._positions), list(temperatures)))
+        if any(name not in self._positions for name in values):
+            self._reorder(merge_names(list(self._positions), list(values)))
         if self._rows_in_last == self._rows_per_column:
             self._open_column(step)
         column = self._columns - 1
         self._last[column] = step
         self._rows_in_last += 1
-        for name, temperature in temperatures.items():
-            if math.isfinite(temperature):
-                self._sums[self._positions[name], column] += temperature
+        for name, value in values.items():
+            if math.isfinite(value):
+                self._sums[self._positions[name], column] += value
                 self._counts[self._positions[name], column] += 1
 
     def state_dict(self) -> dict[str, Any]:
@@ -185,8 +190,29 @@ class TemperatureHistory:
         self._rows_per_column *= 2
 
 
-def _merge(known: Sequence[str], row: Sequence[str]) -> list[str]:
-    # new names go behind their predecessor in the row; known ones keep their order
+class TemperatureHistory(LayerHistory):
+    """Temperatures of all layers, in units of the loss; see :class:`LayerHistory`."""
+
+    @property
+    def temperatures(self) -> npt.NDArray[np.float64]:
+        """Mean temperatures in units of the loss, shape ``[layers, columns]``; NaN where a layer has no value."""
+        return self.values
+
+
+def merge_names(known: Sequence[str], row: Sequence[str]) -> list[str]:
+    """Names of two lists in one order: known ones keep theirs, new ones go behind their predecessor in the row.
+
+    Args:
+        known: The names so far.
+        row: Names that may be new, in order.
+
+    Returns:
+        All names, each once.
+
+    Example:
+        >>> merge_names(["stem", "head"], ["stem", "body"])
+        ['stem', 'body', 'head']
+    """
     merged = list(known)
     shared = next((name for name in row if name in merged), None)
     place = len(merged) if shared is None else merged.index(shared)
@@ -202,10 +228,10 @@ def _merge(known: Sequence[str], row: Sequence[str]) -> list[str]:
 def _check_state(state: Mapping[str, Any]) -> None:
     missing = [key for key in _STATE_KEYS if key not in state]
     if missing:
-        raise ValueError(f"state of a temperature history lacks {missing}: load what state_dict() returned")
+        raise ValueError(f"state of a history lacks {missing}: load what state_dict() returned")
     if state["version"] != _STATE_VERSION:
         raise ValueError(
-            f"state of a temperature history has version {state['version']}, this package reads {_STATE_VERSION}: "
+            f"state of a history has version {state['version']}, this package reads {_STATE_VERSION}: "
             "resume with the package version that wrote the checkpoint"
         )
     columns = len(state["first"])
@@ -213,6 +239,6 @@ def _check_state(state: Mapping[str, Any]) -> None:
     cells = (len(state["layers"]), columns)
     if shapes != {"first": (columns,), "last": (columns,), "sums": cells, "counts": cells}:
         raise ValueError(
-            f"state of a temperature history with {cells[0]} layers and {columns} columns has tensors of shapes "
+            f"state of a history with {cells[0]} layers and {columns} columns has tensors of shapes "
             f"{shapes}: load what state_dict() returned"
         )

@@ -4,165 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
-_LINE = 84  # characters; TensorBoard breaks words of narrow columns to please a long line in another
+from thermo_callbacks.reports.quantities import QUANTITIES, Quantity, bulk, engines
 
+__all__ = ["QUANTITIES", "Quantity", "legend"]
 
-class Quantity(NamedTuple):
-    """One measured quantity and the tags it is logged under.
-
-    Attributes:
-        name: What it is called.
-        tags: Tags of the whole run, each one number a logging point.
-        family: Group of its tags by layer, ``<family>/<layer>``; empty if it has none.
-        formula: Definition, in the symbols of the legend. No vertical bar: it would end a table's cell.
-        unit: Unit.
-        meaning: What a high or low value says.
-        caution: When not to believe it.
-    """
-
-    name: str
-    tags: tuple[str, ...]
-    family: str
-    formula: str
-    unit: str
-    meaning: str
-    caution: str
-
-    def present(self, tags: Collection[str]) -> list[str]:
-        """Tags of this quantity among those of a run, all layers as one ``<family>/<layer>``.
-
-        Args:
-            tags: All tags of the run.
-
-        Returns:
-            The tags, the whole run's first.
-        """
-        found = [tag for tag in self.tags if tag in tags]
-        if self.family and any(tag.startswith(f"{self.family}/") for tag in tags):
-            found.append(f"{self.family}/<layer>")
-        return found
-
-
-QUANTITIES = (
-    Quantity(
-        name="Temperature T",
-        tags=("thermo/temperature",),
-        family="thermo_temperature",
-        formula="T = -Σ Cov(D, g) / (2 n (1 - μ))",
-        unit="loss",
-        meaning="How hard the noise of the gradient shakes the weights. Hot weights explore, cold ones settle. It "
-        "falls when the learning rate falls or the batch grows. The run's value is the mean over all "
-        "weights, so large layers count more.",
-        caution="While the loss drops steeply within a window, the drop counts as noise and T reads too high. A "
-        "value below zero is zero within its error.",
-    ),
-    Quantity(
-        name="Error of T",
-        tags=("thermo/temperature_stderr", "thermo/temperature_lower", "thermo/temperature_upper"),
-        family="thermo_temperature_stderr",
-        formula="standard error; 95 % interval",
-        unit="loss",
-        meaning="The true value lies between lower and upper 19 times out of 20. A change of T inside the band "
-        "may be chance.",
-        caution="If the noise of one step carries over to the next (samples in a fixed order), the band is too narrow.",
-    ),
-    Quantity(
-        name="Virial temperature",
-        tags=("thermo/virial_temperature", "thermo/virial_temperature_stderr"),
-        family="",
-        formula="Σ Cov(q, g) / n",
-        unit="loss",
-        meaning="The same temperature read off how far the weights swing. It equals T in thermal equilibrium: a gap "
-        "beyond the errors says that the run is not there.",
-        caution="Agreement proves nothing: in a window shorter than the swing of the weights, plain SGD makes it "
-        "follow T wherever it is. Weights that drift make it anything, also negative.",
-    ),
-    Quantity(
-        name="Einstein temperature",
-        tags=("thermo/einstein_temperature", "thermo/einstein_temperature_stderr"),
-        family="",
-        formula="Σ Var(D) / (2 Σ m)",
-        unit="loss",
-        meaning="The same temperature read off how far each step jumps. It equals T for ordinary optimizers; "
-        "above T, the optimizer adds noise of its own (Langevin dynamics).",
-        caution="It has no value for optimizers whose mobility m is unknown, nor with Nesterov momentum.",
-    ),
-    Quantity(
-        name="Equilibrium ratio R",
-        tags=("thermo/equilibrium_ratio", "thermo/equilibrium_ratio_stderr", "thermo/equilibrium_reference"),
-        family="thermo_equilibrium_ratio",
-        formula="R = -2 ⟨q·D⟩ / ⟨D·D⟩",
-        unit="none",
-        meaning="At 1 the size of the weights stands still, as it must in equilibrium. Below 1 they grow, above 1 "
-        "they shrink. The reference is the line at 1.",
-        caution="Large weights that move little make a short window scatter widely: look at the error. A layer "
-        "right before BatchNorm or LayerNorm never gets to 1 without weight decay. And 1 alone "
-        "proves no equilibrium: the loss has to stand still too.",
-    ),
-    Quantity(
-        name="Noise scale",
-        tags=("thermo/noise_scale",),
-        family="thermo_noise_scale",
-        formula="B tr Σ / ‖E g‖²",
-        unit="samples",
-        meaning="Batch size at which signal and noise of the gradient are equal. If your batch is far smaller, a "
-        "larger one speeds up every step; if it is far larger, a still larger one buys next to nothing.",
-        caution="Late in training the signal drowns in noise: the scale shoots up or has no value. Read its order "
-        "of magnitude only.",
-    ),
-    Quantity(
-        name="Signal share",
-        tags=("thermo/signal_share",),
-        family="thermo_signal_share",
-        formula="‖E g‖² / E ‖g‖²",
-        unit="none",
-        meaning="Part of a step's effort that follows the true slope, from 0 to 1; the rest follows noise. Near 0 "
-        "the batches pull in all directions.",
-        caution="Near 0 it scatters by one over the steps of a window, also below 0.",
-    ),
-    Quantity(
-        name="Internal energy U",
-        tags=("thermo/internal_energy",),
-        family="",
-        formula="U = E L",
-        unit="loss",
-        meaning="Mean training loss of the window.",
-        caution="It holds all that the training step returns, penalties included.",
-    ),
-    Quantity(
-        name="Heat Q",
-        tags=("thermo/heat",),
-        family="thermo_heat",
-        formula="Q = g·D, summed over all steps",
-        unit="loss",
-        meaning="How much the moves of the weights have changed the loss since the start, each move on its own "
-        "batch. Negative: it went down. The layer with the most negative heat took most off the loss.",
-        caution="Fitting the noise of each batch counts too, so Q goes on falling when U stands still. At high "
-        "learning rates steps overshoot, which Q doesn't see.",
-    ),
-    Quantity(
-        name="First-law residual",
-        tags=("thermo/first_law_residual",),
-        family="",
-        formula="(U - U at the start) - Q",
-        unit="loss",
-        meaning="What the heat doesn't explain of the change of the loss: fresh batches that undo the fit of "
-        "earlier ones, and overshooting. Near 0 the energy balance closes.",
-        caution="With small batches it is far from 0, and that is no fault; a sudden jump is worth a look.",
-    ),
-    Quantity(
-        name="Skipped steps",
-        tags=("thermo/skipped_steps",),
-        family="",
-        formula="count",
-        unit="steps",
-        meaning="Steps that the optimizer did not make, after an overflow in 16-bit training for example. No "
-        "other number includes them.",
-        caution="A few at the start of 16-bit training are normal; if the count keeps growing, the run is in trouble.",
-    ),
-)
+_LINE, _HEAD_LINE = 64, 42  # characters; TensorBoard breaks words of narrow columns to please a long line in another
 
 _INTRODUCTION = """\
 ### What the numbers mean
@@ -175,15 +22,22 @@ _INTRODUCTION = """\
 |---|---|
 """
 _CHARTS = (
-    "The charts are under *Custom Scalars*, a map of the layers is under *Images*. TensorBoard paints all layers of a "
-    "run in one colour: point at a line to read its name. Points without a value (NaN) show as triangles or a gap. "
-    "To see every point, untick *Ignore outliers in chart scaling* and set *Smoothing* to 0."
+    "The charts are under *Custom Scalars*, maps of the layers and figures of the run under *Images*. TensorBoard "
+    "paints all layers of a run in one colour: point at a line to read its name. Points without a value (NaN) show "
+    "as triangles or a gap. To see every point, untick *Ignore outliers in chart scaling* and set *Smoothing* to 0. "
+    "The second button below a chart makes its scale logarithmic, where lines lie far apart."
 )
 _SYMBOLS = (
-    "Symbols: **q** weights, **g** their gradient, **D** what the optimizer moved them by, **n** how many of them are "
-    "watched, **L** loss of a batch of **B** samples, **μ** momentum, **m** mobility (the move per unit of gradient), "
-    "**tr Σ** variance of g summed over the weights, **Cov, Var, E, ⟨ ⟩** taken over a window of steps. Unit *loss*: "
-    "that of the training loss."
+    "Symbols: **q** weights, **g** their gradient, **D** what the optimizer moved them by, **N** how many there are "
+    "and **n** how many of them are watched, **L** loss of a batch of **B** samples, **U** its mean, **μ** momentum, "
+    "**m** mobility (the move per unit of gradient), **tr Σ** variance of g summed over the weights, **H** Hessian "
+    "of U (how the slope changes with the weights), **tr** sum of a matrix's diagonal, **Cov, Var, E, ⟨ ⟩** taken over "
+    "a window of steps. Unit *loss*: that of the training loss; *nat*: unit of entropy with the natural logarithm."
+)
+_NEURON_SYMBOLS = (
+    " Of the neurons: **z** input and **a** output of an activation **f**, **⟨ ⟩** taken over a batch, **x** states, "
+    "**w, b** weights and biases between them, **n** their number, **G** how stiff they are about the forward pass, "
+    "(1 - ∂f/∂x)ᵀ(1 - ∂f/∂x) plus a regulator, **ΔC** sum of the second derivatives of C by the weights."
 )
 
 
@@ -203,16 +57,21 @@ def legend(tags: Collection[str], layers: Sequence[str] = ()) -> str:
         >>> print(legend({"thermo/internal_energy"}).splitlines()[-1])  # doctest: +ELLIPSIS
         | **Internal energy U**<br>`thermo/internal_energy`<br>U = E L<br>unit: loss | Mean training loss ...
     """
-    rows = [_row(quantity, present) for quantity in QUANTITIES if (present := quantity.present(tags))]
-    if not rows:
+    families = {tag.partition("/")[0] for tag in tags}
+    found = {quantity.name: present for quantity in QUANTITIES if (present := quantity.present(tags, families))}
+    if not found:
         return ""
-    text = _INTRODUCTION.format(charts=_CHARTS, symbols=_SYMBOLS) + "\n".join(rows)
+    about_neurons = any(quantity.name in found for quantity in (*engines.QUANTITIES, *bulk.QUANTITIES))
+    symbols = _SYMBOLS + (_NEURON_SYMBOLS if about_neurons else "")
+    rows = [_row(quantity, found[quantity.name]) for quantity in QUANTITIES if quantity.name in found]
+    text = _INTRODUCTION.format(charts=_CHARTS, symbols=symbols) + "\n".join(rows)
     if layers:
         text += "\n\nLayers in order of depth: " + ", ".join(f"`{layer}`" for layer in layers)
     return text
 
 
 def _row(quantity: Quantity, present: Sequence[str]) -> str:
-    head = [f"**{quantity.name}**", *(f"`{tag}`" for tag in present), quantity.formula, f"unit: {quantity.unit}"]
+    head = [f"**{quantity.name}**", *(f"`{tag}`" for tag in present)]
+    head += textwrap.wrap(quantity.formula, _HEAD_LINE) + textwrap.wrap(f"unit: {quantity.unit}", _HEAD_LINE)
     body = textwrap.wrap(quantity.meaning, _LINE) + textwrap.wrap(f"*Beware:* {quantity.caution}", _LINE)
     return f"| {'<br>'.join(head)} | {'<br>'.join(body)} |"

@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from thermo_callbacks.reports._numbers import number
+from thermo_callbacks.reports.reading_engines import read_engines
+from thermo_callbacks.reports.reading_state import read_curvature, read_entropy, read_transition
 from thermo_callbacks.reports.table import layer_names
+
+__all__ = ["number", "read_run"]
 
 Record = Mapping[str, float]
 
@@ -14,27 +19,11 @@ _NEAR_ONE = 0.1
 _FAR_FROM_ONE = 1.0
 
 
-def number(value: float) -> str:
-    """A number with three significant digits, with an exponent only where it is hard to read without.
-
-    Args:
-        value: The number.
-
-    Returns:
-        Its text.
-
-    Example:
-        >>> number(2834.0), number(0.04567), number(4.531e-06)
-        ('2830', '0.0457', '4.53e-06')
-    """
-    rounded = float(f"{value:.3g}")
-    return f"{rounded:.10g}" if 1e-3 <= abs(rounded) < 1e5 else f"{rounded:.2e}"
-
-
 def read_run(records: Sequence[Record], *, window: int, batch_size: int) -> list[str]:
-    """Say what the values mean for this run: loss and heat, temperature, equilibrium, noise.
+    """Say what the values mean for this run, subject by subject.
 
-    Each sentence follows from the values by a simple rule, and differences within the errors are called that.
+    Loss and heat, temperature, equilibrium, noise, curvature, entropy, activations, change of state. Each
+    sentence follows from the values by a simple rule, and differences within the errors are called that.
 
     Args:
         records: Values of each window, tag to value, at least one.
@@ -56,6 +45,10 @@ That alone is no proof; the loss has to stand still too.
         _read_temperature(records),
         _read_equilibrium(last),
         _read_noise(first, last, window, batch_size),
+        read_curvature(last),
+        read_entropy(last),
+        read_engines(last),
+        read_transition(last),
     ]
     return [paragraph for paragraph in paragraphs if paragraph]
 

@@ -1,4 +1,4 @@
-"""The values of a run as a table in the terminal: one row a layer, and one for the whole model."""
+"""The values of a run as tables in the terminal: one row a layer or activation, and one for the whole model."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ MISSING = "-"
 WHOLE_MODEL = "whole model"
 _LAYER_FAMILY = "thermo_temperature"
 _UNITS = "[loss]: in units of the training loss. Heat: since the start; all else: in the last window."
+_LOOKS = "Production: in the last window; all else: mean of past looks, the recent ones most."
+_ONE_BATCH = "Of one batch. Whole model: mean, weighted by the power that comes in."
 _MOST_DECIMALS = 4
 _EASY = (1e-2, 1e5)  # the largest value of a column lies here, or exponents are easier to read
 
@@ -29,11 +31,11 @@ class _Column(NamedTuple):
 
     @property
     def name(self) -> str:
-        return self.tag.replace("_", " ")
+        return (self.tag or self.family.removeprefix("thermo_")).replace("_", " ")
 
-    def values(self, record: Mapping[str, float], layers: Sequence[str]) -> list[float | None]:
-        """Values of the layers and of the whole model; None for what is not in the record."""
-        return [*(record.get(f"{self.family}/{layer}") for layer in layers), record.get(f"thermo/{self.tag}")]
+    def values(self, record: Mapping[str, float], rows: Sequence[str]) -> list[float | None]:
+        """Values of the rows and of the whole model; None for what is not in the record."""
+        return [*(record.get(f"{self.family}/{row}") for row in rows), record.get(f"thermo/{self.tag}")]
 
 
 _TEMPERATURE = _Column(
@@ -65,6 +67,30 @@ _COLUMNS = (
     ),
     _Column("signal\nshare", "signal_share", "thermo_signal_share", 3, "the window had no finite gradient", "z.3f"),
 )
+_CURVATURE_COLUMNS = (
+    _Column("Laplacian\n[loss]", "laplacian", "thermo_laplacian", 2, "it could not be measured"),
+    _Column("standard\nerror", "laplacian_stderr", "thermo_laplacian_stderr", 2, "it takes two looks"),
+    _Column(
+        "destruction\n[nats/step]",
+        "entropy_destruction",
+        "thermo_entropy_destruction",
+        2,
+        "the optimizer does not tell how far it moves a weight per unit of gradient",
+    ),
+    _Column(
+        "production\n[nats/step]",
+        "entropy_production",
+        "thermo_entropy_production",
+        2,
+        "the optimizer does not tell how far it moves a weight per unit of gradient, or the weights did not move",
+    ),
+)
+_ACTIVATION_COLUMNS = (
+    _Column("work\nefficiency", "work_efficiency", "thermo_work_efficiency", 3, "no power came in", "z.3f"),
+    _Column("learning\nefficiency", "", "thermo_learning_efficiency", 3, "no gradient came back", "z.3f"),
+    _Column("dead\nunits", "", "thermo_dead_fraction", 2, "the batch was not finite", ".1%"),
+    _Column("saturated\nvalues", "", "thermo_saturated_fraction", 2, "no gradient came back", ".1%"),
+)
 
 
 def layer_names(record: Mapping[str, float]) -> list[str]:
@@ -76,12 +102,11 @@ def layer_names(record: Mapping[str, float]) -> list[str]:
     Returns:
         Their names, in the order of the record: that of depth.
     """
-    start = f"{_LAYER_FAMILY}/"
-    return [tag.removeprefix(start) for tag in record if tag.startswith(start)]
+    return _members(record, _LAYER_FAMILY)
 
 
 def layer_table(record: Mapping[str, float]) -> Table:
-    """Table of a run: temperature with its standard error, heat, equilibrium ratio, noise scale and signal share.
+    """Table of a run: temperature with its error, heat, equilibrium ratio, noise scale, signal share.
 
     One row a layer in order of depth, then the whole model with the 95 % interval of its temperature. The heat is
     cumulative, all other values are those of the last window. What the record knows nothing of is left out. The numbers
@@ -104,26 +129,87 @@ def layer_table(record: Mapping[str, float]) -> Table:
     layers = layer_names(record)
     if not layers:
         raise ValueError("record holds no temperature of a layer: wait for the end of the first window")
+    return _table("layer", layers, _COLUMNS, record, _UNITS)
+
+
+def curvature_table(record: Mapping[str, float]) -> Table:
+    """Table of curvature: Laplacian with its error, entropy destruction and production.
+
+    One row a layer in order of depth, then the whole model. It is written as :func:`layer_table`.
+
+    Args:
+        record: Tag to value, as from a monitor's ``latest()``.
+
+    Returns:
+        A table for :meth:`rich.console.Console.print`.
+
+    Raises:
+        ValueError: If the record holds no layer's Laplacian.
+
+    Example:
+        >>> table = curvature_table({"thermo_laplacian/body": 30.0, "thermo/laplacian": 30.0})
+        >>> [list(column.cells)[0].plain for column in table.columns]
+        ['body', '30']
+    """
+    layers = _members(record, "thermo_laplacian")
+    if not layers:
+        raise ValueError("record holds no Laplacian of a layer: wait for the first look at the curvature")
+    return _table("layer", layers, _CURVATURE_COLUMNS, record, _LOOKS)
+
+
+def activation_table(record: Mapping[str, float]) -> Table:
+    """Table of the activations: work and learning efficiency, dead units, saturated values.
+
+    One row an activation in order of depth, then the whole model. It is written as :func:`layer_table`.
+
+    Args:
+        record: Tag to value, as from a monitor's ``latest()``.
+
+    Returns:
+        A table for :meth:`rich.console.Console.print`.
+
+    Raises:
+        ValueError: If the record holds no activation's work efficiency.
+
+    Example:
+        >>> table = activation_table({"thermo_work_efficiency/relu": 0.5, "thermo_dead_fraction/relu": 0.125})
+        >>> [list(column.cells)[0].plain for column in table.columns]
+        ['relu', '0.500', '12.5%']
+    """
+    activations = _members(record, "thermo_work_efficiency")
+    if not activations:
+        raise ValueError("record holds no work efficiency of an activation: wait for the first look at the activations")
+    return _table("activation", activations, _ACTIVATION_COLUMNS, record, _ONE_BATCH)
+
+
+def _members(record: Mapping[str, float], family: str) -> list[str]:
+    start = f"{family}/"
+    return [tag.removeprefix(start) for tag in record if tag.startswith(start)]
+
+
+def _table(
+    kind: str, rows: Sequence[str], columns: Sequence[_Column], record: Mapping[str, float], caption: str
+) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), caption_justify="left", caption_style="")
-    table.add_column("layer", overflow="fold", vertical="bottom")
-    names = [*layers, WHOLE_MODEL]
-    notes = []
-    columns: list[list[str]] = []
-    for column in _COLUMNS:
-        values = column.values(record, layers)
+    table.add_column(kind, overflow="fold", vertical="bottom")
+    names = [*rows, WHOLE_MODEL]
+    notes = [caption]
+    cells: list[list[str]] = []
+    for column in columns:
+        values = column.values(record, rows)
         if all(value is None for value in values):
             continue
         interval = _interval(record) if column is _TEMPERATURE else []
         if interval:
             names += [" 95 % from", "        to"]
         table.add_column(Text(column.header), justify="right", no_wrap=True)
-        columns.append(format_column([*values, *interval], digits=column.digits, style=column.style))
+        cells.append(format_column([*values, *interval], digits=column.digits, style=column.style))
         if any(value is not None and math.isnan(value) for value in values):
             notes.append(f"{MISSING} no {column.name}: {column.reason}")
-    for position, row in enumerate(zip_longest(names, *columns, fillvalue="")):
+    for position, row in enumerate(zip_longest(names, *cells, fillvalue="")):
         # names are code, not markup: a bracket in one must not be read as a style
-        table.add_row(*map(Text, row), end_section=position == len(layers) - 1)
-    table.caption = Text("\n".join([_UNITS, *notes]))
+        table.add_row(*map(Text, row), end_section=position == len(rows) - 1)
+    table.caption = Text("\n".join(notes))
     return table
 
 

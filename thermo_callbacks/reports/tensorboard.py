@@ -1,134 +1,74 @@
-"""The TensorBoard page of a run: charts that answer questions, a legend, and the heat map of temperature."""
+"""The TensorBoard page of a run: layout and legend, figures, the spectrum."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
-from thermo_callbacks.reports.figures import render, temperature_heat_map
-from thermo_callbacks.reports.history import TemperatureHistory
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from thermo_callbacks.reports.diagram import temperature_entropy_diagram
+from thermo_callbacks.reports.engines import Engine, engine_chart
+from thermo_callbacks.reports.figures import laplacian_heat_map, render, temperature_heat_map
+from thermo_callbacks.reports.history import LayerHistory, merge_names
+from thermo_callbacks.reports.layout import EQUILIBRIUM_REFERENCE_TAG, Layout, custom_scalar_layout
 from thermo_callbacks.reports.legend import legend
-from thermo_callbacks.reports.writers import PrefixedWriter
+from thermo_callbacks.reports.path import PathHistory
+from thermo_callbacks.reports.writers import PrefixedWriter, SummaryWriterLike
 
-EQUILIBRIUM_REFERENCE_TAG = "thermo/equilibrium_reference"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DIAGRAM_TAG = "thermo/temperature_entropy"
+ENGINE_CHART_TAG = "thermo/engines"
 HEAT_MAP_TAG = "thermo/temperature_by_layer"
+LAPLACIAN_MAP_TAG = "thermo/laplacian_by_layer"
 LEGEND_TAG = "thermo/legend"
 
-Layout = dict[str, dict[str, list[str | list[str]]]]
+
+@dataclass
+class _Page:
+    """What a run's page is about, and what of it is written."""
+
+    layers: list[str] = field(default_factory=list)
+    tags: set[str] = field(default_factory=set)
+    layout: Layout = field(default_factory=dict)
+    text: str = ""
 
 
-class _Chart(NamedTuple):
-    title: str
-    tags: tuple[str, ...] = ()
-    family: str = ""
-    least: int = 1  # how many of the tags it takes to make a chart, where no layer does
-    reference: str = ""  # a tag that never makes a chart by itself
-    kind: str = "Multiline"
+# TensorBoard keeps one layout a run, and several monitors may write to the same one
+_PAGES: WeakKeyDictionary[SummaryWriterLike, _Page] = WeakKeyDictionary()
 
 
-# TensorBoard draws the lines of a category before its bands, whatever their order here
-_QUESTIONS: dict[str, tuple[_Chart, ...]] = {
-    "How hot is the run, and which layer is hottest?": (
-        _Chart(
-            "Temperature of the run, 95 % band",
-            ("thermo/temperature", "thermo/temperature_lower", "thermo/temperature_upper"),
-            least=3,
-            kind="Margin",
-        ),
-        _Chart("Temperature by layer", family="thermo_temperature"),
-    ),
-    "Is the run in equilibrium?": (
-        _Chart(
-            "Equilibrium ratio of the run: 1 if it is",
-            ("thermo/equilibrium_ratio",),
-            reference=EQUILIBRIUM_REFERENCE_TAG,
-        ),
-        # not with the run's: one layer far out would press the run and the line at 1 into one
-        _Chart("Equilibrium ratio by layer", family="thermo_equilibrium_ratio", reference=EQUILIBRIUM_REFERENCE_TAG),
-        _Chart(
-            "Thermometers: far apart means no",
-            ("thermo/temperature", "thermo/virial_temperature", "thermo/einstein_temperature"),
-            least=2,
-        ),
-    ),
-    "Where does the loss go, and which layer lowers it?": (
-        _Chart(
-            "Energy balance: loss, heat, residual",
-            ("thermo/internal_energy", "thermo/heat", "thermo/first_law_residual"),
-        ),
-        _Chart("Heat by layer: the lowest removed most", family="thermo_heat"),
-    ),
-    "Signal or noise: is the batch large enough?": (
-        _Chart("Noise scale: samples where they are equal", ("thermo/noise_scale",), family="thermo_noise_scale"),
-        _Chart("Signal share of a step", ("thermo/signal_share",), family="thermo_signal_share"),
-    ),
-}
+def write_page(writers: Iterable[PrefixedWriter], layers: Sequence[str], tags: Collection[str], step: int = 0) -> None:
+    """Write the layout of the charts and the legend: when a run starts, and again when it logs new tags.
 
-
-def custom_scalar_layout(layers: Sequence[str], tags: Collection[str], *, prefix: str = "") -> Layout:
-    """Layout of the Custom Scalars page, by the questions that a person asks.
-
-    All layers share a chart by one pattern a quantity, so the layout has the same size for 4 and for 400 layers, takes
-    in layers that show up later, and two runs with different models share their charts. A chart appears when one of
-    its tags is in ``tags``; the error band needs its three, logged at the same steps (NaN where an end has no value),
-    or TensorBoard refuses to draw it. The charts of the equilibrium ratio always ask for the line at 1 as well.
-
-    TensorBoard keeps only the last layout of a run. To add charts of your own, write them together with these:
-    ``writer.add_custom_scalars({**yours, **custom_scalar_layout(layers, tags)})``.
-
-    Args:
-        layers: Names of the layers.
-        tags: Tags that the run logs, those of single layers included (``thermo_temperature/<layer>``).
-        prefix: What the logger puts before every tag.
-
-    Returns:
-        Question to chart title to ``[kind, tags]``, for ``SummaryWriter.add_custom_scalars``; empty if no tag is known.
-
-    Example:
-        >>> custom_scalar_layout(["net.0"], {"thermo_heat/net.0"})
-        {'Where does the loss go, and which layer lowers it?':
-         {'Heat by layer: the lowest removed most': ['Multiline', ['thermo_heat/.+$']]}}
-    """
-    layout: Layout = {}
-    for question, charts in _QUESTIONS.items():
-        drawn = {chart.title: content for chart in charts if (content := _content(chart, layers, tags, prefix))}
-        if drawn:
-            layout[question] = drawn
-    return layout
-
-
-def _content(chart: _Chart, layers: Sequence[str], tags: Collection[str], prefix: str) -> list[str | list[str]]:
-    logged = [tag for tag in chart.tags if tag in tags]
-    by_layer = bool(chart.family) and any(f"{chart.family}/{layer}" in tags for layer in layers)
-    if len(logged) < chart.least and not by_layer:
-        return []
-    if chart.kind == "Margin":  # its tags are names; those of lines are patterns
-        return [chart.kind, [prefix + tag for tag in chart.tags]]
-    if chart.reference:
-        logged.append(chart.reference)
-    # TensorBoard matches a pattern at the start of a tag only: its end must be said
-    patterns = [re.escape(prefix + tag) + "$" for tag in logged]
-    if by_layer:
-        patterns.append(re.escape(f"{prefix}{chart.family}/") + ".+$")
-    return [chart.kind, patterns]
-
-
-def write_page(writers: Iterable[PrefixedWriter], layers: Sequence[str], tags: Collection[str]) -> None:
-    """Write the layout of the charts and the legend: once, when a run starts.
+    A writer's page holds all that was ever asked for on it, so that several monitors of one run have one page
+    together. What the page says already is not written again: a call that changes nothing costs a few milliseconds.
+    TensorBoard shows the last layout of a run, and all legends with the step that they are filed under.
 
     Args:
         writers: From :func:`~thermo_callbacks.reports.tensorboard_writers`.
         layers: Names of the layers, in order of depth.
-        tags: Tags that the run will log, without a logger's prefix.
+        tags: Tags that the run logs, without a logger's prefix.
+        step: Step that the legend is filed under.
     """
     for writer, prefix in writers:
-        layout = custom_scalar_layout(layers, tags, prefix=prefix)
-        if layout:
+        page = _PAGES.setdefault(writer, _Page())
+        page.tags.update(tags)
+        page.layers = merge_names(page.layers, layers)
+        layout = custom_scalar_layout(page.tags, prefix=prefix)
+        if layout != page.layout:
             writer.add_custom_scalars(layout)
-        text = legend(tags, layers)
-        if text:
-            writer.add_text(prefix + LEGEND_TAG, text, 0)
+            page.layout = layout
+        text = legend(page.tags, page.layers)
+        if text != page.text:
+            writer.add_text(prefix + LEGEND_TAG, text, step)
+            page.text = text
 
 
 def write_equilibrium_reference(writers: Iterable[PrefixedWriter], step: int) -> None:
@@ -142,7 +82,7 @@ def write_equilibrium_reference(writers: Iterable[PrefixedWriter], step: int) ->
         writer.add_scalar(prefix + EQUILIBRIUM_REFERENCE_TAG, 1.0, step)
 
 
-def write_heat_map(writers: Sequence[PrefixedWriter], history: TemperatureHistory, step: int) -> None:
+def write_heat_map(writers: Sequence[PrefixedWriter], history: LayerHistory, step: int) -> None:
     """Write the heat map of temperature as an image. Without writers or temperatures nothing is drawn.
 
     Args:
@@ -150,9 +90,74 @@ def write_heat_map(writers: Sequence[PrefixedWriter], history: TemperatureHistor
         history: Temperatures of the layers so far.
         step: Step of the logging point.
     """
-    if not writers or len(history) == 0:
+    if len(history):
+        _write_figure(writers, HEAT_MAP_TAG, lambda: temperature_heat_map(history), step)
+
+
+def write_laplacian_heat_map(writers: Sequence[PrefixedWriter], history: LayerHistory, step: int) -> None:
+    """Write the map of the layers' Laplacians as an image. Without writers or values nothing is drawn.
+
+    Args:
+        writers: From :func:`~thermo_callbacks.reports.tensorboard_writers`.
+        history: Laplacians of the layers so far.
+        step: Step of the logging point.
+    """
+    if len(history):
+        _write_figure(writers, LAPLACIAN_MAP_TAG, lambda: laplacian_heat_map(history), step)
+
+
+def write_temperature_entropy_diagram(writers: Sequence[PrefixedWriter], history: PathHistory, step: int) -> None:
+    """Write the path of the run through temperature and entropy as an image. Without writers or points, nothing.
+
+    Args:
+        writers: From :func:`~thermo_callbacks.reports.tensorboard_writers`.
+        history: Entropies and temperatures of the run so far.
+        step: Step of the logging point.
+    """
+    if len(history):
+        _write_figure(writers, DIAGRAM_TAG, lambda: temperature_entropy_diagram(history), step)
+
+
+def write_engine_chart(writers: Sequence[PrefixedWriter], engines: Sequence[Engine], step: int) -> None:
+    """Write the activations as engines, through the depth, as an image. Without writers or engines nothing is drawn.
+
+    Args:
+        writers: From :func:`~thermo_callbacks.reports.tensorboard_writers`.
+        engines: Activations in order of depth, from :func:`~thermo_callbacks.reports.engines_of` for example.
+        step: Step of the logging point.
+    """
+    if engines:
+        _write_figure(writers, ENGINE_CHART_TAG, lambda: engine_chart(engines), step)
+
+
+def write_spectrum(
+    writers: Iterable[PrefixedWriter], tag: str, eigenvalues: torch.Tensor | npt.ArrayLike, step: int
+) -> None:
+    """Write a spectrum as a histogram. Values that are not finite are left out; without any other nothing is written.
+
+    The legend of the next :func:`write_page` explains it.
+
+    Args:
+        writers: From :func:`~thermo_callbacks.reports.tensorboard_writers`.
+        tag: Tag without a logger's prefix, ``"thermo/bulk_spectrum"`` for example.
+        eigenvalues: The spectrum, any shape; each value counts once.
+        step: Step of the logging point.
+    """
+    if isinstance(eigenvalues, torch.Tensor):
+        eigenvalues = eigenvalues.detach().double().cpu().numpy()
+    values = np.asarray(eigenvalues, dtype=np.float64).ravel()
+    values = values[np.isfinite(values)]  # a histogram of nothing, or of an infinity, is an error
+    if values.size == 0:
+        return
+    for writer, prefix in writers:
+        writer.add_histogram(prefix + tag, values, step)
+        _PAGES.setdefault(writer, _Page()).tags.add(tag)
+
+
+def _write_figure(writers: Sequence[PrefixedWriter], tag: str, draw: Callable[[], Figure], step: int) -> None:
+    if not writers:
         return
     # not add_figure: that imports pyplot and with it settles the process's plotting backend
-    pixels = render(temperature_heat_map(history))
+    pixels = render(draw())
     for writer, prefix in writers:
-        writer.add_image(prefix + HEAT_MAP_TAG, pixels, step, dataformats="HWC")
+        writer.add_image(prefix + tag, pixels, step, dataformats="HWC")

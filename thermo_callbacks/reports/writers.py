@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
-_METHODS = ("add_scalar", "add_text", "add_image", "add_custom_scalars")
+_METHODS = ("add_scalar", "add_text", "add_image", "add_histogram", "add_custom_scalars")
 
 
 class SummaryWriterLike(Protocol):
@@ -19,6 +19,9 @@ class SummaryWriterLike(Protocol):
 
     def add_image(self, tag: str, img_tensor: Any, global_step: int | None = None, *, dataformats: str = "CHW") -> Any:
         """Write one image."""
+
+    def add_histogram(self, tag: str, values: Any, global_step: int | None = None) -> Any:
+        """Write the distribution of many numbers."""
 
     def add_custom_scalars(self, layout: Any) -> Any:
         """Write the layout of the Custom Scalars page."""

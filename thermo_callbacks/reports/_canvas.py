@@ -1,0 +1,105 @@
+"""What all figures share: a canvas without pyplot, names at the rows, words on the empty ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:  # matplotlib takes a second to import; a run pays for it only when a figure is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 7.5  # inches, at 100 dots per inch
+_LEAST_HEIGHT, _GREATEST_HEIGHT = 3.0, 12.0
+_INCHES_PER_ROW = 0.24
+_MOST_LABELS = 40
+_LONGEST_LABEL = 36
+
+
+def new_axes(height: float, title: str) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes.
+
+    Args:
+        height: Height in inches.
+        title: Title.
+
+    Returns:
+        The figure, which no window system and no pyplot knows of, and its axes.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), dpi=100, layout="constrained")
+    figure.suptitle(title, fontsize="large")  # not the axes' own: beside long names it would leave the figure
+    return figure, figure.add_subplot()
+
+
+def height_of(rows: int) -> float:
+    """Height of a figure with named rows.
+
+    Args:
+        rows: How many.
+
+    Returns:
+        Inches, within bounds.
+    """
+    return min(max(_LEAST_HEIGHT, 1.5 + _INCHES_PER_ROW * rows), _GREATEST_HEIGHT)
+
+
+def label_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows 0, 1, ... of a figure, the first at the top.
+
+    With many rows only every k-th is named, and long names lose their beginning.
+
+    Args:
+        axes: The axes.
+        names: Name of each row.
+    """
+    every = math.ceil(len(names) / _MOST_LABELS)
+    labels = [name if len(name) <= _LONGEST_LABEL else "…" + name[1 - _LONGEST_LABEL :] for name in names[::every]]
+    # names are code, not formulas: a dollar or an underscore in one must not be read as TeX
+    axes.set_yticks(range(0, len(names), every), labels, fontsize=9, usetex=False, parse_math=False)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def say(axes: Axes, text: str) -> None:
+    """Write words in the middle of the axes, legible on any background.
+
+    Args:
+        axes: The axes.
+        text: The words.
+    """
+    box = {"facecolor": "white", "edgecolor": "none"}
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="black", bbox=box)
+
+
+def say_nothing_yet(axes: Axes, what: str) -> None:
+    """Leave axes without ticks, and say what they wait for.
+
+    Args:
+        axes: The axes.
+        what: What there is none of yet.
+    """
+    axes.set_xticks([])
+    axes.set_yticks([])
+    say(axes, f"no {what} yet")
+
+
+def render(figure: Figure) -> npt.NDArray[np.uint8]:
+    """Pixels of a figure, drawn without touching pyplot or the backend that the user chose.
+
+    Args:
+        figure: A figure.
+
+    Returns:
+        Red, green and blue, shape ``[height, width, 3]``.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba(), dtype=np.uint8)  # type: ignore[no-untyped-call]
+    return pixels[..., :3].copy()

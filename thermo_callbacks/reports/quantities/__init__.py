@@ -1,0 +1,14 @@
+"""All quantities that a run may log, in the order of the legend."""
+
+from thermo_callbacks.reports.quantities import bulk, curvature, engines, entropy, motion
+from thermo_callbacks.reports.quantities.quantity import Quantity
+
+QUANTITIES = (
+    *motion.QUANTITIES,
+    *entropy.QUANTITIES,
+    *curvature.QUANTITIES,
+    *engines.QUANTITIES,
+    *bulk.QUANTITIES,
+)
+
+__all__ = ["QUANTITIES", "Quantity", "bulk", "engines"]
