@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 from integration.models import RecordingLogger, Regression, loader, quiet_trainer
 
-from thermo_callbacks import TemperatureMonitor, ThermoMonitor
+from thermo_callbacks import (
+    BulkMonitor,
+    EntropyMonitor,
+    FreeEnergyMonitor,
+    TemperatureMonitor,
+    ThermoMonitor,
+    WorkEfficiencyMonitor,
+)
 
-MONITORS = (ThermoMonitor, TemperatureMonitor)
+WINDOWED = (ThermoMonitor, TemperatureMonitor, EntropyMonitor, FreeEnergyMonitor)
+MONITORS = (*WINDOWED, WorkEfficiencyMonitor, BulkMonitor)
 WHOLE = "must be a whole number of at least"
 REFUSED: list[tuple[str, Any, str]] = [
     ("window", 7, f"window {WHOLE} 8, got 7"),
@@ -22,6 +30,15 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("rest", 0.5, f"rest {WHOLE} 0 or None, got 0.5"),
     ("sample", 1, f"sample {WHOLE} 2 or None, got 1"),
     ("sample", "all", f"sample {WHOLE} 2 or None, got 'all'"),
+    ("curvature_every_n_steps", 0, f"curvature_every_n_steps {WHOLE} 1, got 0"),
+    ("curvature_every_n_steps", 20.0, f"curvature_every_n_steps {WHOLE} 1, got 20.0"),
+    (
+        "loss_fn",
+        "mse",
+        "loss_fn must be a function of the module and a batch that returns the loss, or None, got 'mse'",
+    ),
+    ("regulator", 0.0, "regulator must be positive and finite (m^2, for example 0.1), got 0.0"),
+    ("samples", 0, "samples must be at least 1, got 0"),
     ("seed", -1, f"seed {WHOLE} 0, got -1"),
     ("seed", None, f"seed {WHOLE} 0, got None"),
     ("layers", "net.*", "layers must be a list of glob patterns such as ['encoder.*'], or None, got 'net.*'"),
@@ -33,6 +50,13 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("rest", None),
     ("sample", 2),
     ("sample", None),
+    ("curvature_every_n_steps", 1),
+    ("loss_fn", print),
+    ("loss_fn", None),
+    ("within_layers", True),
+    ("regulator", 0.5),
+    ("samples", 1),
+    ("network", "net"),
     ("seed", 0),
     ("layers", ["net.*"]),
     ("layers", ("net.*",)),
@@ -40,26 +64,33 @@ ACCEPTED: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("monitor", MONITORS)
-@pytest.mark.parametrize(("name", "value", "message"), REFUSED)
+def takes(monitor: Any, name: str) -> bool:
+    return name in inspect.signature(monitor).parameters
+
+
+@pytest.mark.parametrize(
+    ("monitor", "name", "value", "message"),
+    [(one, *case) for one in MONITORS for case in REFUSED if takes(one, case[0])],
+)
 def test_a_wrong_argument_is_named(monitor: Any, name: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         monitor(**{name: value})
 
 
-@pytest.mark.parametrize("monitor", MONITORS)
-@pytest.mark.parametrize(("name", "value"), ACCEPTED)
+@pytest.mark.parametrize(
+    ("monitor", "name", "value"), [(one, *case) for one in MONITORS for case in ACCEPTED if takes(one, case[0])]
+)
 def test_the_last_right_argument_is_accepted(monitor: Any, name: str, value: Any) -> None:
     kept = getattr(monitor(**{name: value}), name)
     assert kept == (list(value) if isinstance(value, tuple) else value)
 
 
 def test_an_unknown_preset_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^preset must be one of \['light'\], got 'full'$"):
-        ThermoMonitor("full")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^preset must be one of \['full', 'light', 'standard'\], got 'heavy'$"):
+        ThermoMonitor("heavy")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("monitor", MONITORS)
+@pytest.mark.parametrize("monitor", WINDOWED)
 def test_an_unknown_layer_is_refused_before_the_first_batch(monitor: Any) -> None:
     class Untrained(Regression):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -74,23 +105,31 @@ def test_an_unknown_layer_is_refused_before_the_first_batch(monitor: Any) -> Non
 def test_later_arguments_are_keywords_and_documented(monitor: Any) -> None:
     parameters = inspect.signature(monitor).parameters
     positional = [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
-    assert positional in (["preset", "window"], ["window"])
+    assert positional in (["preset", "window"], ["window"], ["curvature_every_n_steps"])
+    assert len(parameters) <= 8
     documentation = inspect.getdoc(monitor) or ""
     for name in parameters:
         assert re.search(rf"^    {name}: ", documentation, re.MULTILINE), f"{name} has no entry in the docstring"
 
 
 def test_state_keys_tell_arguments_and_classes_apart() -> None:
-    monitors = [ThermoMonitor(), ThermoMonitor(rest=0), ThermoMonitor(seed=1), TemperatureMonitor()]
+    monitors = [
+        *(ThermoMonitor(preset) for preset in ("light", "standard", "full")),
+        ThermoMonitor("light", rest=0),
+        ThermoMonitor("light", seed=1),
+        *(monitor() for monitor in MONITORS[1:]),
+        BulkMonitor(samples=2),
+        FreeEnergyMonitor(within_layers=True),
+    ]
     keys = [monitor.state_key for monitor in monitors]
     assert len(set(keys)) == len(keys)
     assert all(key.startswith("thermo_callbacks.") for key in keys)
-    assert ThermoMonitor().state_key == keys[0]
+    assert ThermoMonitor("light").state_key == keys[0]
 
 
 @pytest.mark.filterwarnings("ignore:.*noise_scale")
 def test_latest_values_are_a_copy() -> None:
-    monitor, logger = ThermoMonitor(window=8, sample=None), RecordingLogger()
+    monitor, logger = ThermoMonitor("light", window=8, sample=None), RecordingLogger()
     assert monitor.latest() == {}
     quiet_trainer(callbacks=monitor, logger=logger).fit(Regression(), loader(8))
     monitor.latest().clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
 from thermo_callbacks.functional import momentum_response
-from thermo_callbacks.probes.optimizers import gradient_sign, group_momentum, parameter_mobility
+from thermo_callbacks.probes.optimizers import decay_contraction, gradient_sign, group_momentum, parameter_mobility
 
 WARM_UP, AFTER = 400, 250
 KICK = 1e-7
@@ -180,3 +181,42 @@ def test_momentum_that_never_forgets_is_refused() -> None:
     optimizer = optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1, momentum=1.0)
     with pytest.raises(ValueError, match="momentum must lie in"):
         group_momentum(optimizer, optimizer.param_groups[0])
+
+
+DECAY, RATE = 0.3, 0.02
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(torch.optim.SGD, lr=RATE),
+        partial(torch.optim.AdamW, lr=RATE),
+        partial(torch.optim.Adam, lr=RATE, betas=(0.0, 0.9), eps=1e4),  # so large that it is the preconditioner
+        partial(torch.optim.NAdam, lr=RATE, decoupled_weight_decay=True),
+    ],
+    ids=lambda make: make.func.__name__,
+)
+def test_decay_contracts_as_much_as_the_optimizer_draws_in(make: Any) -> None:
+    """Two copies that start apart by a little come closer by the contraction, when their gradients are the same."""
+    ends = []
+    for shift in (0.0, 1e-3):
+        parameter = torch.nn.Parameter(torch.full((3,), 2.0, dtype=torch.float64) + shift)
+        optimizer = make([parameter], weight_decay=DECAY)
+        for _ in range(60):  # second moments settle
+            parameter.grad = torch.full_like(parameter, 5.0)
+            optimizer.step()
+        before = parameter.detach().clone()
+        parameter.grad = torch.full_like(parameter, 5.0)
+        optimizer.step()
+        ends.append((before, parameter.detach().clone()))
+    (first, first_after), (second, second_after) = ends
+    shrunk = 1.0 - (second_after - first_after) / (second - first)
+    group = optimizer.param_groups[0]
+    contraction = torch.as_tensor(decay_contraction(optimizer, group, parameter, lambda tensor: tensor))
+    torch.testing.assert_close(shrunk, contraction.double().expand(3), rtol=0.05, atol=0.0)
+
+
+def test_no_decay_no_contraction() -> None:
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([parameter], lr=RATE, weight_decay=0.0)
+    assert decay_contraction(optimizer, optimizer.param_groups[0], parameter, lambda tensor: tensor) == 0.0

@@ -1,5 +1,19 @@
 """Callbacks: when to look, and where the values go."""
 
-from thermo_callbacks.callbacks.monitor import TemperatureMonitor, ThermoMonitor
+from thermo_callbacks.callbacks.monitor import (
+    BulkMonitor,
+    EntropyMonitor,
+    FreeEnergyMonitor,
+    TemperatureMonitor,
+    ThermoMonitor,
+    WorkEfficiencyMonitor,
+)
 
-__all__ = ["TemperatureMonitor", "ThermoMonitor"]
+__all__ = [
+    "BulkMonitor",
+    "EntropyMonitor",
+    "FreeEnergyMonitor",
+    "TemperatureMonitor",
+    "ThermoMonitor",
+    "WorkEfficiencyMonitor",
+]

@@ -1,60 +1,107 @@
-"""The monitors: one callback that a person adds to a Trainer."""
+"""What all monitors do at the hooks of a Trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any
 
+from thermo_callbacks.callbacks._activations import ActivationInstrument
+from thermo_callbacks.callbacks._arguments import MINIMUM_STEPS, Loss, check_arguments
+from thermo_callbacks.callbacks._bulk import BulkInstrument
 from thermo_callbacks.callbacks._compat import Callback, logging_step
+from thermo_callbacks.callbacks._curvature import CurvatureInstrument
+from thermo_callbacks.callbacks._plan import Plan
 from thermo_callbacks.callbacks._publisher import Publisher
 from thermo_callbacks.callbacks._records import (
-    EQUILIBRIUM,
-    NOISE,
-    TEMPERATURES,
-    Quantity,
+    Record,
     Recorder,
+    balance_record,
     energy_record,
+    free_energy_record,
+    total_laplacian_record,
 )
 from thermo_callbacks.callbacks._session import Session
+from thermo_callbacks.callbacks._survey import Instrument, Survey
 from thermo_callbacks.callbacks._watch import OptimizerWatch
-from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.bulk import BulkProbe
+from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layers import layer_parameters
+from thermo_callbacks.probes.transition import TypeOneTransition
 
-PRESETS: dict[str, tuple[Quantity, ...]] = {"light": (*TEMPERATURES, *EQUILIBRIUM, *NOISE)}
-MINIMUM_STEPS = 8
-"""Fewest steps with something to say: the shortest window, and the shortest run that is reported at all."""
+STATE_VERSION = 2
 
 
-class _Monitor(Callback):
-    """What all monitors do; the quantities are the subclasses' choice."""
+class Monitor(Callback):
+    """What all monitors do; what is measured is the subclasses' choice.
 
-    _quantities: tuple[Quantity, ...]
-    _energies: ClassVar[bool]
+    Args:
+        plan: What is measured.
+        arguments: The constructor's arguments by name, as the user gave them.
+    """
 
-    def __init__(
-        self, window: int, *, rest: int | None, sample: int | None, layers: Sequence[str] | None, seed: int
-    ) -> None:
+    # what a monitor has no argument for
+    window: int = 50
+    rest: int | None = None
+    sample: int | None = 4096
+    layers: list[str] | None = None
+    curvature_every_n_steps: int = 200
+    loss_fn: Loss | None = None
+    within_layers: bool = False
+    seed: int = 0
+    _bulk_probe = BulkProbe()
+
+    def __init__(self, plan: Plan, **arguments: Any) -> None:
         super().__init__()
-        _check_whole("window", window, MINIMUM_STEPS)
-        _check_whole("rest", rest, 0, optional=True)
-        _check_whole("sample", sample, 2, optional=True)
-        _check_whole("seed", seed, 0)
-        if isinstance(layers, str) or (layers is not None and not layers):
-            raise ValueError(f"layers must be a list of glob patterns such as ['encoder.*'], or None, got {layers!r}")
-        self.window, self.sample, self.seed = window, sample, seed
-        self.rest = rest
-        self.layers = None if layers is None else list(layers)
-        arguments = {name: getattr(self, name) for name in ("window", "rest", "sample", "layers", "seed")}
+        check_arguments(**arguments)
+        self._plan = plan
+        for name, value in arguments.items():
+            setattr(self, name, list(value) if name == "layers" and value is not None else value)
+        settings = {name: getattr(self, name) for name in arguments if name != "loss_fn"}
         # Lightning asks for the key at every hook, and other packages may have classes of the same name
-        self._state_key = f"thermo_callbacks.{type(self).__qualname__}{arguments!r}"
+        self._state_key = f"thermo_callbacks.{type(self).__qualname__}{settings!r}"
         self._session: Session | None = None
+        self._survey: Survey | None = None
         self._forget()
 
     def _forget(self) -> None:
         self._guard = Guard(type(self).__name__)
         self._publisher = Publisher()
-        self._recorder = Recorder(self._quantities)
+        self._recorder = Recorder(self._plan.quantities)
         self._watch_states: list[dict[str, Any]] = []
+        self._survey_state: dict[str, Any] = {}
+        self._transition = TypeOneTransition(sample=self.sample, seed=self.seed)
+        self._transition_state: dict[str, Any] = {}
+
+    def _instruments(self, trainer: Any, pl_module: Any, session: Session) -> list[Instrument]:
+        """What looks at one step in :attr:`curvature_every_n_steps`."""
+        instruments: list[Instrument] = []
+        name = type(self).__name__
+        if self._plan.activations:
+            instruments.append(
+                ActivationInstrument(
+                    trainer, pl_module, loss_fn=self.loss_fn, engines=self._publisher.engines, name=name
+                )
+            )
+        if self._plan.curvature:
+            instruments.append(
+                CurvatureInstrument(
+                    trainer,
+                    pl_module,
+                    layers=session.layers,
+                    wanted=self._plan.curvature,
+                    loss_fn=self.loss_fn,
+                    within_layers=self.within_layers,
+                    seed=self.seed,
+                    name=name,
+                )
+            )
+        if self._plan.bulk:
+            instruments.append(
+                BulkInstrument(
+                    trainer, pl_module, probe=self._bulk_probe, loss_fn=self.loss_fn, seed=self.seed, name=name
+                )
+            )
+        return instruments
 
     @property
     def state_key(self) -> str:
@@ -70,10 +117,10 @@ class _Monitor(Callback):
         return dict(self._publisher.latest)
 
     def __getstate__(self) -> dict[str, Any]:
-        """State for copies and pickles: without the session, whose hooks belong to the one running fit."""
+        """State for copies and pickles: without what belongs to the one running fit."""
         # Lightning binds the module's log and log_dict to every callback: they would take model and Trainer along
         own = {name: value for name, value in self.__dict__.items() if name not in {"log", "log_dict"}}
-        return {**own, "_session": None}
+        return {**own, "_session": None, "_survey": None}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins; a fit that goes on keeps its statistics."""
@@ -91,8 +138,34 @@ class _Monitor(Callback):
         self._end_session()
         with self._guard.watch("looking at the model"), self._guard.invisible(pl_module.device):
             settings = {"window": self.window, "rest": self.rest, "sample": self.sample, "seed": self.seed}
-            self._session = Session(trainer, pl_module, guard=self._guard, settings=settings, patterns=self.layers)
-            self._session.restore(self._watch_states)
+            session = Session(
+                trainer,
+                pl_module,
+                guard=self._guard,
+                settings=settings,
+                patterns=self.layers,
+                watching=bool(self._plan.quantities),
+            )
+            self._session = session
+            session.restore(self._watch_states)
+            if self._plan.transition:
+                if self._transition_state:
+                    self._transition.load_state_dict(self._transition_state, pl_module.device)
+                self._transition.start(session.layers())
+            if self._plan.looks and not self._guard.disabled:
+                self._survey = Survey(
+                    self._instruments(trainer, pl_module, session),
+                    every=self.curvature_every_n_steps,
+                    first=self.window,
+                )
+                self._survey.load_state_dict(self._survey_state)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Measure at the step that was made, or get ready to look at the one that comes."""
+        if self._survey is not None and self._survey.due(step := logging_step(trainer)):
+            with self._guard.invisible(pl_module.device):
+                record = self._survey.batch_start(batch, batch_idx, step)
+                self._publish_look(trainer, record, step)
 
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         """Count the batches that are accumulated into one step."""
@@ -101,19 +174,43 @@ class _Monitor(Callback):
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Read parameters and gradients: complete, unscaled, not yet clipped."""
-        if self._session is not None and not self._guard.disabled:
+        session = self._session
+        if session is None:
+            return
+        if self._survey is not None and self._survey.looking:
+            with no_trace(pl_module.device.type):
+                self._survey.before_step(optimizer, lambda: session.gradient_factor(optimizer))
+        if not self._guard.disabled:
             with self._guard.watch("reading gradients"):
-                self._session.before_step(optimizer)
+                session.before_step(optimizer)
+        session.note_step()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Log the windows that this batch completed, at the place on the axis of the batch's own values."""
-        if self._session is None or self._guard.disabled:
+        session = self._session
+        if session is None:
             return
+        stepped = session.stepped
         with self._guard.watch("taking in a batch"):
-            complete = self._session.end_batch(outputs)
+            complete = session.end_batch(outputs)
             if complete:
                 with self._guard.invisible(pl_module.device):
-                    self._publisher.publish(trainer, self._close(self._session, complete), logging_step(trainer))
+                    record = self._close(session, complete)
+                    self._publisher.publish(trainer, record, logging_step(trainer))
+        if self._survey is not None and self._survey.looking:
+            with self._guard.invisible(pl_module.device):
+                self._publish_look(trainer, self._survey.batch_end(stepped=stepped), logging_step(trainer))
+
+    def _publish_look(self, trainer: Any, record: Record, step: int) -> None:
+        """Log what a look gave, together with what follows from it and the last window."""
+        # what the first process saw, for all: a monitored value must not differ from process to process
+        record = trainer.strategy.broadcast(record) if trainer.world_size > 1 else record
+        if not record:
+            return
+        with self._guard.watch("logging"):
+            for follow in (balance_record, total_laplacian_record):
+                record |= follow(record, self._publisher.latest)
+            self._publisher.publish(trainer, record, step, window=False)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Let callbacks that act at the end of the epoch monitor the values."""
@@ -172,129 +269,49 @@ class _Monitor(Callback):
             self._watch_states = self._current_states() if states is None else states
             self._session.detach()
             self._session = None
+        if self._survey is not None:
+            self._survey_state = self._survey.state_dict()
+            self._survey.close()
+            self._survey = None
 
     def _say(self, topic: str, message: str) -> None:
         self._guard.say(message, topic=topic)
 
     def _close(self, session: Session, complete: Sequence[OptimizerWatch]) -> dict[str, float]:
         """End windows and compute what is to be logged."""
+        losses = complete[0].losses() if len(session.watches) == 1 else None
         for watch in complete:
             watch.close(session.batch_size)
         windows = [(watch.probe.names, watch.last) for watch in session.watches if watch.last is not None]
         fresh = {name for watch in complete for name in watch.probe.names}
         record = self._recorder.record(windows, fresh, self._say)
-        if self._energies:
-            record |= energy_record([watch.ledger for watch in session.watches], fresh)
+        ledgers = [watch.ledger for watch in session.watches]
+        if self._plan.heat:
+            record |= energy_record(ledgers, fresh)
             record["thermo/skipped_steps"] = float(sum(watch.skipped for watch in session.watches))
+        if self._plan.transition:
+            heat = {name: value for ledger in ledgers for name, value in ledger.heat.items()}
+            record |= self._transition.close_window(session.layers(), losses=losses, heat=heat, say=self._say)
+        if self._plan.free_energy:
+            record |= free_energy_record(record, ledgers)
         return record
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: CPU tensors and plain Python values, so that it loads with ``weights_only``."""
-        return {"version": 1, "watches": self._current_states(), "publisher": self._publisher.state_dict()}
+        return {
+            "version": STATE_VERSION,
+            "watches": self._current_states(),
+            "publisher": self._publisher.state_dict(),
+            "transition": self._transition.state_dict(),
+            "survey": self._survey_state if self._survey is None else self._survey.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint was written: its windows end in the resumed run."""
         with self._guard.watch("loading a checkpoint"):
-            if state_dict["version"] != 1:
-                raise ValueError(f"the checkpoint's state has version {state_dict['version']}, this package reads 1")
+            if (version := state_dict["version"]) != STATE_VERSION:
+                raise ValueError(f"the checkpoint's state has version {version}, this package reads {STATE_VERSION}")
             self._watch_states = state_dict["watches"]
             self._publisher.load_state_dict(state_dict["publisher"])
-
-
-class ThermoMonitor(_Monitor):
-    r"""A thermometer for a run: temperature, heat, equilibrium and noise of the model and of each layer.
-
-    Reads a fixed sample of each layer's coordinates in bursts: ``window`` consecutive optimizer steps, then a rest that
-    costs nothing. Nothing of the run changes, and the device is waited for only when a window ends.
-
-    **Logged values** (to all loggers, to ``trainer.callback_metrics``, and in :meth:`latest`), once a window:
-
-    - ``thermo/temperature`` with ``_stderr``, ``_lower``, ``_upper`` (95 %), ``thermo_temperature/<layer>`` with
-      ``thermo_temperature_stderr/<layer>``: kinetic temperature, in units of the loss
-    - ``thermo/virial_temperature``, ``thermo/einstein_temperature``, each with ``_stderr``: two other thermometers,
-      equal to it in equilibrium and for optimizers that add no noise
-    - ``thermo/equilibrium_ratio`` with ``_stderr``, ``thermo_equilibrium_ratio/<layer>``: 1 when the parameters' size
-      is stationary
-    - ``thermo/noise_scale``, ``thermo_noise_scale/<layer>``: critical batch size, in samples
-    - ``thermo/signal_share``, ``thermo_signal_share/<layer>``: part of the gradient's power that is signal
-    - ``thermo/heat``, ``thermo_heat/<layer>``: cumulative heat, in units of the loss; heat of steps between windows is
-      interpolated
-    - ``thermo/internal_energy``, ``thermo/first_law_residual``: mean loss in the window, and what the heat leaves
-      unexplained of its change since the first window (with several processes, of the first one's batches)
-    - ``thermo/skipped_steps``: steps left out since their gradient was not finite
-
-    A value that does not exist is NaN, and a warning says why, once.
-
-    Args:
-        preset: ``"light"``: first-order quantities, no extra passes through the model.
-        window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
-            what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to nine windows; 0 to watch every
-            step.
-        sample: Coordinates watched in each layer, at least 2; None for all.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
-        seed: Seed of the choice of coordinates.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-
-    Example::
-
-        trainer = Trainer(callbacks=[ThermoMonitor()])
-    """
-
-    _energies = True
-
-    def __init__(
-        self,
-        preset: Literal["light"] = "light",
-        window: int = 50,
-        *,
-        rest: int | None = None,
-        sample: int | None = 4096,
-        layers: Sequence[str] | None = None,
-        seed: int = 0,
-    ) -> None:
-        if preset not in PRESETS:
-            raise ValueError(f"preset must be one of {sorted(PRESETS)}, got {preset!r}")
-        self.preset = preset
-        self._quantities = PRESETS[preset]
-        super().__init__(window, rest=rest, sample=sample, layers=layers, seed=seed)
-
-
-class TemperatureMonitor(_Monitor):
-    """:class:`ThermoMonitor` restricted to temperatures: global with its error, virial, Einstein, and by layer.
-
-    Args:
-        window: Optimizer steps in a window of statistics, at least 8.
-        rest: Steps between two windows; None: as many as the run has had so far, up to nine windows; 0 to watch every
-            step.
-        sample: Coordinates watched in each layer, at least 2; None for all.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
-        seed: Seed of the choice of coordinates.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-    """
-
-    _quantities = TEMPERATURES
-    _energies = False
-
-    def __init__(
-        self,
-        window: int = 50,
-        *,
-        rest: int | None = None,
-        sample: int | None = 4096,
-        layers: Sequence[str] | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(window, rest=rest, sample=sample, layers=layers, seed=seed)
-
-
-def _check_whole(name: str, value: Any, minimum: int, *, optional: bool = False) -> None:
-    if optional and value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        alternative = " or None" if optional else ""
-        raise ValueError(f"{name} must be a whole number of at least {minimum}{alternative}, got {value!r}")
+            self._transition_state = state_dict["transition"]
+            self._survey_state = state_dict["survey"]

@@ -7,11 +7,16 @@ from typing import Any
 import torch
 
 from thermo_callbacks.reports import (
-    TemperatureHistory,
+    LayerHistory,
+    PathHistory,
+    engines_of,
     tensorboard_writers,
+    write_engine_chart,
     write_equilibrium_reference,
     write_heat_map,
+    write_laplacian_heat_map,
     write_page,
+    write_temperature_entropy_diagram,
 )
 
 FIRST_DRAWING = 64
@@ -25,52 +30,63 @@ class Publisher:
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}
         self.windows = 0
-        self._history = TemperatureHistory()
-        self._page_written = False
-        self._drawn = 0
+        self.engines: dict[str, Any] = {}  # type of engine of each activation, for the colours of its chart
+        self._histories = {family: LayerHistory() for family in ("thermo_temperature", "thermo_laplacian")}
+        self._path = PathHistory()
+        self._looks = 0
+        self._drawn = 0  # windows and looks on the last figures
 
-    def publish(self, trainer: Any, record: dict[str, float], step: int) -> None:
-        """Log the values of a window.
+    def publish(self, trainer: Any, record: dict[str, float], step: int, *, window: bool = True) -> None:
+        """Log values.
 
         Args:
             trainer: The Trainer.
             record: Tag to value.
             step: Position on Lightning's own axis.
+            window: Whether they are those of a window, whose temperatures the figures remember.
         """
-        self.windows += 1
+        self.windows += window
+        self._looks += not window
+        grown = not record.keys() <= self.latest.keys()
         self.latest.update(record)
         self.offer(trainer, self.latest)
         # not self.log: Lightning would repeat the last value at every flush until the epoch ends
         for logger in trainer.loggers:
             logger.log_metrics(record, step=step)
-        family = "thermo_temperature/"
-        temperatures = {tag.removeprefix(family): value for tag, value in record.items() if tag.startswith(family)}
-        self._history.append(step, temperatures)
-        self._extend_page(trainer, step)
-        if self.windows >= FIRST_DRAWING and self.windows >= 2 * self._drawn:
+        self._remember(record, step)
+        writers = tensorboard_writers(trainer.loggers)
+        if writers and grown:  # what a later look brings first has charts too
+            layers = max((history.layers for history in self._histories.values()), key=len)
+            write_page(writers, layers, self.latest.keys(), step)
+        if writers and "thermo/equilibrium_ratio" in record:
+            write_equilibrium_reference(writers, step)
+        if self.windows >= FIRST_DRAWING and self.windows + self._looks >= 2 * self._drawn:
             self.draw(trainer, step)
 
-    def _extend_page(self, trainer: Any, step: int) -> None:
-        """Layout and legend once, and the line that the equilibrium ratio is read against."""
-        writers = tensorboard_writers(trainer.loggers)
-        if not writers:
-            return
-        if not self._page_written:
-            write_page(writers, self._history.layers, self.latest.keys())
-            self._page_written = True
-        if "thermo/equilibrium_ratio" in self.latest:
-            write_equilibrium_reference(writers, step)
+    def _remember(self, record: dict[str, float], step: int) -> None:
+        """Keep what the figures show."""
+        for family, history in self._histories.items():
+            start = f"{family}/"
+            if layers := {tag.removeprefix(start): value for tag, value in record.items() if tag.startswith(start)}:
+                history.append(step, layers)
+        if "thermo/entropy" in record and "thermo/temperature" in record:
+            self._path.append(step, record["thermo/entropy"], record["thermo/temperature"])
 
     def draw(self, trainer: Any, step: int) -> None:
-        """Draw the heat map of temperature, unless it shows all windows already.
+        """Draw the figures of the run, unless they show all windows already.
 
         Args:
             trainer: The Trainer.
             step: Position on Lightning's own axis.
         """
-        if self.windows > self._drawn:
-            write_heat_map(tensorboard_writers(trainer.loggers), self._history, step)
-            self._drawn = self.windows
+        if self._looks + self.windows == self._drawn:
+            return
+        writers = tensorboard_writers(trainer.loggers)
+        write_heat_map(writers, self._histories["thermo_temperature"], step)
+        write_laplacian_heat_map(writers, self._histories["thermo_laplacian"], step)
+        write_temperature_entropy_diagram(writers, self._path, step)
+        write_engine_chart(writers, engines_of(self.latest, self.engines), step)
+        self._drawn = self._looks + self.windows
 
     @staticmethod
     def offer(trainer: Any, record: dict[str, float]) -> None:
@@ -84,7 +100,13 @@ class Publisher:
 
     def state_dict(self) -> dict[str, Any]:
         """Latest values and history, in what a checkpoint may hold."""
-        return {"latest": dict(self.latest), "windows": self.windows, "history": self._history.state_dict()}
+        return {
+            "latest": dict(self.latest),
+            "windows": self.windows,
+            "looks": self._looks,
+            "histories": {family: history.state_dict() for family, history in self._histories.items()},
+            "path": self._path.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back :meth:`state_dict`.
@@ -92,6 +114,8 @@ class Publisher:
         Args:
             state: What :meth:`state_dict` returned.
         """
-        self.latest, self.windows = dict(state["latest"]), int(state["windows"])
-        self._drawn = self.windows
-        self._history.load_state_dict(state["history"])
+        self.latest, self.windows, self._looks = dict(state["latest"]), int(state["windows"]), int(state["looks"])
+        self._drawn = self.windows + self._looks
+        for family, history in self._histories.items():
+            history.load_state_dict(state["histories"][family])
+        self._path.load_state_dict(state["path"])

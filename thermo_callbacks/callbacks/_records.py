@@ -7,11 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from thermo_callbacks.functional.free_energy import free_energy
+from thermo_callbacks.functional.second_law import second_law
 from thermo_callbacks.metrics import (
     EinsteinTemperature,
+    EntropyProduction,
     EquilibriumRatio,
     GradientNoiseScale,
     KineticTemperature,
+    ParameterEntropy,
     SignalShare,
     VirialTemperature,
 )
@@ -74,7 +80,25 @@ NOISE = (
     Quantity(SignalShare, "signal_share", "thermo_signal_share", "no parameter had a finite gradient"),
 )
 
+ENTROPIES = (
+    Quantity(
+        ParameterEntropy,
+        "entropy",
+        "thermo_entropy",
+        "no weight of the layer moved in the window",
+    ),
+    Quantity(
+        EntropyProduction,
+        "entropy_production",
+        "thermo_entropy_production",
+        "it needs the displacement per unit of gradient, which this optimizer does not tell, and weights that moved",
+    ),
+)
+
+FLOOR = "thermo/entropy_production_floor"
+
 Say = Callable[[str, str], None]
+Record = dict[str, float]
 
 
 class Recorder:
@@ -112,6 +136,8 @@ class Recorder:
             metric.reset()
             metric.update_window(joined)
             values = _values(quantity, metric, names, fresh)
+            if isinstance(metric, EntropyProduction):
+                values[FLOOR] = float(metric.compute_free_diffusion())
             missing = [tag for tag, value in values.items() if math.isnan(value) and tag.partition("/")[2] not in idle]
             if missing:
                 say(quantity.tag, f"no value (NaN) in a window for {', '.join(missing[:3])}: {quantity.reason}.")
@@ -168,3 +194,79 @@ def energy_record(ledgers: Sequence[EnergyLedger], fresh: set[str]) -> dict[str,
     if len(ledgers) == 1 and not math.isnan(ledgers[0].energy):
         record |= {"thermo/internal_energy": ledgers[0].energy, "thermo/first_law_residual": ledgers[0].residual}
     return record
+
+
+def free_energy_record(record: Record, ledgers: Sequence[EnergyLedger]) -> Record:
+    """Free energy of the window, where there is one loss that all optimizers lower.
+
+    Args:
+        record: Temperature and entropy of the window under their tags.
+        ledgers: Ledger of each optimizer.
+
+    Returns:
+        Tag to value.
+    """
+    if len(ledgers) != 1 or math.isnan(ledgers[0].energy):
+        return {}
+    energy, temperature, entropy = (
+        torch.tensor(value, dtype=torch.float64)
+        for value in (ledgers[0].energy, record["thermo/temperature"], record["thermo/entropy"])
+    )
+    return {
+        "thermo/internal_energy": ledgers[0].energy,
+        "thermo/bound_energy": float(temperature * entropy),
+        "thermo/free_energy": float(free_energy(energy, temperature, entropy)),
+    }
+
+
+def balance_record(record: Record, latest: Record) -> Record:
+    """Balance of entropy, when its destruction has been measured anew.
+
+    Args:
+        record: Values of the look.
+        latest: Last values of everything, the production of the last window among them.
+
+    Returns:
+        Tag to value; empty where one side is missing.
+    """
+    sides = []
+    for name, values in (("production", latest), ("destruction", record)):
+        tag = f"thermo/entropy_{name}"
+        if tag not in values:
+            return {}
+        sides.append(torch.tensor([values[tag], values[f"{tag}_stderr"]], dtype=torch.float64))
+    (production, production_stderr), (destruction, destruction_stderr) = sides
+    balance = second_law(
+        production,
+        destruction,
+        production_stderr=production_stderr,
+        destruction_stderr=destruction_stderr,
+        resolution=latest[FLOOR],
+    )
+    return {
+        "thermo/entropy_rate": float(balance.rate),
+        "thermo/entropy_rate_stderr": float(balance.stderr),
+        "thermo/second_law": float(balance.flag),
+        "thermo/second_law_score": float(balance.z),
+    }
+
+
+def total_laplacian_record(record: Record, latest: Record) -> Record:
+    """Laplacian of the total free energy, when that of the complexity has been measured anew.
+
+    Args:
+        record: Values of the look.
+        latest: Last values of everything.
+
+    Returns:
+        Tag to value; empty where one part is missing.
+    """
+    values = {**latest, **record}
+    if "thermo/complexity_laplacian" not in record or "thermo/laplacian" not in values:
+        return {}
+    temperature = record["thermo/equipartition_temperature"]
+    stderrs = (values["thermo/laplacian_stderr"], temperature * record["thermo/complexity_laplacian_stderr"])
+    return {
+        "thermo/total_laplacian": values["thermo/laplacian"] + temperature * record["thermo/complexity_laplacian"],
+        "thermo/total_laplacian_stderr": math.hypot(*stderrs),
+    }

@@ -33,15 +33,23 @@ class Session:
         guard: Switches off what fails.
         settings: ``window``, ``rest``, ``sample``, ``seed`` of the watches.
         patterns: Glob patterns of layer names; None for all.
+        watching: Whether steps are read; otherwise they are only noticed.
     """
 
     def __init__(
-        self, trainer: Any, pl_module: Any, *, guard: Guard, settings: dict[str, Any], patterns: Sequence[str] | None
+        self,
+        trainer: Any,
+        pl_module: Any,
+        *,
+        guard: Guard,
+        settings: dict[str, Any],
+        patterns: Sequence[str] | None,
+        watching: bool = True,
     ) -> None:
         self.trainer, self.pl_module, self.guard = trainer, pl_module, guard
         self.watches: list[OptimizerWatch] = []
         self.batch_size = samples_per_step(trainer)
-        self._settings, self._patterns = settings, patterns
+        self._settings, self._patterns, self._watching = settings, patterns, watching
         self._by_optimizer: dict[int, list[OptimizerWatch]] = {}
         self._handles: list[Any] = []
         self._batch = 0
@@ -82,18 +90,35 @@ class Session:
             handle.remove()
         self._handles.clear()
 
-    def _refresh(self, optimizer: Optimizer) -> None:
-        """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
+    def layers(self) -> dict[str, list[nn.Parameter]]:
+        """Layers that are trained now, under the names that their values are logged under."""
+        layers: dict[str, list[nn.Parameter]] = {}
+        for optimizer in self.trainer.optimizers:
+            layers |= self._layers_of(optimizer)
+        return layers
+
+    def _layers_of(self, optimizer: Optimizer) -> dict[str, list[nn.Parameter]]:
+        """Layers that one optimizer trains."""
         trained = _trained(optimizer)
         elsewhere = set().union(*(_trained(other) for other in self.trainer.optimizers if other is not optimizer))
-        by_device: dict[torch.device, dict[str, list[nn.Parameter]]] = {}
+        layers: dict[str, list[nn.Parameter]] = {}
         for name, owned in layer_parameters(self.pl_module, self._patterns).items():
             # a layer shared out between optimizers (matrices to one, biases to another) is a layer of each
             shared = any(id(parameter) in elsewhere for parameter in owned)
             label = f"{name}@{self._optimizer_name(optimizer)}" if shared else name
+            own = [parameter for parameter in owned if id(parameter) in trained]
+            if own:
+                layers[label] = own
+        return layers
+
+    def _refresh(self, optimizer: Optimizer) -> None:
+        """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
+        if not self._watching:
+            return
+        by_device: dict[torch.device, dict[str, list[nn.Parameter]]] = {}
+        for label, owned in self._layers_of(optimizer).items():
             for parameter in owned:
-                if id(parameter) in trained:
-                    by_device.setdefault(parameter.device, {}).setdefault(label, []).append(parameter)
+                by_device.setdefault(parameter.device, {}).setdefault(label, []).append(parameter)
         current = self._by_optimizer[id(optimizer)]
         known = {watch.probe.device: watch for watch in current}
         for device, layers in by_device.items():
@@ -110,6 +135,22 @@ class Session:
         name = type(optimizer).__name__
         alike = [other for other in self.trainer.optimizers if type(other).__name__ == name]
         return name if len(alike) == 1 else f"{name}-{self.trainer.optimizers.index(optimizer)}"
+
+    @property
+    def stepped(self) -> bool:
+        """Whether a step was announced in the batch under way."""
+        return self._announced
+
+    def gradient_factor(self, optimizer: Optimizer) -> Any:
+        """Factor that makes an optimizer's gradients those of the mean loss, before it steps.
+
+        Args:
+            optimizer: The optimizer.
+
+        Returns:
+            A number, or a tensor on the device.
+        """
+        return self._mean_scale() * gradient_scale(self.trainer, optimizer)
 
     def micro_batch(self) -> None:
         """A backward pass has ended."""
@@ -131,7 +172,10 @@ class Session:
                 with no_trace(self._device_type):
                     if not watch.stream.steps:
                         self._refresh(optimizer)
-                    watch.read_before(self._mean_scale() * gradient_scale(self.trainer, optimizer))
+                    watch.read_before(self.gradient_factor(optimizer))
+
+    def note_step(self) -> None:
+        """All have read what they need before the step: the batch under way ends in one, read or not."""
         self._announced = True
         self._micro_batches = 0  # here and not after the step, which the gradient scaler may skip
 
@@ -145,10 +189,12 @@ class Session:
     def _before_raw_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A raw optimizer steps: with no closure, Lightning does not know of it and calls no hook of its own."""
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if self.guard.disabled or closure is not None:
+        if closure is not None:
             return
-        with self.guard.watch("reading gradients"):
-            self.before_step(optimizer)
+        if not self.guard.disabled:
+            with self.guard.watch("reading gradients"):
+                self.before_step(optimizer)
+        self.note_step()
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.guard.disabled:
@@ -205,6 +251,8 @@ class Session:
         """
         self._batch += 1
         announced, self._announced = self._announced, False
+        if self.guard.disabled:
+            return []
         if not announced:  # a batch that is accumulated into the step of a later one
             if any(watch.measuring for watch in self.watches):
                 self._keep_loss(outputs)

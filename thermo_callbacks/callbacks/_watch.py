@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -200,9 +201,13 @@ class OptimizerWatch:
             batch_size=batch_size,
         )
 
+    def losses(self) -> Tensor:
+        """Loss of each step of the window so far, on the host; NaN where it is not known."""
+        return self._losses[: self.stream.steps].cpu().double()
+
     def energy(self) -> float:
         """Mean loss of the window so far, minus it where the optimizer climbs; NaN if no step's loss is known."""
-        losses = self._losses[: self.stream.steps].cpu().double()
+        losses = self.losses()
         finite = losses[torch.isfinite(losses)]  # a step that was left out for its gradient has no finite loss either
         return self._energy_sign * float(finite.mean()) if finite.numel() else math.nan
 
@@ -234,11 +239,9 @@ class OptimizerWatch:
         if step & (step - 1) and (key == self._mobility_key or isinstance(self._mobility, Tensor)):
             return
         self._mobility_key = key
-        mobility = self.probe.spread(
+        self._mobility = self.probe.spread(
             lambda parameter, watch: parameter_mobility(self.optimizer, self._groups[parameter], parameter, watch)
         )
-        # where the learning rate is zero (the first step of a warm-up) nothing moves, and 0 / 1 is as good as 0 / 0
-        self._mobility = torch.where(mobility == 0, 1.0, mobility) if isinstance(mobility, Tensor) else mobility or 1.0
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs for identical later values: tensors on the CPU, numbers, strings, lists, dicts."""
@@ -264,12 +267,13 @@ class OptimizerWatch:
             state: What :meth:`state_dict` returned.
 
         Returns:
-            False if it belongs to other layers, another sample or another window, and was left alone.
+            False if it belongs to other layers, another sample or another window, or was written by a version of this
+            package that kept other sums, and was left alone.
         """
         own = self.probe.chunk_layers
         same_layers = state["names"] == list(self.probe.names) and torch.equal(state["chunk_layers"], own)
         same_parameters = len(state["missing"]) == len(self.probe.missing_counts())
-        if not same_layers or not same_parameters or len(state["losses"]) != self._window:
+        if not same_layers or not same_parameters or len(state["losses"]) != self._window or not _same_sums(state):
             return False
         self._steps, self._resting = state["steps"], state["resting"]
         self._bridge, self.skipped = state["bridge"], state["skipped"]
@@ -282,3 +286,11 @@ class OptimizerWatch:
         self.ledger.load_state_dict(state["ledger"])
         self.last = None if state["last"] is None else WindowStatistics(**state["last"])
         return True
+
+
+def _same_sums(state: dict[str, Any]) -> bool:
+    """Whether a watch's state holds the sums that this version keeps."""
+    stream, last = state["stream"], state["last"]
+    return (not stream or set(stream) == StreamingWindow.state_keys()) and (
+        last is None or set(last) == {field.name for field in fields(WindowStatistics)}
+    )

@@ -104,5 +104,41 @@ def parameter_mobility(
     return math.nan
 
 
+def decay_contraction(
+    optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]
+) -> Tensor | float:
+    r"""Share by which the optimizer's own weight decay draws a parameter in, in one step.
+
+    Coupled decay adds :math:`w q` to the gradient and contracts by :math:`m w`, with the mobility m; decoupled decay
+    (AdamW) contracts by :math:`\eta w`. The loss knows of neither, nor does its Hessian.
+
+    Args:
+        optimizer: The optimizer.
+        group: The parameter's group.
+        parameter: The parameter.
+        watch: Picks the watched coordinates out of a tensor of the parameter's shape.
+
+    Returns:
+        The contraction of each watched coordinate, or one number for all.
+
+    Example:
+        >>> import torch
+        >>> parameter = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = torch.optim.SGD([parameter], lr=0.5, momentum=0.5, weight_decay=0.1)
+        >>> decay_contraction(optimizer, optimizer.param_groups[0], parameter, lambda tensor: tensor)
+        0.1
+    """
+    decay = float(group.get("weight_decay", 0.0))
+    if not decay:
+        return 0.0
+    if group.get("decoupled_weight_decay", isinstance(optimizer, _DECOUPLED)):
+        return float(group["lr"]) * decay
+    return parameter_mobility(optimizer, group, parameter, watch) * decay
+
+
 # Muon turns its momentum into an orthogonal matrix: no number multiplies the gradient
 _ORTHOGONALISED: tuple[type[Optimizer], ...] = (torch.optim.Muon,) if hasattr(torch.optim, "Muon") else ()
+_DECOUPLED: tuple[type[Optimizer], ...] = (
+    torch.optim.AdamW,  # marks its groups, but did not always
+    *(getattr(torch.optim, name) for name in ("Adafactor", "Muon") if hasattr(torch.optim, name)),
+)

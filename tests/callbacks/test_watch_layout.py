@@ -1,0 +1,56 @@
+"""States of a watch that a version with other sums has written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from thermo_callbacks.callbacks._watch import OptimizerWatch
+
+
+@torch.no_grad()
+def watch(steps: int) -> OptimizerWatch:
+    """A watch of windows of 4 steps, after some of them."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    watching = OptimizerWatch(optimizer, {"layer": list(layer.parameters())}, window=4, rest=0, sample=None, seed=0)
+    for step in range(steps):
+        layer.zero_grad()
+        with torch.enable_grad():
+            layer(torch.ones(5, 3)).square().mean().backward()
+        watching.announce(step)
+        watching.read_before(1.0)
+        optimizer.step()
+        watching.arrive()
+        watching.read_after()
+        if watching.stream.full:
+            watching.close(5.0)
+    return watching
+
+
+def without(state: dict[str, Any], part: str, name: str) -> dict[str, Any]:
+    return {**state, part: {key: value for key, value in state[part].items() if key != name}}
+
+
+def test_its_own_state_is_taken() -> None:
+    other = watch(0)
+    assert other.load_state_dict(watch(6).state_dict())
+    assert other.stream.steps == 2
+    assert other.last is not None
+    assert other.last.moving.tolist() == [8.0]
+
+
+@pytest.mark.parametrize("steps", [0, 2, 4], ids=["new", "first window", "between windows"])
+def test_what_is_not_there_does_not_matter(steps: int) -> None:
+    assert watch(0).load_state_dict(watch(steps).state_dict())
+
+
+@pytest.mark.parametrize(("part", "name"), [("stream", "scatter"), ("stream", "mobility"), ("last", "log_variance")])
+def test_a_state_without_a_sum_is_left_alone(part: str, name: str) -> None:
+    other = watch(0)
+    assert not other.load_state_dict(without(watch(6).state_dict(), part, name))
+    assert other.stream.steps == 0
+    assert other.last is None

@@ -1,0 +1,96 @@
+"""Activations of one step as heat engines: how much each passes on of what it takes in."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thermo_callbacks.callbacks._records import Record
+from thermo_callbacks.callbacks._survey import Instrument
+from thermo_callbacks.metrics import WorkEfficiency
+from thermo_callbacks.probes._activation_records import ActivationRecord
+from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
+from thermo_callbacks.probes.replay import Replay, SkippedBatch
+
+
+class ActivationInstrument(Instrument):
+    """Watches the activations in the training's own pass, or in a replay where that pass runs as compiled code.
+
+    Args:
+        trainer: The Trainer.
+        pl_module: The module in training.
+        loss_fn: Loss of a module and a batch, in place of the training step where a replay is needed.
+        engines: Takes the type of engine of each activation.
+        name: What to call the monitor in a warning.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        *,
+        loss_fn: Callable[[Any, Any], Tensor] | None,
+        engines: MutableMapping[str, Any],
+        name: str,
+    ) -> None:
+        super().__init__(f"{name}'s measurement of activations", quiet=not trainer.is_global_zero)
+        self._trainer, self._module = trainer, pl_module
+        self._probe = ActivationProbe(pl_module)
+        self._loss_fn = loss_fn
+        self._engines = engines
+
+    def before_forward(self, batch: Any, batch_idx: int) -> None:
+        """Begin to watch the pass, or replay it."""
+        if not is_compiled(self._module):
+            self._probe.start()
+            return
+        # a mode or a hook around compiled code would compile it anew, for this step and again for the next
+        # torch tells that the probe's hooks see the compiled module's shell as well: the probe knows shells
+        leaves = {p: p.detach().clone().requires_grad_() for p in self._module.parameters() if p.requires_grad}
+        with (
+            contextlib.suppress(SkippedBatch),
+            warnings.catch_warnings(action="ignore"),
+            self._probe,
+            Replay(self._module, self._loss_fn).loss(leaves, batch, batch_idx, second_order=False) as loss,
+        ):
+            torch.autograd.grad(loss.value, list(leaves.values()), allow_unused=True)
+
+    def after_backward(self) -> Record:
+        """Stop watching, and say what was seen in the first process."""
+        self._probe.stop()
+        records = self._probe.result()
+        self._engines.update({name: record.engine for name, record in records.items()})
+        return _record(records)
+
+    def close(self) -> None:
+        """Stop watching, also in the middle of a pass that an exception ended."""
+        self._probe.stop()
+
+
+def _record(engines: Mapping[str, ActivationRecord]) -> Record:
+    """Efficiencies of each activation, of each type, and of the whole network."""
+    if not engines:
+        return {}
+    metric = WorkEfficiency(len(engines), sync_on_compute=False)
+    powers = [engine.powers for engine in engines.values()]
+    metric.update_sums([power.input for power in powers], [power.output for power in powers])
+    pooled = metric.estimate_pooled()
+    record = {
+        "thermo/work_efficiency": float(pooled.value),
+        "thermo/work_efficiency_stderr": float(pooled.stderr),
+        "thermo/work_efficiency_product": float(metric.compute()),
+    }
+    for name, engine in engines.items():
+        record |= {
+            f"thermo_work_efficiency/{name}": engine.work_efficiency,
+            f"thermo_learning_efficiency/{name}": engine.learning_efficiency,
+            f"thermo_dead_fraction/{name}": engine.dead_fraction,
+            f"thermo_saturated_fraction/{name}": engine.saturated_fraction,
+        }
+    types = metric.estimate_types([engine.activation for engine in engines.values()])
+    return record | {f"thermo_engine/{kind}": float(estimate.value) for kind, estimate in types.items()}

@@ -1,0 +1,52 @@
+"""Arguments of the monitors: what is refused, before training and with the cure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Loss = Callable[[Any, Any], Any]
+"""Loss of a module and a batch."""
+
+MINIMUM_STEPS = 8
+"""Fewest steps with something to say: the shortest window, and the shortest run that is reported at all."""
+
+_WHOLE = {  # smallest value, and whether None is one
+    "window": (MINIMUM_STEPS, False),
+    "rest": (0, True),
+    "sample": (2, True),
+    "curvature_every_n_steps": (1, False),
+    "every_n_steps": (1, False),
+    "samples": (1, False),
+    "seed": (0, False),
+}
+
+
+def check_arguments(**arguments: Any) -> None:
+    """Refuse arguments out of their range.
+
+    Args:
+        **arguments: Arguments of a monitor's constructor by name.
+
+    Raises:
+        ValueError: If one is out of its range.
+    """
+    for name, value in arguments.items():
+        if name in _WHOLE:
+            _check_whole(name, value, *_WHOLE[name])
+    layers = arguments.get("layers")
+    if isinstance(layers, str) or (layers is not None and not layers):
+        raise ValueError(f"layers must be a list of glob patterns such as ['encoder.*'], or None, got {layers!r}")
+    loss_fn = arguments.get("loss_fn")
+    if loss_fn is not None and not callable(loss_fn):
+        raise ValueError(
+            f"loss_fn must be a function of the module and a batch that returns the loss, or None, got {loss_fn!r}"
+        )
+
+
+def _check_whole(name: str, value: Any, minimum: int, optional: bool) -> None:
+    if optional and value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        alternative = " or None" if optional else ""
+        raise ValueError(f"{name} must be a whole number of at least {minimum}{alternative}, got {value!r}")

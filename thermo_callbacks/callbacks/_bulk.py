@@ -1,0 +1,124 @@
+"""The bulk of a network at one step: complexity, bulk loss, and the state functions that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from thermo_callbacks.callbacks._compat import logging_step
+from thermo_callbacks.callbacks._records import Record
+from thermo_callbacks.callbacks._survey import Instrument
+from thermo_callbacks.functional.bulk import bulk_first_law_residual
+from thermo_callbacks.probes._bulk_reading import BulkReading
+from thermo_callbacks.probes.bulk import BulkProbe
+from thermo_callbacks.probes.replay import Replay, SkippedBatch
+from thermo_callbacks.reports import tensorboard_writers, write_spectrum
+
+HISTOGRAM = 1024
+"""Values that a spectrum is drawn from."""
+
+
+class BulkInstrument(Instrument):
+    """Neuron states of the batch after a step, under the weights before it and after it.
+
+    Args:
+        trainer: The Trainer.
+        pl_module: The module in training.
+        probe: Measures.
+        loss_fn: Loss of a module and a batch, in place of the training step.
+        seed: Seed of the random vectors.
+        name: What to call the monitor in a warning.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        *,
+        probe: BulkProbe,
+        loss_fn: Callable[[Any, Any], Tensor] | None,
+        seed: int,
+        name: str,
+    ) -> None:
+        super().__init__(f"{name}'s measurement of the bulk", quiet=not trainer.is_global_zero)
+        self._trainer, self._module = trainer, pl_module
+        self._probe, self._seed = probe, seed
+        with self.guard.watch("looking at the training step"):
+            self._replay = Replay(pl_module, loss_fn)
+        self._before: dict[nn.Parameter, Tensor] = {}
+        self._last: tuple[float, ...] | None = None  # of the last look, for the first law
+        self._looks = 0
+
+    def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
+        """Keep the parameters, until the next batch."""
+        if not self._before:
+            parameters = self._module.parameters()
+            self._before = {parameter: parameter.detach().clone() for parameter in parameters}
+
+    def after_step(self, batch: Any, batch_idx: int) -> Record:
+        """Measure under the parameters that were kept and those that are there now."""
+        if self.guard.disabled:
+            return {}
+        before, self._before = self._before, {}
+        after = {parameter: parameter.detach() for parameter in before}
+        generator = torch.Generator().manual_seed((self._seed << 32) + self._looks)
+        self._looks += 1
+
+        def step() -> Tensor:
+            with self._replay.loss({}, batch, batch_idx) as loss:
+                return loss.value
+
+        try:
+            reading = self._probe.measure(
+                self._module, step, generator=generator, before=before or None, after=after or None
+            )
+        except SkippedBatch:  # no look this time
+            return {}
+        writers = tensorboard_writers(self._trainer.loggers)
+        eigenvalues = reading.spectrum.quantiles(HISTOGRAM)
+        write_spectrum(writers, "thermo/bulk_spectrum", eigenvalues, logging_step(self._trainer))
+        return self._record(reading)
+
+    def _record(self, reading: BulkReading) -> Record:
+        """Values under their tags, at the equipartition temperature."""
+        if reading.laplacian_reason:
+            self.guard.say(f"No Laplacian of complexity (NaN): {reading.laplacian_reason}", topic="laplacian")
+        temperature = reading.equipartition_temperature
+        state = reading.thermodynamics(temperature)
+        record = {
+            "thermo/complexity": float(reading.complexity.value),
+            "thermo/complexity_stderr": float(reading.complexity.stderr),
+            "thermo/complexity_laplacian": float(reading.laplacian.value),
+            "thermo/complexity_laplacian_stderr": float(reading.laplacian.stderr),
+            "thermo/bulk_loss": float(reading.bulk_loss.value),
+            "thermo/pinned_bulk_loss": float(reading.pinned_bulk_loss),
+            "thermo/boundary_loss": float(reading.boundary_loss),
+            "thermo/equipartition_temperature": float(temperature),
+            "thermo/bulk_log_partition": float(state.log_partition),
+            "thermo/bulk_entropy": float(state.entropy),
+            "thermo/bulk_free_energy": float(state.free_energy),
+        }
+        now = (float(state.mean_loss), float(temperature), record["thermo/complexity"])
+        if self._last is not None:
+            losses, temperatures, complexities = torch.tensor([self._last, now], dtype=torch.float64).T
+            residual = bulk_first_law_residual(losses, temperatures, complexities, reading.neurons)
+            record["thermo/bulk_first_law_residual"] = float(residual.sum())
+        self._last = now
+        return record
+
+    def close(self) -> None:
+        """Drop the copies."""
+        self._before = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Number of looks, and the last one for the first law."""
+        return {"looks": self._looks, "last": None if self._last is None else list(self._last)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the checkpoint was written."""
+        self._looks = state["looks"]
+        self._last = None if state["last"] is None else tuple(state["last"])

@@ -1,0 +1,207 @@
+"""Looks that are taken now and then: when they are due, and what takes part in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+
+from thermo_callbacks.callbacks._records import Record
+from thermo_callbacks.probes.guard import Guard
+
+
+class Instrument:
+    """One thing to look at: told of the moments of the step that is looked at, it answers with values.
+
+    A fault in an instrument switches off that instrument and nothing else. All methods do nothing unless a subclass
+    says so.
+
+    Args:
+        name: What to call the instrument in a warning.
+        quiet: Whether warnings are left to another rank.
+    """
+
+    def __init__(self, name: str, *, quiet: bool) -> None:
+        self.guard = Guard(name)
+        self.guard.quiet = quiet
+
+    def before_forward(self, batch: Any, batch_idx: int) -> None:
+        """The batch of the step is about to be run.
+
+        Args:
+            batch: The batch.
+            batch_idx: Its number in the epoch.
+        """
+
+    def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
+        """An optimizer is about to make the step, gradients are complete and not yet clipped.
+
+        Args:
+            optimizer: The optimizer.
+            scale: Gives the factor that makes gradients those of the mean loss.
+        """
+
+    def after_backward(self) -> Record:
+        """The batch has been run.
+
+        Returns:
+            Tag to value.
+        """
+        return {}
+
+    def after_step(self, batch: Any, batch_idx: int) -> Record:
+        """The step has been made, and another batch is here, about to be run.
+
+        Args:
+            batch: The next batch, of which nothing is known to the parameters before the step.
+            batch_idx: Its number in the epoch.
+
+        Returns:
+            Tag to value.
+        """
+        return {}
+
+    def close(self) -> None:
+        """Take everything off the model."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint: CPU tensors and plain values."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the checkpoint was written.
+
+        Args:
+            state: What :meth:`state_dict` returned.
+        """
+
+
+class Survey:
+    """Has its instruments look at one step in ``every``; the steps in between cost one comparison.
+
+    The first look comes after ``first`` steps, when a window has ended; the distance doubles from there, since a run
+    changes fastest at its start, until it is ``every`` steps. Whether a look is due follows from the number of the step
+    alone, so that all ranks take it together.
+
+    Args:
+        instruments: What to look at.
+        every: Steps between two looks.
+        first: Steps before the first one.
+    """
+
+    def __init__(self, instruments: Sequence[Instrument], *, every: int, first: int) -> None:
+        self.instruments = tuple(instruments)
+        self._every = every
+        self._next = min(first, every)
+        self._looked = 0
+        self._open = False  # the step under way is looked at
+        self._running = False  # ... and its first batch is being run
+        self._made = False  # the step that is looked at has been made
+
+    @property
+    def looking(self) -> bool:
+        """Whether the step under way is looked at."""
+        return self._open
+
+    def due(self, step: int) -> bool:
+        """Whether :meth:`batch_start` is to be called.
+
+        Args:
+            step: Number of the step that the next batch belongs to.
+
+        Returns:
+            True if a look begins or ends there.
+        """
+        return self._made or (step >= self._next and not self._open)
+
+    def batch_start(self, batch: Any, batch_idx: int, step: int) -> Record:
+        """The first batch of a step is about to be run.
+
+        Args:
+            batch: The batch.
+            batch_idx: Its number in the epoch.
+            step: Number of the step it belongs to.
+
+        Returns:
+            What the instruments say of the step before, if that one was looked at.
+        """
+        record: Record = {}
+        if self._made:
+            self._made = False
+            for instrument in self.instruments:
+                with instrument.guard.watch("measuring after a step"):
+                    record |= instrument.after_step(batch, batch_idx)
+        if step >= self._next:
+            self._looked, self._next = step, step + min(self._every, max(1, step))
+            self._open = self._running = True
+            for instrument in self._able():
+                with instrument.guard.watch("getting ready for a step"):
+                    instrument.before_forward(batch, batch_idx)
+        return record
+
+    def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
+        """An optimizer is about to step.
+
+        Args:
+            optimizer: The optimizer.
+            scale: Gives the factor that makes gradients those of the mean loss.
+        """
+        if self._open:
+            for instrument in self._able():
+                with instrument.guard.watch("copying parameters and gradients"):
+                    instrument.before_step(optimizer, scale)
+
+    def batch_end(self, *, stepped: bool) -> Record:
+        """A batch has been run.
+
+        Args:
+            stepped: Whether it ended in a step; else it is accumulated into the step of a later one.
+
+        Returns:
+            What the instruments say of it.
+        """
+        record: Record = {}
+        if self._running:
+            self._running = False
+            for instrument in self._able():
+                with instrument.guard.watch("measuring a batch"):
+                    record |= instrument.after_backward()
+        if self._open and stepped:
+            self._open, self._made = False, True
+        return record
+
+    def _able(self) -> Iterator[Instrument]:
+        return (instrument for instrument in self.instruments if not instrument.guard.disabled)
+
+    def close(self) -> None:
+        """Take everything off the model."""
+        for instrument in self.instruments:
+            with instrument.guard.watch("ending"):
+                instrument.close()
+        self._open = self._running = self._made = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """When the next look is due, and the states of the instruments by name."""
+        states: dict[str, Any] = {}
+        for instrument in self._able():
+            with instrument.guard.watch("copying its state"):
+                states[type(instrument).__name__] = instrument.state_dict()
+        # a look that is under way is taken again: the copies of parameters that it holds are no part of a checkpoint
+        due = self._looked if self._open or self._made else self._next
+        return {"next": due, "instruments": states}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken.
+
+        Args:
+            state: What :meth:`state_dict` returned; empty for a fresh start.
+        """
+        if not state:
+            return
+        self._next = int(state["next"])
+        for instrument in self.instruments:
+            own = state["instruments"].get(type(instrument).__name__)
+            if own:
+                with instrument.guard.watch("loading a checkpoint"):
+                    instrument.load_state_dict(own)

@@ -1,0 +1,122 @@
+"""Which calls are activations, and along which dimension their neurons lie."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
+from torchmetrics import Metric
+
+Function = Callable[..., Any]
+
+
+class Activation(NamedTuple):
+    """An activation function, by the name it is called by and the class of the module that does the same.
+
+    Attributes:
+        name: Name of the function, as in ``relu``.
+        kind: Name of the module, as in ``ReLU``.
+    """
+
+    name: str
+    kind: str
+
+
+_KINDS = {
+    "relu": "ReLU",
+    "relu6": "ReLU6",
+    "leaky_relu": "LeakyReLU",
+    "prelu": "PReLU",
+    "rrelu": "RReLU",
+    "threshold": "Threshold",
+    "elu": "ELU",
+    "selu": "SELU",
+    "celu": "CELU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "mish": "Mish",
+    "hardswish": "Hardswish",
+    "tanh": "Tanh",
+    "hardtanh": "Hardtanh",
+    "softsign": "Softsign",
+    "sigmoid": "Sigmoid",
+    "expit": "Sigmoid",
+    "hardsigmoid": "Hardsigmoid",
+    "log_sigmoid": "LogSigmoid",
+    "logsigmoid": "LogSigmoid",  # the same function in another place: the last name is the one that it gets
+    "softplus": "Softplus",
+    "tanhshrink": "Tanhshrink",
+    "softshrink": "Softshrink",
+    "hardshrink": "Hardshrink",
+}
+_PLACES = (nn.functional, torch, Tensor, torch.special, torch._C._nn)
+
+ACTIVATION_MODULES: tuple[type[nn.Module], ...] = tuple(getattr(nn, kind) for kind in dict.fromkeys(_KINDS.values()))
+"""The modules that call one of the functions and do nothing else."""
+
+OPAQUE_MODULES: tuple[type[nn.Module], ...] = (Metric, _Loss)
+"""Modules whose calls don't belong to the network: they judge its outputs."""
+
+FUSED_MODULES: tuple[type[nn.Module], ...] = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+"""Modules that take a fused path in evaluation, unless they see that someone is watching."""
+
+
+def _everywhere(name: str) -> list[Function]:
+    """A function in all its places, in-place variants included."""
+    found = (getattr(place, name + suffix, None) for place in _PLACES for suffix in ("", "_"))
+    return [function for function in found if callable(function)]
+
+
+_BUILT_IN = {function: Activation(name, kind) for name, kind in _KINDS.items() for function in _everywhere(name)}
+
+_CHANNELS_LAST = ("linear", "bilinear", "layer_norm", "rms_norm", "embedding", "matmul", "addmm", "bmm", "lstm", "gru")
+_CHANNELS_SECOND = (
+    "batch_norm",
+    "group_norm",
+    "instance_norm",
+    *(f"conv{transposed}{dimensions}d" for transposed in ("", "_transpose") for dimensions in (1, 2, 3)),
+)
+FEATURE_DIMENSION: dict[Function, int] = {
+    function: dimension
+    for names, dimension in ((_CHANNELS_LAST, -1), (_CHANNELS_SECOND, 1))
+    for name in names
+    for function in _everywhere(name)
+} | {Tensor.__matmul__: -1}
+"""Functions that make features, and the dimension that they put them in."""
+
+
+def activation_functions(extra: Iterable[Function] = ()) -> dict[Function, Activation]:
+    """The functions that count as activations.
+
+    Args:
+        extra: Further elementwise functions of torch; the tensor method and the in-place variants of one come with it.
+
+    Returns:
+        Function to what it is called.
+
+    Raises:
+        ValueError: If a function is not one of torch's own, so that its calls can't be seen.
+
+    Example:
+        >>> import torch
+        >>> activation_functions()[torch.Tensor.relu_]
+        Activation(name='relu', kind='ReLU')
+        >>> activation_functions([torch.sin])[torch.Tensor.sin]
+        Activation(name='sin', kind='sin')
+    """
+    functions = dict(_BUILT_IN)
+    for function in extra:
+        name = getattr(function, "__name__", repr(function))
+        written_in_python = isinstance(function, types.FunctionType) and function.__module__.split(".")[0] != "torch"
+        if written_in_python or not callable(function):
+            raise ValueError(
+                f"extra must hold module classes and functions of torch, got {name}: calls of other functions can't be "
+                "seen; put it into the forward of a module and give that module's class"
+            )
+        variants = _everywhere(name.rstrip("_"))
+        functions |= dict.fromkeys([function, *variants], Activation(name.strip("_"), name.strip("_")))
+    return functions

@@ -1,0 +1,175 @@
+"""Sums over an activation's elements, on the device where they are, without keeping the elements."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils._python_dispatch import _disable_current_modes
+
+from thermo_callbacks.probes.guard import no_trace
+
+REPLICATES = 512  # most groups of samples that are kept apart
+PIECE = 2**21  # elements that are widened at a time: 16 MiB in double precision
+
+
+@dataclass
+class CallSums:
+    """Sums of one call; ``[K]`` runs over replicates, groups of consecutive samples.
+
+    Attributes:
+        input_power: Sum of squared inputs z, ``[K]``.
+        input_sum: Sum of z, a scalar.
+        output_power: Sum of squared outputs a, ``[K]``; as the next two, None until the call has returned.
+        output_sum: Sum of a, a scalar.
+        constant: Number of neurons whose outputs are all the same, a scalar.
+        neurons: Number of neurons; 0 where one sample can't show whether they answer.
+        gradient_power: Sums of squared gradients at z and at a, ``[2, K]``; None without a backward pass.
+        slopes: Number of elements with a slope below the threshold, and of all that a gradient reaches, ``[2]``.
+    """
+
+    input_power: Tensor
+    input_sum: Tensor
+    output_power: Tensor | None = None
+    output_sum: Tensor | None = None
+    constant: Tensor | None = None
+    neurons: int = 0
+    gradient_power: Tensor | None = None
+    slopes: Tensor | None = None
+
+    @classmethod
+    def of_input(cls, tensor: Tensor) -> CallSums:
+        """Start with the input, before an in-place function writes over it.
+
+        Args:
+            tensor: Input z, at least one dimension.
+
+        Returns:
+            The sums so far.
+        """
+        with aside(tensor):
+            return cls(*_power(tensor))
+
+    def add_output(self, tensor: Tensor, features: int | None) -> None:
+        """Add what the call returned.
+
+        Args:
+            tensor: Output a, of the shape of the input.
+            features: Dimension along which the neurons lie, its other places being samples; None: every place behind
+                the first dimension is a neuron.
+        """
+        with aside(tensor):
+            self.output_power, self.output_sum = _power(tensor)
+            rows = _rows(tensor)
+            kept = {1} if rows.ndim == 2 else set(range(1, rows.ndim)) if features is None else {features % rows.ndim}
+            samples = [dimension for dimension in range(rows.ndim) if dimension not in kept]
+            highest = rows.amax(samples)
+            self.constant = (highest == rows.amin(samples)).sum()
+            self.neurons = highest.numel() if highest.numel() < rows.numel() else 0
+
+    def add_gradients(self, arrived: Tensor | None, sent: Tensor, threshold: float) -> None:
+        """Add the gradients of a backward pass.
+
+        Args:
+            arrived: Gradient that gets through the call to its input; None for zero.
+            sent: Gradient at the output.
+            threshold: Slope below which an element is saturated.
+        """
+        with aside(sent):
+            arrived = torch.zeros_like(sent) if arrived is None else arrived
+            powers, slopes = [], torch.zeros(2, dtype=torch.int64, device=sent.device)
+            for pair in zip(_pieces(arrived), _pieces(sent), strict=True):
+                powers.append(torch.stack([_row_powers(gradient) for gradient in pair]))
+                at_input, at_output = (gradient.abs() for gradient in pair)
+                saturated = at_input < threshold * at_output  # false where nothing arrives at the output
+                slopes += torch.stack([saturated.count_nonzero(), at_output.count_nonzero()])
+            power = torch.stack([_replicates(rows) for rows in torch.cat(powers, 1)])
+            self.take_gradients(power, slopes)
+
+    def take_gradients(self, power: Tensor | None, slopes: Tensor | None) -> None:
+        """Add sums of gradients.
+
+        Args:
+            power: Like :attr:`gradient_power`.
+            slopes: Like :attr:`slopes`.
+        """
+        if power is not None and slopes is not None:
+            self.gradient_power = power if self.gradient_power is None else self.gradient_power + power
+            self.slopes = slopes if self.slopes is None else self.slopes + slopes
+
+
+@contextlib.contextmanager
+def aside(tensor: Tensor) -> Iterator[None]:
+    """Computations in the block are nobody else's: no graph, no casting, and no mode of the model's sees them.
+
+    Selective checkpointing, for one, replays the operations that it saw in the order that it saw them.
+
+    Args:
+        tensor: A tensor on the device of the computation.
+
+    Yields:
+        Nothing.
+    """
+    modes = torch._C._len_torch_dispatch_stack()
+    with no_trace(tensor.device.type), _disable_current_modes() if modes else contextlib.nullcontext():
+        yield
+
+
+def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Copy tensors to the host, with one transfer for each device.
+
+    Args:
+        tensors: Tensors of any shape, dtype and device.
+
+    Returns:
+        The same on the CPU in double precision.
+    """
+    places: dict[torch.device, list[int]] = {}
+    for index, tensor in enumerate(tensors):
+        places.setdefault(tensor.device, []).append(index)
+    copies: dict[int, Tensor] = {}
+    for device, indices in places.items():
+        dtype = _wide(device)
+        flat = torch.cat([tensors[index].detach().reshape(-1).to(dtype) for index in indices]).to("cpu", torch.float64)
+        parts = torch.split(flat, [tensors[index].numel() for index in indices])
+        copies |= {index: part.view(tensors[index].shape) for index, part in zip(indices, parts, strict=True)}
+    return [copies[index] for index in range(len(tensors))]
+
+
+def _wide(device: torch.device) -> torch.dtype:
+    """Gradients of 1e-25 vanish when squared in single precision; Apple's GPUs have nothing better."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """Samples by the rest: a vector holds samples of one neuron."""
+    return tensor.unsqueeze(1) if tensor.ndim == 1 else tensor
+
+
+def _pieces(tensor: Tensor) -> Iterator[Tensor]:
+    """The tensor in double precision, some samples at a time."""
+    rows = _rows(tensor)
+    dtype = _wide(tensor.device)
+    for piece in torch.split(rows, max(1, PIECE * len(rows) // rows.numel())):
+        yield piece.to(dtype)
+
+
+def _power(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of squares of each replicate ``[K]``, and the sum of all elements."""
+    powers, sums = zip(*((_row_powers(piece), piece.sum()) for piece in _pieces(tensor)), strict=True)
+    return _replicates(torch.cat(powers)), torch.stack(sums).sum()
+
+
+def _row_powers(rows: Tensor) -> Tensor:
+    """Sum of squares of each sample; flattening would copy channels-last tensors."""
+    return rows.square().sum(tuple(range(1, rows.ndim)))
+
+
+def _replicates(rows: Tensor) -> Tensor:
+    """Sums over groups of samples, few enough to be kept."""
+    group = -(-len(rows) // REPLICATES)
+    return rows if group == 1 else pad(rows, (0, -len(rows) % group)).view(-1, group).sum(1)

@@ -1,0 +1,56 @@
+"""What autograd's graph of a loss says about its operations and about the tensors that it starts from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+from torch.autograd.graph import Node
+
+
+class Graph(NamedTuple):
+    """What a loss was made from.
+
+    Attributes:
+        leaves: Tensors that gradients arrive at; those inside of a reentrant checkpoint are not seen.
+        own_backward: Whether there is a ``torch.autograd.Function``, whose backward pass is somebody's own code.
+    """
+
+    leaves: list[Tensor]
+    own_backward: bool
+
+
+def look_at_graph(loss: Tensor) -> Graph:
+    """Visit all operations that a loss depends on.
+
+    Args:
+        loss: The loss.
+
+    Returns:
+        Leaves and the kind of operations.
+
+    Example:
+        >>> import torch
+        >>> q = torch.ones(2, requires_grad=True)
+        >>> graph = look_at_graph((2 * q).sum())
+        >>> [leaf is q for leaf in graph.leaves], graph.own_backward
+        ([True], False)
+    """
+    leaves: list[Tensor] = []
+    own_backward = False
+    todo: list[Node | None] = [loss.grad_fn]
+    seen: set[Node | None] = {None}
+    if loss.grad_fn is None and loss.requires_grad:
+        return Graph([loss], False)
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        own_backward = own_backward or isinstance(node, BackwardCFunction)
+        leaf = getattr(node, "variable", None)  # nodes that accumulate gradients
+        if leaf is not None:
+            leaves.append(leaf)
+        todo += [following for following, _ in node.next_functions]
+    return Graph(leaves, own_backward)
