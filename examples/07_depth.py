@@ -1,6 +1,6 @@
 """Depth raises the Laplacian: four networks of one size, one to eight hidden layers, trained alike.
 
-Tanh networks of about 20,000 parameters learn scikit-learn's digits by SGD for ten epochs, from Xavier's initialisation.
+Tanh networks of about 20,000 parameters learn scikit-learn's digits by SGD for ten epochs, by Xavier's initialisation.
 All through the last epoch the trace of the Hessian of the loss on all digits is estimated, and the mean taken: the
 deepest network is at the edge of stability, and a single step may land on a slope where the trace means nothing. The
 table and the figure (depth.png) show the mean over the seeds with the 95 % interval of Student's t, and each seed.

@@ -1,12 +1,13 @@
 """Cost of the monitor: steps per second with it over steps per second without it, and the memory it takes.
 
-    python tests/benchmarks/overhead.py            # all of it, some fifteen minutes on one thread
-    python tests/benchmarks/overhead.py --model mlp --pairs 10
+    python tests/benchmarks/overhead.py            # preset "standard", some forty minutes on one thread
+    python tests/benchmarks/overhead.py --preset light --model mlp --pairs 10
 
 One training run through a real Trainer, in which blocks of steps with and without the monitor alternate; the ratio is
-taken within each pair of neighbours, so that a machine whose speed drifts moves both. A block with the monitor is one
-period of its default schedule: a window, its end with all that is computed from it, and the rest after it.
-Windows and rests of the decoder, whose steps take longer, are a fifth as long: one step in ten is watched all the same.
+taken within each pair of neighbours, so that a machine whose speed drifts moves both. A block with the monitor holds
+whole periods of its default schedule: windows, their ends with all that is computed from them, the rests after them,
+and a look with all its extra passes every 200 steps. Windows and rests of the decoder, whose steps take longer, are a fifth
+as long (one step in ten is watched all the same), its looks as far apart as by default.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ class Task(pl.LightningModule):
 class Switch(pl.Callback):
     """Hands the hooks on to a monitor in every other block, and times the blocks."""
 
-    def __init__(self, window: int, rest: int) -> None:
-        self.monitor, self.block = ThermoMonitor(window=window, rest=rest), window + rest
+    def __init__(self, preset: Any, window: int, rest: int, block: int) -> None:
+        self.monitor, self.block = ThermoMonitor(preset, window=window, rest=rest), block
         self.on, self.steps = False, 0
         self.rates: dict[bool, list[float]] = {False: [], True: []}
 
@@ -86,6 +87,10 @@ class Switch(pl.Callback):
         self.session, self.optimizer = self.monitor._session, trainer.optimizers[0]
         self.session.detach()
         self.start: float | None = None  # the first block warms everything up
+
+    def on_train_batch_start(self, *hook: Any) -> None:
+        if self.on:
+            self.monitor.on_train_batch_start(*hook)
 
     def on_after_backward(self, *hook: Any) -> None:
         if self.on:
@@ -122,17 +127,17 @@ def text() -> DataLoader:
     return DataLoader(TensorDataset(tokens[:, :-1], tokens[:, 1:]), batch_size=8, shuffle=True)
 
 
-# model, data, window and rest of a block
-CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], DataLoader], int, int]] = {
-    "mlp": (mlp, images, 50, 450),
-    "decoder": (Decoder, text, 10, 90),
+# model, data, window, rest, steps of a block
+CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], DataLoader], int, int, int]] = {
+    "mlp": (mlp, images, 50, 450, 1000),
+    "decoder": (Decoder, text, 10, 90, 200),
 }
 
 
-def overhead(case: str, pairs: int, momentum: float, scale: float = 1.0) -> list[float]:
+def overhead(case: str, pairs: int, momentum: float, *, preset: str = "standard", scale: float = 1.0) -> list[float]:
     """Ratios with / without of each pair of neighbouring blocks."""
-    make, data, window, rest = CASES[case]
-    switch = Switch(max(8, int(window * scale)), int(rest * scale))
+    make, data, window, rest, block = CASES[case]
+    switch = Switch(preset, max(8, int(window * scale)), int(rest * scale), max(8, int(block * scale)))
     trainer = pl.Trainer(
         max_steps=(2 * pairs + 1) * switch.block, max_epochs=-1, accelerator="cpu", logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[switch],
@@ -169,11 +174,12 @@ def memory(width: int) -> tuple[int, int]:
     return sum(parameter.numel() for parameter in net.parameters()), held_bytes(watch)
 
 
-def tables(cases: Iterable[str], pairs: int, scale: float = 1.0) -> list[Table]:
-    speed = Table("model", "momentum", "blocks", "median ratio", "quartiles", title="Steps per second, with / without")
+def tables(cases: Iterable[str], pairs: int, *, preset: str = "standard", scale: float = 1.0) -> list[Table]:
+    title = f"Steps per second, with / without, preset {preset}"
+    speed = Table("model", "momentum", "blocks", "median ratio", "quartiles", title=title)
     for case in cases:
         for momentum in (0.0, 0.9):
-            ratios = overhead(case, pairs, momentum, scale)
+            ratios = overhead(case, pairs, momentum, preset=preset, scale=scale)
             quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
             speed.add_row(
                 case, f"{momentum}", f"2 x {pairs}", f"{statistics.median(ratios):.4f}",
@@ -191,13 +197,15 @@ def tables(cases: Iterable[str], pairs: int, scale: float = 1.0) -> list[Table]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=[*CASES, "all"], default="all")
+    parser.add_argument("--preset", choices=["light", "standard", "full"], default="standard")
     parser.add_argument("--pairs", type=int, default=12, help="pairs of blocks with and without the monitor")
     parser.add_argument("--scale", type=float, default=1.0, help="length of the blocks, in units of the usual one")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    for table in tables(CASES if options.model == "all" else [options.model], options.pairs, options.scale):
+    cases = CASES if options.model == "all" else [options.model]
+    for table in tables(cases, options.pairs, preset=options.preset, scale=options.scale):
         Console().print(table)
 
 

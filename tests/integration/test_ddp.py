@@ -79,11 +79,13 @@ class SharedTwoOptimizers(Shared, TwoOptimizers):
     pass
 
 
-def report(module: Regression, folder: Path, processes: int, **options: Any) -> list[dict[str, Any]]:
+def report(
+    module: Regression, folder: Path, processes: int, *, monitor: ThermoMonitor | None = None, **options: Any
+) -> list[dict[str, Any]]:
     """What each process saw."""
     if processes > 1:
         options |= {"strategy": "ddp_fork", "devices": processes, "use_distributed_sampler": False}
-    callbacks = [Report(folder), ThermoMonitor(window=8, rest=3)]
+    callbacks = [Report(folder), monitor or ThermoMonitor("light", window=8, rest=3)]
     quiet_trainer(callbacks=callbacks, logger=RecordingLogger(), **options).fit(module)
     return [torch.load(folder / f"{rank}.pt") for rank in range(processes)]
 
@@ -121,3 +123,46 @@ def test_a_warning_comes_once_and_not_once_a_process(tmp_path: Path) -> None:
     first, second = (process["warnings"] for process in report(module, tmp_path, 2))
     assert len([text for text in first if "thermo/einstein_temperature" in text]) == 1
     assert second == []
+
+
+LOOKS = {"laplacian", "laplacian_stderr", "entropy_destruction", "rugh_temperature", "complexity", "work_efficiency"}
+
+
+def looks(rows: list[tuple[int, dict[str, float]]]) -> list[tuple[int, dict[str, float]]]:
+    return [(step, row) for step, row in rows if any(f"thermo/{name}" in row for name in LOOKS)]
+
+
+@pytest.mark.filterwarnings("ignore:.*no value", "ignore:.*no transition temperature")
+def test_looks_are_the_same_in_all_processes_and_see_all_batches(tmp_path: Path) -> None:
+    def monitor() -> ThermoMonitor:
+        return ThermoMonitor("full", window=8, curvature_every_n_steps=5)
+
+    [alone] = report(SharedRegression(), tmp_path, 1, monitor=monitor())
+    first, second = report(SharedRegression(), tmp_path, 2, monitor=monitor())
+    assert repr(looks(first["rows"])) == repr(looks(second["rows"]))
+    assert len(looks(first["rows"])) == len(looks(alone["rows"])) >= 6
+    for (_, row), (_, expected) in zip(looks(first["rows"]), looks(alone["rows"]), strict=True):
+        # the mean over processes of products with the same probe is the product on all samples
+        for tag in row.keys() & {"thermo/laplacian", "thermo/entropy_destruction", "thermo/rugh_temperature"}:
+            assert row[tag] == pytest.approx(expected[tag], rel=1e-9, nan_ok=True)
+
+
+class OneFails(SharedRegression):
+    """Its loss can't be had again in the second process, once training is under way."""
+
+    def again(self, batch: Any) -> Any:
+        if self.global_rank == 1 and self.trainer.global_step > 8:
+            raise RuntimeError("lost")
+        return self.loss(batch)
+
+
+def test_a_fault_in_one_process_keeps_none_waiting(tmp_path: Path) -> None:
+    monitor = ThermoMonitor(
+        "standard", 8, rest=0, curvature_every_n_steps=5, loss_fn=lambda module, batch: module.again(batch)
+    )
+    first, second = report(OneFails(), tmp_path, 2, monitor=monitor)
+    assert any("failed in another process" in text for text in first["warnings"])
+    for process in (first, second):
+        values = [row for _, row in process["rows"] if "thermo/laplacian" in row]
+        assert len(values) == 1  # the look before the fault
+        assert [row for step, row in process["rows"] if "thermo/temperature" in row and step > 10]

@@ -17,7 +17,9 @@ from torch.optim import SGD, AdamW
 from thermo_callbacks import TemperatureMonitor, ThermoMonitor
 
 # windows of 8 noisy steps show no signal now and then
-pytestmark = pytest.mark.filterwarnings("ignore:.*noise_scale")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*no value", "ignore:.*no transition temperature", "ignore:No Laplacian of complexity"
+)
 
 OPTIMIZERS = {
     "sgd": partial(SGD, lr=0.05),
@@ -46,6 +48,10 @@ SETTINGS = {
 }
 
 
+def manual_loss(module: Witness, batch: Any) -> torch.Tensor:
+    return torch.nn.functional.mse_loss(module.net(batch[0]), batch[1])
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_nothing_but_the_monitors_own_rows_is_new(setting: str, optimizer: str, tmp_path: Any) -> None:
@@ -53,11 +59,16 @@ def test_nothing_but_the_monitors_own_rows_is_new(setting: str, optimizer: str, 
     make = partial(Witness, OPTIMIZERS[optimizer], **module)
     bare = observe(make, tmp_path, **trainer())
     assert bare["thermo_rows"] == []
-    for rest in (0, 3):
-        monitor = ThermoMonitor(window=8, rest=rest, sample=16)
+    for preset, rest in (("light", 0), ("full", 3)):
+        loss_fn = manual_loss if module.get("manual") else None
+        monitor = ThermoMonitor(preset, 8, rest=rest, sample=16, curvature_every_n_steps=3, loss_fn=loss_fn)
         # drawing the heat map takes longer than the run: once is enough
         watched = observe(make, tmp_path, monitor, tensorboard=rest == 0, **trainer())
         assert watched["thermo_rows"]
+        if preset == "full":
+            assert {"thermo/laplacian", "thermo/work_efficiency", "thermo/complexity"} <= {
+                tag for _, row in watched["thermo_rows"] for tag in row
+            }
         assert differences(bare, watched) == []
 
 
@@ -71,7 +82,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_other_monitors_and_all_coordinates(undisturbed: dict[str, Any], tmp_path: Any) -> None:
-    monitors = [TemperatureMonitor(window=8, sample=None), ThermoMonitor(window=9, sample=None, layers=["net.0"])]
+    monitors = [
+        TemperatureMonitor(window=8, sample=None),
+        ThermoMonitor("light", window=9, sample=None, layers=["net.0"]),
+    ]
     watched = observe(regularised_adamw, tmp_path, *monitors)
     assert len(watched["thermo_rows"]) >= 4
     assert differences(undisturbed, watched) == []

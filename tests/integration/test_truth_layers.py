@@ -48,7 +48,9 @@ def texts(batches: int) -> DataLoader[Any]:
 @pytest.mark.parametrize("sample", [None, 10], ids=["all coordinates", "a sample"])
 def test_sparse_gradients_are_those_of_dense_training(sample: int | None) -> None:
     sparse, dense = (
-        fit(Regression(Words(sparse=kind)), ThermoMonitor(window=WINDOW, rest=0, sample=sample), texts(16)).thermo_rows
+        fit(
+            Regression(Words(sparse=kind)), ThermoMonitor("light", window=WINDOW, rest=0, sample=sample), texts(16)
+        ).thermo_rows
         for kind in (True, False)
     )
     for (_, actual), (_, expected) in zip(sparse, dense, strict=True):
@@ -65,7 +67,9 @@ def test_sparse_adam_is_watched() -> None:
     def make(parameters: Any) -> SparseAdam:
         return SparseAdam(list(parameters), lr=0.01)
 
-    [(_, row)] = fit(Regression(Words(sparse=True), make), ThermoMonitor(window=WINDOW, rest=0), texts(8)).thermo_rows
+    [(_, row)] = fit(
+        Regression(Words(sparse=True), make), ThermoMonitor("light", window=WINDOW, rest=0), texts(8)
+    ).thermo_rows
     module = Regression(Words(sparse=True), make)
     steps = batch_by_batch(module, {"net.vectors": [module.net.vectors.weight]}, texts(8), momentum=0.9)
     assert_logged(row, steps.record(0, WINDOW, BATCH_SIZE))
@@ -87,7 +91,7 @@ class Tied(nn.Module):
 
 
 def test_tied_weights_count_once() -> None:
-    [(_, row)] = fit(Regression(Tied()), ThermoMonitor(window=WINDOW, rest=0), WINDOW).thermo_rows
+    [(_, row)] = fit(Regression(Tied()), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW).thermo_rows
     module = Regression(Tied())
     steps = batch_by_batch(module, {"net.into": [module.net.into.weight]}, loader(WINDOW))
     assert_logged(row, steps.record(0, WINDOW, BATCH_SIZE))
@@ -103,7 +107,7 @@ def test_frozen_layers_are_absent_and_frozen_parameters_do_not_count() -> None:
         nn.init.zeros_(module.net[0].bias)
         return module
 
-    [(_, row)] = fit(frozen(), ThermoMonitor(window=WINDOW, rest=0), WINDOW).thermo_rows
+    [(_, row)] = fit(frozen(), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW).thermo_rows
     module = frozen()
     layers = {"net.1": [module.net[1].weight], "net.3": list(module.net[3].parameters())}
     assert_logged(row, batch_by_batch(module, layers, loader(WINDOW)).record(0, WINDOW, BATCH_SIZE))
@@ -125,7 +129,7 @@ class Idle(nn.Module):
 
 def test_layer_without_gradient_is_nan_with_one_warning_and_counts_for_nothing() -> None:
     with pytest.warns(UserWarning, match="no gradient") as caught:
-        rows = fit(Regression(Idle()), ThermoMonitor(window=WINDOW, rest=0), 2 * WINDOW).thermo_rows
+        rows = fit(Regression(Idle()), ThermoMonitor("light", window=WINDOW, rest=0), 2 * WINDOW).thermo_rows
     messages = [str(warning.message) for warning in caught]
     expected = "layer 'net.spare' received no gradient in a whole window: its values are NaN."
     assert [message for message in messages if "layer" in message and "noise_scale" not in message] == [expected]
@@ -150,7 +154,7 @@ class Intermittent(Regression):
 
 @pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
 def test_batches_without_a_loss_are_no_steps() -> None:
-    logger = fit(Intermittent(), ThermoMonitor(window=WINDOW, rest=3), 40)
+    logger = fit(Intermittent(), ThermoMonitor("light", window=WINDOW, rest=3), 40)
     module = Regression()
     steps = batch_by_batch(module, layers_of(module), list(loader(40))[1::2])
     # the three steps of rest are as Lightning counts steps: batches 16, 17 and 18, one of them with a loss
@@ -172,7 +176,7 @@ class Thaw(BaseFinetuning):
 
 
 def test_layers_that_thaw_are_watched_from_the_next_window_on() -> None:
-    logger = fit(Regression(), [Thaw(), ThermoMonitor(window=WINDOW, rest=0)], 12, max_epochs=2)
+    logger = fit(Regression(), [Thaw(), ThermoMonitor("light", window=WINDOW, rest=0)], 12, max_epochs=2)
     module = Regression()
     optimizer = SGD(module.net[2].parameters(), lr=0.05)
     head = Steps(layers_of(module, 2))
@@ -209,7 +213,7 @@ def test_layer_split_between_optimizers_is_a_layer_of_each(alike: bool) -> None:
             matrices, vectors = ([p for p in self.parameters() if p.ndim == ndim] for ndim in (2, 1))
             return [sgd(matrices), sgd(vectors) if alike else torch.optim.Rprop(vectors)]
 
-    [(_, row)] = fit(Split(), ThermoMonitor(window=WINDOW, rest=0), WINDOW).thermo_rows
+    [(_, row)] = fit(Split(), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW).thermo_rows
     module = Regression()
     steps = batch_by_batch(module, layers_of(module), loader(WINDOW))
     expected = steps.record(0, WINDOW, BATCH_SIZE)

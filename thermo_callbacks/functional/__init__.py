@@ -9,9 +9,36 @@ from thermo_callbacks.functional._statistics import (
     mean_estimate,
 )
 from thermo_callbacks.functional.activity import dead_fraction, saturated_fraction
+from thermo_callbacks.functional.bulk import (
+    bulk_entropy,
+    bulk_first_law_residual,
+    bulk_free_energy,
+    bulk_log_partition,
+    bulk_loss,
+    equipartition_temperature,
+    mean_bulk_loss,
+)
+from thermo_callbacks.functional.complexity import bulk_complexity
+from thermo_callbacks.functional.curvature import (
+    TraceEstimate,
+    finite_difference_product,
+    hessian_trace,
+    hessian_vector_product,
+    rademacher,
+    rugh_temperature,
+)
 from thermo_callbacks.functional.energy import first_law_residual, heat
 from thermo_callbacks.functional.entropy import predictive_entropy, vasicek_entropy
+from thermo_callbacks.functional.free_energy import free_energy, free_energy_estimate
 from thermo_callbacks.functional.noise import gradient_moments, gradient_noise_scale, signal_share
+from thermo_callbacks.functional.parameter_entropy import (
+    entropy_destruction,
+    entropy_production,
+    free_diffusion_production,
+    parameter_entropy,
+)
+from thermo_callbacks.functional.second_law import SecondLaw, second_law
+from thermo_callbacks.functional.spectrum import Spectrum, bulk_spectrum, stochastic_log_determinant
 from thermo_callbacks.functional.temperature import (
     einstein_temperature,
     einstein_temperature_contributions,
@@ -37,30 +64,55 @@ __all__ = [
     "Estimate",
     "GaussianEfficiency",
     "MomentumResponse",
+    "SecondLaw",
+    "Spectrum",
+    "TraceEstimate",
+    "bulk_complexity",
+    "bulk_entropy",
+    "bulk_first_law_residual",
+    "bulk_free_energy",
+    "bulk_log_partition",
+    "bulk_loss",
+    "bulk_spectrum",
     "carnot_bound",
     "coordinate_sampling_variance",
     "dead_fraction",
     "einstein_temperature",
     "einstein_temperature_contributions",
     "engine_type",
+    "entropy_destruction",
+    "entropy_production",
     "equilibrium_ratio",
+    "equipartition_temperature",
+    "finite_difference_product",
     "first_law_residual",
+    "free_diffusion_production",
+    "free_energy",
+    "free_energy_estimate",
     "gaussian_efficiency",
     "gradient_moments",
     "gradient_noise_scale",
     "heat",
     "helmert_contrasts",
+    "hessian_trace",
+    "hessian_vector_product",
     "implied_init_gain",
     "kinetic_sampling_variance",
     "kinetic_temperature",
     "kinetic_temperature_contributions",
     "learning_efficiency",
     "linear",
+    "mean_bulk_loss",
     "mean_estimate",
     "momentum_response",
+    "parameter_entropy",
     "predictive_entropy",
+    "rademacher",
+    "rugh_temperature",
     "saturated_fraction",
+    "second_law",
     "signal_share",
+    "stochastic_log_determinant",
     "transition_temperature",
     "vasicek_entropy",
     "virial_temperature",
