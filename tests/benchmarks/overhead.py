@@ -7,7 +7,7 @@ One training run through a real Trainer, in which blocks of steps with and witho
 taken within each pair of neighbours, so that a machine whose speed drifts moves both. A block with the monitor holds
 whole periods of its default schedule: windows, their ends with all that is computed from them, the rests after them,
 and a look with all its extra passes every 200 steps. Windows and rests of the decoder, whose steps take longer, are a fifth
-as long (one step in ten is watched all the same), its looks as far apart as by default.
+as long (one step in 20 is watched all the same), its looks as far apart as by default.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def text() -> DataLoader:
 
 # model, data, window, rest, steps of a block
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], DataLoader], int, int, int]] = {
-    "mlp": (mlp, images, 50, 450, 1000),
-    "decoder": (Decoder, text, 10, 90, 200),
+    "mlp": (mlp, images, 50, 950, 1000),
+    "decoder": (Decoder, text, 10, 190, 200),
 }
 
 

@@ -52,13 +52,13 @@ ALL_TAGS = [
     [
         (0, 30, 1, [7, 15, 23]),
         (3, 30, 1, [7, 18, 29]),
-        (None, 200, 1, [7, 23, 55, 119, 199]),  # rest as long as the run so far, at most nine windows
+        (None, 420, 1, [7, 23, 55, 119, 247, 407]),  # rest as long as the run so far, at most 19 windows
         (0, 50, 3, [7, 15]),  # 17 steps, the last one of two batches
     ],
 )
 def test_rows_stand_beside_lightnings_own(rest: int | None, batches: int, accumulate: int, ends: list[int]) -> None:
     monitor = ThermoMonitor("light", window=8, rest=rest)
-    logger = fit(LoggingRegression(), monitor, batches, accumulate_grad_batches=accumulate)
+    logger = fit(LoggingRegression(), monitor, loader(batches, 2), accumulate_grad_batches=accumulate)
     assert [(step, list(row)) for step, row in logger.thermo_rows] == [(end, ALL_TAGS) for end in ends]
     own = [step for step, row in logger.user_rows if "loss" in row]
     assert own == list(range(-(-batches // accumulate)))

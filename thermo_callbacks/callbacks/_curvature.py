@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from thermo_callbacks.metrics import EntropyDestruction, FreeEnergyLaplacian, Ru
 from thermo_callbacks.metrics._base import EstimatedMetric
 from thermo_callbacks.probes.curvature import CurvatureProbe
 from thermo_callbacks.probes.optimizers import decay_contraction, parameter_mobility
-from thermo_callbacks.probes.replay import Replay, SkippedBatch
+from thermo_callbacks.probes.replay import Replay
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
 _COLUMNS = ("traces", "trace_variances", "mobility_traces", "mobility_variances", "gradient_products")
@@ -101,8 +100,7 @@ class CurvatureInstrument(Instrument):
         columns = torch.full((len(_COLUMNS), len(layers)), torch.nan, dtype=torch.float64)
         with self.guard.watch("measuring curvature"):
             if not self.guard.disabled:
-                with contextlib.suppress(SkippedBatch):  # no look this time
-                    columns = self._measure(layers, batch, batch_idx)
+                columns = self._measure(layers, batch, batch_idx)
         self._values, self._gradients = {}, {}
         # every rank takes part, also one where something failed: the others would wait for it for ever
         columns, failed = self._over_ranks(columns)

@@ -18,7 +18,7 @@ from thermo_callbacks.metrics._window_statistics import WindowStatistics
 from thermo_callbacks.probes.coordinates import CoordinateProbe
 from thermo_callbacks.probes.optimizers import gradient_sign, group_momentum, parameter_mobility
 
-MAXIMUM_REST = 9
+MAXIMUM_REST = 19
 """Windows in the longest rest that is taken without being asked for."""
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
@@ -27,8 +27,8 @@ Layers = Mapping[str, Sequence[nn.Parameter]]
 class OptimizerWatch:
     """Bursts of watched steps of one optimizer: ``window`` steps, then a rest that costs nothing.
 
-    By default the rest is as long as the run so far, up to nine windows: a run changes fastest at its start, and the
-    cost of a watched step, some percent of a step of a small network, is borne by one step in ten later.
+    By default the rest is as long as the run so far, up to 19 windows: a run changes fastest at its start, and the
+    cost of a watched step, some percent of a step of a small network, is borne by one step in 20 later.
 
     Args:
         optimizer: The optimizer.

@@ -67,7 +67,7 @@ class ThermoMonitor(Monitor):
             ``"full"``: neuron states too, see :class:`BulkMonitor`.
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
             what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to nine windows; 0 to watch every
+        rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
             step.
         sample: Coordinates watched in each layer, at least 2; None for all.
         curvature_every_n_steps: Steps between two looks at what takes extra passes, at least 1. The first look comes
@@ -118,7 +118,7 @@ class TemperatureMonitor(Monitor):
     Args:
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
             what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to nine windows; 0 to watch every
+        rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
             step.
         sample: Coordinates watched in each layer, at least 2; None for all.
         layers: Glob patterns of layer names, as in ``named_modules``; None for all.
@@ -153,7 +153,7 @@ class EntropyMonitor(Monitor):
     Args:
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
             what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to nine windows; 0 to watch every
+        rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
             step.
         sample: Coordinates watched in each layer, at least 2; None for all.
         curvature_every_n_steps: Steps between two looks at what takes extra passes, at least 1. The first look comes
@@ -196,7 +196,7 @@ class FreeEnergyMonitor(Monitor):
     Args:
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
             what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to nine windows; 0 to watch every
+        rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
             step.
         sample: Coordinates watched in each layer, at least 2; None for all.
         curvature_every_n_steps: Steps between two looks at what takes extra passes, at least 1. The first look comes
