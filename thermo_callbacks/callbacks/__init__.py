@@ -8,6 +8,7 @@ from thermo_callbacks.callbacks.monitor import (
     ThermoMonitor,
     WorkEfficiencyMonitor,
 )
+from thermo_callbacks.callbacks.transition import TransitionTemperatureMonitor
 
 __all__ = [
     "BulkMonitor",
@@ -15,5 +16,6 @@ __all__ = [
     "FreeEnergyMonitor",
     "TemperatureMonitor",
     "ThermoMonitor",
+    "TransitionTemperatureMonitor",
     "WorkEfficiencyMonitor",
 ]

@@ -61,15 +61,17 @@ def state_moments(record: StateRecord) -> StateMoments:
     mean = record.totals[:2] / samples
     # deviations of a replicate's sums from what its number of samples lets expect
     contrast = torch.cat([torch.eye(2).to(mean), -mean[:, None]], 1)
-    correction = torch.where(replicates > 1, replicates / (replicates - 1), torch.nan)
+    # the mean is that of the same replicates; K / (K - 1) where all are of one size
+    share = record.products[2, 2] / samples.square()
+    correction = torch.where(share < 1.0, 1.0 / (1.0 - share), torch.nan)
     covariance = correction * (contrast @ record.products @ contrast.T) / samples.square()
     kept = record.residuals[:, record.residuals[0].isfinite()]
     if kept.shape[1]:
-        mean, covariance = _with_residuals(kept, mean, covariance, samples)
+        mean, covariance = _with_residuals(kept, mean, covariance, correction / samples)
     return StateMoments(mean, covariance, replicates)
 
 
-def _with_residuals(kept: Tensor, mean: Tensor, covariance: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+def _with_residuals(kept: Tensor, mean: Tensor, covariance: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Put the residuals' entropy and its errors beside the energy."""
     _, values, losses, counts = kept
     count = values.numel()
@@ -79,8 +81,7 @@ def _with_residuals(kept: Tensor, mean: Tensor, covariance: Tensor, samples: Ten
     entropy, deviations = entropy_of(deviations), deviations - deviations.mean()
     variance = deviations.square().sum() / (count - 1) / count
     # the energy is that of all samples, of which these are some: both share 1/n of the samples' covariance
-    common = (deviations * (losses - counts * mean[0])).sum() / (count - 1) / samples
-    common = torch.where(covariance[0, 0].isfinite(), common, torch.nan)
+    common = (deviations * (losses - counts * mean[0])).mean() * scale
     return (
         torch.stack([mean[0], entropy]),
         torch.stack([torch.stack([covariance[0, 0], common]), torch.stack([common, variance])]),

@@ -52,7 +52,7 @@ def silence(pl_module: nn.Module, stand_ins: StandIns) -> None:
     for module in pl_module.modules():
         if callable(getattr(type(module), "log_dict", None)):  # modules of Lightning's kind, nested ones too
             for name in _SAYINGS:
-                pass
+                vars(module)[name] = _nothing
     trainer = vars(pl_module).get("_trainer")
     if trainer is not None and hasattr(trainer, "loggers"):
         stand_ins.keep_attributes(trainer)

@@ -1,0 +1,276 @@
+"""Transition temperature by what a model gives out: between sets of validation data, and along training."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from thermo_callbacks.callbacks._compat import Callback, logging_step
+from thermo_callbacks.callbacks._publisher import Publisher
+from thermo_callbacks.functional._statistics import Estimate
+from thermo_callbacks.metrics._state import (
+    StateMoments,
+    StateRecord,
+    missing_reason,
+    state_moments,
+    temperature_estimate,
+)
+from thermo_callbacks.metrics.transition import TransitionTemperature
+from thermo_callbacks.probes.guard import Guard
+
+Reference = Literal["first", "previous"]
+OutputsFunction = Callable[[Any, Any, Any], tuple[Tensor, Tensor]]
+
+
+class TransitionTemperatureMonitor(Callback):
+    r"""Transition temperature of a model between data sets (type II) and along training, by the entropy of its outputs.
+
+    .. math:: T = \frac{E_0 - E_1}{S_0 - S_1}
+
+    with E the mean loss of a validation set and S the mean Shannon entropy of the predictions or the differential
+    entropy of the residuals, as in :class:`~thermo_callbacks.metrics.transition.TransitionTemperature`. Unit: that of
+    the loss. With the cross-entropy loss it is 1 between states in which the classifier is calibrated. Where the loss
+    rises from set A to set B by more than the entropy does, T is above 1: the model is overconfident about B.
+
+    It reads what ``validation_step`` returns, and adds no pass through the model. Nothing of the run changes; with
+    several processes the samples of all count.
+
+    **Logged values** (to all loggers, to ``trainer.callback_metrics``, and in :meth:`latest`), at the end of each
+    validation but the sanity check, each with its ``_stderr``:
+
+    - ``thermo/transition_temperature_shift``: same model, set A -> set B; only where there are both
+    - ``thermo/transition_temperature_outputs``: set A, reference -> now. The reference is the first validation, or the
+      previous one; at the first validation the value is NaN. For the initialised model as the reference, call
+      ``trainer.validate`` with it before ``trainer.fit``, both with this callback.
+
+    A value that does not exist is NaN, and a warning says why, once.
+
+    Args:
+        outputs_fn: ``(pl_module, batch, step_output) -> (losses, outputs)`` with losses ``[B]`` or their mean, and
+            logits ``[B, C]`` or residuals ``[B]``. None: ``validation_step`` returns a dictionary with ``"losses"``
+            ``[B]`` or ``"loss"``, and ``"logits"`` (``[B]`` and ``[B, 1]`` for a binary classifier) or ``"residuals"``.
+        datasets: Sets A and B: positions among the validation dataloaders, or names where they are a dictionary.
+        reference: ``"first"`` or ``"previous"`` validation.
+        max_residuals: Residuals kept of each set, at least 100.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example::
+
+        monitor = TransitionTemperatureMonitor()
+        trainer = Trainer(callbacks=[monitor])
+        trainer.fit(module, train_loader, val_dataloaders=[loader_a, loader_b])
+    """
+
+    def __init__(
+        self,
+        *,
+        outputs_fn: OutputsFunction | None = None,
+        datasets: Sequence[int | str] = (0, 1),
+        reference: Reference = "first",
+        max_residuals: int = 16_384,
+    ) -> None:
+        super().__init__()
+        _check_datasets(datasets)
+        if reference not in get_args(Reference):
+            raise ValueError(f"reference must be one of {', '.join(get_args(Reference))}, got {reference!r}")
+        TransitionTemperature(max_residuals=max_residuals)  # refuses what it can't do
+        self.outputs_fn, self.datasets, self.reference = outputs_fn, tuple(datasets), reference
+        self.max_residuals = max_residuals
+        arguments = {"datasets": self.datasets, "reference": reference, "max_residuals": max_residuals}
+        self._state_key = f"thermo_callbacks.{type(self).__qualname__}{arguments!r}"
+        self._model: weakref.ref[Any] | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._guard = Guard(type(self).__name__)
+        self._latest: dict[str, float] = {}
+        self._metric: TransitionTemperature | None = None
+        self._places: dict[int, int] = {}  # dataloader to state: 0 for set A, 1 for set B
+        self._refused = False  # a batch of this validation told no loss or no outputs
+        self._record: StateRecord | None = None  # set A at the reference
+        self._record_step = 0
+
+    @property
+    def state_key(self) -> str:
+        """Key of this callback's state in a checkpoint: one for each choice of arguments."""
+        return self._state_key
+
+    def latest(self) -> dict[str, float]:
+        """Last value of each quantity.
+
+        Returns:
+            Tag to value, as in the logs; empty before the first validation has ended.
+        """
+        return dict(self._latest)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State for copies and pickles: without what belongs to the model that is validated."""
+        # Lightning binds the module's log and log_dict to every callback: they would take model and Trainer along
+        own = {name: value for name, value in self.__dict__.items() if name not in {"log", "log_dict"}}
+        return {**own, "_metric": None, "_model": None}
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Forget an earlier run when a new one begins, but not a validation of the same model before it."""
+        same = self._model is not None and self._model() is pl_module
+        # a checkpoint's state is loaded after this hook, so nothing of it is lost here
+        if stage == "fit" and trainer.global_step == 0 and not (same and self._record_step == 0):
+            self._forget()
+        self._model = weakref.ref(pl_module)
+        self._guard.quiet = not trainer.is_global_zero
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start with empty sums, in the sanity check too: what is missing shows before training does."""
+        self._metric, self._refused = None, False
+        self._places = _places(self.datasets, trainer.val_dataloaders)
+        if self._guard.disabled:
+            return
+        metric = TransitionTemperature(max_residuals=self.max_residuals)
+        self._metric = metric.to(pl_module.device)
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Take in losses and outputs of a batch."""
+        if self._metric is None or self._refused or self._guard.disabled or dataloader_idx not in self._places:
+            return
+        # trainer.validate runs in inference mode, whose tensors no later step of a fit could use
+        with self._guard.watch("taking in a validation batch"), torch.inference_mode(False):
+            with self._guard.invisible(pl_module.device):
+                found = _read(outputs) if self.outputs_fn is None else self.outputs_fn(pl_module, batch, outputs)
+                if found is not None:
+                    self._metric.update("final" if self._places[dataloader_idx] else "initial", *found)
+                    return
+            self._refused = True
+            self._guard.say(
+                f"{self._guard.name} finds no losses and outputs: return a dictionary with 'losses' or 'loss' and with "
+                f"'logits' or 'residuals' from validation_step, or give outputs_fn. It returned {_kind(outputs)}.",
+                topic="outputs",
+            )
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Compute and log, while callbacks that act at the end of validation can still see it."""
+        if trainer.sanity_checking:
+            return
+        metric, self._metric = self._metric, None
+        able = not self._refused and not self._guard.disabled
+        # a process that gave up alone would leave the others waiting for its sums
+        if not trainer.strategy.reduce_boolean_decision(able) or metric is None:
+            if able:
+                self._guard.say(f"{self._guard.name} has no value: another process could not read its samples.")
+            return
+        with self._guard.watch("ending a validation"), torch.inference_mode(False):
+            with self._guard.invisible(pl_module.device):
+                record = self._close(metric, trainer.global_step)
+                self._latest = record
+                for logger in trainer.loggers:
+                    logger.log_metrics(record, step=logging_step(trainer))
+            Publisher.offer(trainer, record)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Let callbacks that act at the end of the epoch monitor the values."""
+        Publisher.offer(trainer, self._latest)
+
+    def _close(self, metric: TransitionTemperature, step: int) -> dict[str, float]:
+        """Values of a validation that has ended; and the next reference."""
+        now = metric.record("initial")
+        record: dict[str, float] = {}
+        if 1 in self._places.values():
+            record |= self._values("shift", state_moments(now), state_moments(metric.record("final")))
+        if self._record is None:
+            record |= _tagged("outputs", math.nan, math.nan)
+        else:
+            reference = StateRecord(*(part.to(now.totals.device) for part in self._record))
+            record |= self._values("outputs", state_moments(reference), state_moments(now))
+        if self._record is None or self.reference == "previous":
+            self._record, self._record_step = now, step
+        return record
+
+    def _values(self, name: str, first: StateMoments, second: StateMoments) -> dict[str, float]:
+        estimate: Estimate = temperature_estimate(first, second)
+        values = _tagged(name, float(estimate.value), float(estimate.stderr))
+        if estimate.value.isnan():
+            tag = next(iter(values))
+            self._guard.say(f"no value (NaN) of {tag}: {missing_reason(first, second)}.", topic=tag)
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint: CPU tensors and plain Python values, so that it loads with ``weights_only``."""
+        record = None
+        if self._record is not None:
+            record = {name: part.detach().cpu().clone() for name, part in self._record._asdict().items()}
+        return {"version": 1, "latest": dict(self._latest), "record": record, "record_step": self._record_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint was written, with the same reference."""
+        with self._guard.watch("loading a checkpoint"):
+            if state_dict["version"] != 1:
+                raise ValueError(f"the checkpoint's state has version {state_dict['version']}, this package reads 1")
+            self._latest, self._record_step = dict(state_dict["latest"]), int(state_dict["record_step"])
+            record = state_dict["record"]
+            self._record = None if record is None else StateRecord(**record)
+
+
+def _tagged(name: str, value: float, stderr: float) -> dict[str, float]:
+    tag = f"thermo/transition_temperature_{name}"
+    return {tag: value, f"{tag}_stderr": stderr}
+
+
+def _check_datasets(datasets: Sequence[int | str]) -> None:
+    kinds = {type(name) for name in datasets}
+    valid = len(datasets) == 2 and kinds in ({int}, {str}) and len(set(datasets)) == 2
+    if isinstance(datasets, str) or not valid or any(isinstance(name, int) and name < 0 for name in datasets):
+        raise ValueError(
+            f"datasets must hold two different positions (0, 1) or names ('a', 'b') of validation dataloaders, got "
+            f"{datasets!r}"
+        )
+
+
+def _places(datasets: Sequence[int | str], loaders: Any) -> dict[int, int]:
+    """Dataloader positions of sets A and B, as far as they are there."""
+    names = list(loaders) if isinstance(loaders, dict) else []
+    count = len(loaders) if isinstance(loaders, dict | list | tuple) else 1
+    places: dict[int, int] = {}
+    for state, name in enumerate(datasets):
+        if isinstance(name, str) and name not in names:
+            raise ValueError(
+                f"datasets holds {name!r}, which is no validation dataloader: choose among {names}, or give the "
+                "dataloaders as a dictionary"
+            )
+        place = names.index(name) if isinstance(name, str) else name
+        if place < count:
+            places[place] = state
+    return places
+
+
+def _read(outputs: Any) -> tuple[Tensor, Tensor] | None:
+    """Losses and outputs in what a validation step returned; None if they are not there."""
+    if not isinstance(outputs, dict):
+        return None
+    losses = outputs.get("losses", outputs.get("loss"))
+    logits, residuals = outputs.get("logits"), outputs.get("residuals")
+    if not isinstance(losses, Tensor):
+        return None
+    if not isinstance(logits, Tensor):
+        return (_column(losses), _column(residuals)) if isinstance(residuals, Tensor) else None
+    logits = _column(logits)
+    if logits.ndim == 1:  # the logit of one class of two
+        logits = torch.stack([torch.zeros_like(logits), logits], 1)
+    return _column(losses), logits
+
+
+def _column(tensor: Tensor) -> Tensor:
+    """``[B, 1]`` as ``[B]``."""
+    return tensor.squeeze(1) if tensor.ndim == 2 and tensor.shape[1] == 1 else tensor
+
+
+def _kind(outputs: Any) -> str:
+    return (
+        f"a dictionary with the keys {sorted(map(str, outputs))}" if isinstance(outputs, dict) else repr(type(outputs))
+    )
