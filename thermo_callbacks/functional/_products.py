@@ -163,7 +163,6 @@ def finite_difference_product(
         step = _default_step(parameters, vectors) if step is None else step
         if not 0.0 < step < math.inf:
             raise ValueError(f"step must be positive and finite, got {step}")
-    with torch.no_grad():
         moved = [torch.empty_like(parameter.detach()) for parameter in parameters]
     right, left = (_gradient_at(gradient, parameters, vectors, signed, moved) for signed in (step, -step))
     with torch.no_grad():
@@ -217,7 +216,9 @@ def _typical_size(parameters: Sequence[Tensor], squares: Sequence[float], chosen
 
 def _square(tensor: Tensor) -> Tensor:
     """Squared norm, without a copy in double precision."""
-    return tensor.detach().norm(dtype=torch.float32 if tensor.dtype.itemsize < 4 else None).double().square()
+    precision = torch.float32 if tensor.dtype.itemsize < 4 else tensor.dtype
+    norm: Tensor = torch.linalg.vector_norm(tensor.detach(), dtype=precision)
+    return norm.double().square()
 
 
 def _dense(tensor: Tensor | None, like: Tensor) -> Tensor:

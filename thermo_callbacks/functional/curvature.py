@@ -150,8 +150,10 @@ def hessian_trace(
     holds what the signs of all other parameters shake it by. Probes restricted to a block lack that term, at the price
     of one Hessian-vector product for each block and probe. The error comes from the scatter of the probes (Student's t,
     K - 1 degrees of freedom), or with a single probe from the bound of :func:`single_probe`, which is conservative in
-    the mean. Probes are the only replicates: the loss is that of the batch at hand, and how other batches differ is
-    not in the error. Costs one backward pass that records a graph, and a second backward pass for each probe.
+    the mean. Where a few eigenvalues make up H, as in trained networks, the probes' distribution is skewed and a 95 %
+    interval covers a few percent less. Probes are the only replicates: the loss is that of the batch at hand, and how
+    other batches differ is not in the error. Costs one backward pass that records a graph, and a second backward pass
+    for each probe.
 
     Source: Hutchinson 1990, "A stochastic estimator of the trace of the influence matrix for Laplacian smoothing
     splines"; learning as contraction at the rate of this trace: Vanchurin 2020, "Towards a theory of machine learning".

@@ -24,7 +24,9 @@ class TraceMetric(EstimatedMetric):
     The first member is the scatter between updates, which holds probes, batches and drift alike; the second is what the
     probes' own variances :math:`s_k^2` imply: all there is after one update, and conservative for single-probe bounds.
     Updates count as independent. Student's t has :math:`(1 - S_2)^2 / (S_2 - 2 S_3 + S_2^2)` degrees of freedom with
-    :math:`S_p = \sum_k w_k^p` (Satterthwaite 1946): k - 1 for equal weights, and at least 1.
+    :math:`S_p = \sum_k w_k^p` (Satterthwaite 1946): k - 1 for equal weights, and at least 1. The
+    larger of two estimates errs on the safe side, by a tenth of the error where both are equal, and so do weights that
+    grow fast at few updates.
 
     The global value of an update is the sum of its layers, and its variance the sum of theirs: right for probes
     restricted to a layer, whose traces are independent, and for single-probe bounds, of which each is twice the squared

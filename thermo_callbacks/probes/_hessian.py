@@ -143,7 +143,7 @@ def _gradients(loss: ReplayedLoss, leaves: Sequence[Tensor], *, create_graph: bo
     if loss.own_backward and not create_graph:
         # reentrant checkpointing gives gradients in this way alone
         with _gradients_aside(loss.others):
-            loss.value.backward()
+            torch.autograd.backward(loss.value)
         return [leaf.grad for leaf in leaves]
     able = [leaf for leaf in leaves if leaf.requires_grad]
     found = torch.autograd.grad(loss.value, able, create_graph=create_graph, allow_unused=True) if able else ()

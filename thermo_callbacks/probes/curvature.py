@@ -143,12 +143,13 @@ class CurvatureProbe:
 
     def _point(self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int, step: int) -> Point:
         """Copies of the values, so that a step that writes to its parameters does not reach them, and the vector."""
-        copies = {parameter: _leaf(parameter, values.get(parameter, parameter)) for parameter in self._parameters}
-        rest = {parameter: _leaf(parameter, value) for parameter, value in values.items() if parameter not in copies}
-        leaves = list(copies.values())
-        generator = _generator(self._seed, step, leaves[0].device)
-        vectors = rademacher(leaves, generator)
-        return Point({**rest, **copies}, batch, batch_idx, self._parameters, leaves, vectors, self._groups)
+        # finite differences by all parameters at once put values of their own into the module
+        copied = not self._finite_difference or len(self._groups) > 1
+        watched = {p: _leaf(p, values.get(p, p), copied=copied) for p in self._parameters}
+        rest = {p: _leaf(p, value, copied=True) for p, value in values.items() if p not in watched}
+        leaves = list(watched.values())
+        vectors = rademacher(leaves, _generator(self._seed, step, leaves[0].device))
+        return Point({**rest, **watched}, batch, batch_idx, self._parameters, leaves, vectors, self._groups)
 
     def _derivatives(self, point: Point) -> Derivatives:
         """By the method that is right for this module, which the first measurement finds out."""
@@ -187,17 +188,25 @@ class CurvatureProbe:
 
     def _tell_method(self, reason: str) -> None:
         first_line = reason.strip().partition("\n")[0]
-        self._tell("method", f"curvature comes from finite differences of the gradient, since {first_line}")
+        self._tell(
+            "method",
+            "curvature comes from finite differences of the gradient; where activations have kinks (ReLU), these can be "
+            f"far off. The reason: {first_line}",
+        )
 
     def _tell(self, topic: str, message: str) -> None:
         if self._say is not None:
             self._say(topic, message)
 
 
-def _leaf(parameter: nn.Parameter, value: Tensor) -> nn.Parameter:
-    """A copy of a value that takes the parameter's place, of at least single precision."""
-    copy = value.detach().clone()
-    return nn.Parameter(copy.float() if copy.dtype.itemsize < 4 else copy, requires_grad=parameter.requires_grad)
+def _leaf(parameter: nn.Parameter, value: Tensor, *, copied: bool) -> nn.Parameter:
+    """A value that takes the parameter's place, of at least single precision."""
+    value = value.detach()
+    if value.dtype.itemsize < 4:
+        value = value.float()
+    elif copied:
+        value = value.clone()
+    return nn.Parameter(value, requires_grad=parameter.requires_grad)
 
 
 def _generator(seed: int, step: int, device: torch.device) -> torch.Generator:
