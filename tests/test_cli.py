@@ -18,7 +18,8 @@ from torch import nn
 
 import thermo_callbacks
 from thermo_callbacks.cli import main
-from thermo_callbacks.demo import settings as demo_settings
+from thermo_callbacks.common import digits, folders
+from thermo_callbacks.common.digits import load_digits
 from thermo_callbacks.demo import training
 from thermo_callbacks.demo.settings import DemoSettings
 from thermo_callbacks.reports.tensorboard import EQUILIBRIUM_REFERENCE_TAG, HEAT_MAP_TAG, LEGEND_TAG
@@ -102,7 +103,9 @@ def test_demo_writes_the_page(events):
     scalars = set(tags["scalars"])
     assert {f"{family}/{layer}" for family in ("thermo_temperature", "thermo_heat") for layer in LAYERS} <= scalars
     assert {"thermo/temperature", EQUILIBRIUM_REFERENCE_TAG, "train_loss", "val_loss", "val_accuracy"} <= scalars
-    assert tags["images"] == [HEAT_MAP_TAG]
+    figures = {"thermo/laplacian_by_layer", "thermo/temperature_entropy", "thermo/engines"}
+    assert set(tags["images"]) == {HEAT_MAP_TAG, *figures}
+    assert {"thermo/laplacian", "thermo/entropy_destruction", "thermo/work_efficiency"} <= scalars
     assert f"{LEGEND_TAG}/text_summary" in tags["tensors"]
     assert len(events.Scalars("thermo/temperature")) == 125 // 8
 
@@ -160,7 +163,7 @@ def test_logdir_without_permission_is_refused(monkeypatch, tmp_path, capsys):
     def refuse(dir):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(demo_settings.tempfile, "TemporaryFile", refuse)  # permissions don't hold back an administrator
+    monkeypatch.setattr(folders.tempfile, "TemporaryFile", refuse)  # permissions don't hold back an administrator
     with pytest.raises(SystemExit) as end:
         main(["demo", "--logdir", str(tmp_path)])
     assert end.value.code == 2
@@ -168,7 +171,7 @@ def test_logdir_without_permission_is_refused(monkeypatch, tmp_path, capsys):
 
 
 def test_missing_digits_are_named_with_the_cure(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(demo_settings, "find_spec", lambda name: None)
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
     with pytest.raises(SystemExit) as end:
         main(["demo", "--logdir", str(tmp_path / "logs")])
     assert end.value.code == 2
@@ -180,7 +183,9 @@ def test_missing_digits_are_named_with_the_cure(monkeypatch, tmp_path, capsys):
 
 def test_no_command_prints_help(capsys):
     assert main([]) == 0
-    assert "demo" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "demo" in text
+    assert "compare" in text
 
 
 def test_version(capsys):
@@ -269,7 +274,7 @@ def test_optimizer_is_the_one_of_that_name(name, kind, momentum):
 
 
 def test_digits_are_split_without_overlap_and_by_the_seed():
-    splits = [training.load_digits(seed) for seed in (0, 1)]
+    splits = [load_digits(seed) for seed in (0, 1)]
     for parts in splits:
         assert [tuple(part.tensors[0].shape) for part in parts] == [(4000, 1, 28, 28), (1000, 1, 28, 28)]
         counts = sum(torch.bincount(part.tensors[1], minlength=10) for part in parts)

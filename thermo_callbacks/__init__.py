@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from thermo_callbacks.callbacks import TemperatureMonitor, ThermoMonitor
+    from thermo_callbacks.callbacks import (
+        BulkMonitor,
+        EntropyMonitor,
+        FreeEnergyMonitor,
+        TemperatureMonitor,
+        ThermoMonitor,
+        TransitionTemperatureMonitor,
+        WorkEfficiencyMonitor,
+    )
+    from thermo_callbacks.comparison import compare_activations
 
-__all__ = ["TemperatureMonitor", "ThermoMonitor"]
+__all__ = [
+    "BulkMonitor",
+    "EntropyMonitor",
+    "FreeEnergyMonitor",
+    "TemperatureMonitor",
+    "ThermoMonitor",
+    "TransitionTemperatureMonitor",
+    "WorkEfficiencyMonitor",
+    "compare_activations",
+]
 __version__ = "0.1.0"
 
 
@@ -15,9 +34,8 @@ def __getattr__(name: str) -> Any:
     # imported at first use: the functions need torch alone, and the command line answers before Lightning is there
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
-    from thermo_callbacks import callbacks
-
-    return getattr(callbacks, name)
+    room = "comparison" if name == "compare_activations" else "callbacks"
+    return getattr(importlib.import_module(f"thermo_callbacks.{room}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,120 +1,33 @@
-"""The command line: ``thermo-callbacks demo``."""
+"""The command line: ``thermo-callbacks demo`` and ``thermo-callbacks compare``."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import io
-import math
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from thermo_callbacks import __version__
-from thermo_callbacks.demo.settings import (
-    LEARNING_RATES,
-    TRAINING_IMAGES,
-    VALIDATION_IMAGES,
-    DemoSettings,
-    digits_file,
-    prepare_logdir,
-)
+from thermo_callbacks.common.digits import TRAINING_IMAGES, VALIDATION_IMAGES, digits_file
+from thermo_callbacks.common.folders import prepare_folder
+from thermo_callbacks.common.options import INTERRUPTED, PROGRAM, Parser, PositiveNumber, WholeNumber
+from thermo_callbacks.comparison.command import build_compare_parser, compare
+from thermo_callbacks.demo.settings import LEARNING_RATES, DemoSettings
 
 if TYPE_CHECKING:
     from thermo_callbacks.demo.training import DemoResult
 
-PROGRAM = "thermo-callbacks"
-INTERRUPTED = 130  # the shell's exit status of a program ended by Ctrl-C
 
-
-@dataclass(frozen=True)
-class WholeNumber:
-    """Reads an option's whole number.
-
-    Attributes:
-        least: Smallest number allowed.
-        most: Largest number allowed; None for no limit.
-    """
-
-    least: int
-    most: int | None = None
-
-    def __str__(self) -> str:
-        return "whole number"
-
-    def __call__(self, text: str) -> int:
-        """Read and check a number.
-
-        Args:
-            text: What was given.
-
-        Returns:
-            The number.
-
-        Raises:
-            argparse.ArgumentTypeError: If it is none, or out of range.
-        """
-        try:
-            value = int(text)
-        except ValueError:
-            value = self.least - 1
-        if value < self.least or (self.most is not None and value > self.most):
-            wanted = f"of at least {self.least}" if self.most is None else f"from {self.least} to {self.most}"
-            raise argparse.ArgumentTypeError(f"give a whole number {wanted}, not {text!r}")
-        return value
-
-
-@dataclass(frozen=True)
-class PositiveNumber:
-    """Reads an option's positive number."""
-
-    def __str__(self) -> str:
-        return "number"
-
-    def __call__(self, text: str) -> float:
-        """Read and check a number.
-
-        Args:
-            text: What was given.
-
-        Returns:
-            The number.
-
-        Raises:
-            argparse.ArgumentTypeError: If it is none, not finite or not positive.
-        """
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0.0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"give a number above 0 such as 0.01, not {text!r}")
-        return value
-
-
-class Parser(ArgumentParser):
-    """A parser that says what is wrong in one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002  jsonargparse's signature
-        """Say what is wrong, and exit with status 2.
-
-        Args:
-            message: What is wrong.
-            ex: The exception behind it.
-        """
-        self.exit(2, f"{PROGRAM}: error: {' '.join(message.split()).removeprefix('argument ')}\n")
-
-
-def build_parser() -> ArgumentParser:
+def build_parser() -> Parser:
     """The parser of the command line.
 
     Returns:
@@ -149,6 +62,9 @@ def build_parser() -> ArgumentParser:
     parser = Parser(prog=PROGRAM, description="A thermometer for PyTorch Lightning runs.", version=__version__)
     commands = parser.add_subcommands(required=False, dest="command")
     commands.add_subcommand("demo", demo, help="train on handwritten digits and show the measurements")
+    commands.add_subcommand(
+        "compare", build_compare_parser(), help="train a network with each of several activations and compare them"
+    )
     return parser
 
 
@@ -166,11 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command is None:
         parser.print_help()
         return 0
+    if chosen.command == "compare":
+        with forgiving_output():
+            return compare(parser, chosen.compare)
     options = {name: chosen.demo[name] for name in ("max_epochs", "optimizer", "batch_size", "seed")}
     try:
         settings = DemoSettings(logdir=Path(chosen.demo.logdir), lr=chosen.demo.get("lr"), **options)
         digits_file()
-        prepare_logdir(settings.logdir)
+        prepare_folder(settings.logdir, "--logdir")
     except ValueError as fault:
         parser.error(str(fault))
     try:
@@ -224,7 +143,7 @@ def run_demo(settings: DemoSettings) -> int:
 
 def _print_result(console: Console, result: DemoResult, settings: DemoSettings) -> None:
     from thermo_callbacks.reports.reading import read_run
-    from thermo_callbacks.reports.table import layer_table
+    from thermo_callbacks.reports.table import activation_table, curvature_table, layer_table
 
     say = partial(console.print, markup=False)
     say()
@@ -234,7 +153,10 @@ def _print_result(console: Console, result: DemoResult, settings: DemoSettings) 
         share = f"{100 * result.accuracy:.1f} %"
         say(f"Of {VALIDATION_IMAGES:,} digits that it was not trained on, the network names {share} correctly.")
     if result.records:
-        console.print(layer_table(result.records[-1]))
+        last = {tag: value for record in result.records for tag, value in record.items()}
+        for table in (layer_table, curvature_table, activation_table):
+            with contextlib.suppress(ValueError):  # a run too short for a look has no rows for some
+                console.print(table(last))
         say("\nWhat this says:\n")
         for paragraph in read_run(result.records, window=settings.window, batch_size=settings.batch_size):
             console.print(Padding(Text(paragraph), (0, 0, 1, 2)))

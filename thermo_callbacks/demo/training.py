@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from thermo_callbacks.callbacks import ThermoMonitor
-from thermo_callbacks.demo.settings import TRAINING_IMAGES, DemoSettings, digits_file
-from thermo_callbacks.demo.surroundings import Progress, interruptible, one_thread, quiet
-
-SIDE = 28  # pixels of an image
+from thermo_callbacks.common.digits import load_digits
+from thermo_callbacks.common.surroundings import interruptible, one_thread, quiet
+from thermo_callbacks.demo.progress import Progress
+from thermo_callbacks.demo.settings import DemoSettings
 
 
 @dataclass(frozen=True)
@@ -39,25 +37,6 @@ class DemoResult:
     steps: int
     interrupted: bool
     folder: Path
-
-
-def load_digits(seed: int) -> tuple[TensorDataset, TensorDataset]:
-    """Read the digits and split them.
-
-    Args:
-        seed: Seed of the split: the file is sorted by digit.
-
-    Returns:
-        4,000 training and 1,000 validation pairs of an image ``[1, 28, 28]``, grey levels 0 to 1, and its digit.
-    """
-    text = gzip.decompress(digits_file().read_bytes()).decode("ascii")
-    # one call over the whole text takes a second; loadtxt, line by line, takes many
-    table = np.fromstring(text.replace("\n", ","), dtype=np.float32, sep=",").reshape(-1, SIDE * SIDE + 1)
-    rows = torch.from_numpy(table)[torch.randperm(len(table), generator=torch.Generator().manual_seed(seed))]
-    images, digits = rows[:, :-1].reshape(-1, 1, SIDE, SIDE), rows[:, -1].long()
-    training, validation = slice(TRAINING_IMAGES), slice(TRAINING_IMAGES, None)
-    images = (images - images[training].mean()) / images[training].std()
-    return TensorDataset(images[training], digits[training]), TensorDataset(images[validation], digits[validation])
 
 
 class DigitClassifier(LightningModule):
@@ -134,7 +113,7 @@ def train(settings: DemoSettings) -> DemoResult:
         What was measured.
     """
     training, validation = load_digits(settings.seed)
-    monitor = ThermoMonitor(window=settings.window, rest=0, seed=settings.seed)
+    monitor = ThermoMonitor(window=settings.window, rest=0, curvature_every_n_steps=settings.window, seed=settings.seed)
     readings = Readings(monitor)
     logger = TensorBoardLogger(settings.logdir, name="demo", default_hp_metric=False)
     with quiet(), one_thread(), torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""What the demo's training goes on in: a quiet Lightning, a short progress bar, and a Ctrl-C that ends it in order."""
+"""What a training goes on in: a quiet Lightning, one thread, and a Ctrl-C that ends it in order."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.callbacks.progress.rich_progress import ProcessingSpeedColumn, RichProgressBarTheme
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep remarks on hardware, loaders and products out of the demo's output, and the monitor's on missing values.
+    """Keep remarks on hardware, loaders and products out of the output, and the monitor's on missing values.
 
-    The table says itself why a value is missing. Levels and filters are as before once the block is left.
+    The tables say themselves why a value is missing. Levels and filters are as before once the block is left.
 
     Yields:
         Nothing.
@@ -42,27 +38,6 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-class Progress(RichProgressBar):
-    """Lightning's bar, short enough for 80 columns: loss and accuracy beside it, no speed and no run's number."""
-
-    def __init__(self) -> None:
-        super().__init__(theme=RichProgressBarTheme(metrics_format=".2f"))
-
-    def configure_columns(self, trainer: Trainer) -> list[Any]:
-        """Lightning's columns but one."""
-        return [
-            column for column in super().configure_columns(trainer) if not isinstance(column, ProcessingSpeedColumn)
-        ]
-
-    def get_metrics(
-        self, trainer: Trainer, pl_module: LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        """Loss of the last batch, and accuracy of the last validation."""
-        names = {"train_loss": "loss", "val_accuracy": "acc"}
-        metrics = super().get_metrics(trainer, pl_module)
-        return {short: metrics[name] for name, short in names.items() if name in metrics}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,28 @@
+"""Folders that a person names."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+
+def prepare_folder(folder: Path, option: str) -> None:
+    """Make sure that files can be written to a folder, which is created if need be.
+
+    Args:
+        folder: The folder.
+        option: Option that names it, for the messages.
+
+    Raises:
+        ValueError: If it is a file, or nothing can be written there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{option} must be a folder, got {str(folder)!r}, which is a file: give another name")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # asking for the permissions is not enough: they say nothing of a file system that is mounted read-only
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as fault:
+        raise ValueError(
+            f"{option} {str(folder)!r} can't be written to ({fault.strerror}): give a folder that is yours to write"
+        ) from fault

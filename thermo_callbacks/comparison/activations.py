@@ -1,0 +1,177 @@
+"""Activations that a person names, and how to get a new one of each."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thermo_callbacks.functional.work import engine_type
+from thermo_callbacks.probes._activation_functions import ACTIVATION_MODULES
+
+NAMES: tuple[str, ...] = (
+    *(kind.__name__ for kind in ACTIVATION_MODULES if kind is not nn.Threshold),  # has no defaults
+    "Identity",
+)
+"""Activations of torch.nn that can be asked for by name."""
+
+_UNSAFE = re.compile(r"[^\w.=,()+-]+")
+
+
+class ElementwiseFunction(nn.Module):
+    """A function of one tensor as a module, so that its input and output can be seen.
+
+    Args:
+        function: The function.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The function's value."""
+        return self.function(input)
+
+    def extra_repr(self) -> str:
+        """Name of the function."""
+        return _called(self.function)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An activation that takes part.
+
+    Attributes:
+        name: What it is called, in tables and in the names of folders.
+        source: What was given for it: a class, a module or a function.
+    """
+
+    name: str
+    source: Any
+
+    def build(self) -> nn.Module:
+        """A new module of the activation, which shares nothing with others.
+
+        What building it draws is not missing elsewhere: the weights of a network are the same with each activation.
+
+        Returns:
+            The module.
+        """
+        if isinstance(self.source, nn.Module):
+            return copy.deepcopy(self.source)
+        if isinstance(self.source, type):
+            with torch.random.fork_rng(devices=[]):
+                module: nn.Module = self.source()
+            return module
+        return ElementwiseFunction(self.source)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether monitors see it as one activation: of others they see what these call, as the sigmoid of a gate."""
+        return isinstance(self.build(), ACTIVATION_MODULES)
+
+    def engine(self) -> str:
+        """Type of heat engine, from the function itself: empty where it can't be decided."""
+        try:
+            return engine_type(self.build())
+        except Exception:  # the function is the user's, and so is what it raises
+            return ""
+
+
+def candidates(activations: Sequence[Any] | Mapping[str, Any]) -> list[Candidate]:
+    """Read the activations that a person gives.
+
+    Args:
+        activations: Names of torch.nn's activations, module classes, modules, or functions of one tensor; or a mapping
+            that gives each a name.
+
+    Returns:
+        The candidates, in that order.
+
+    Raises:
+        ValueError: If there are none, a name is not known, a class can't be built without arguments, or two have the
+            same name.
+        TypeError: If one is none of these.
+
+    Example:
+        >>> [candidate.name for candidate in candidates(["relu", nn.Tanh, nn.LeakyReLU(0.2)])]
+        ['ReLU', 'Tanh', 'LeakyReLU(negative_slope=0.2)']
+    """
+    if isinstance(activations, str):
+        raise TypeError(f"activations must be a list such as ['ReLU', 'Tanh'], got the text {activations!r}")
+    named = activations.items() if isinstance(activations, Mapping) else [(None, given) for given in activations]
+    found = [_candidate(name, given) for name, given in named]
+    if not found:
+        raise ValueError("activations must hold at least one activation such as 'ReLU', got none")
+    # file systems may not tell capitals apart
+    names = [candidate.name.lower() for candidate in found]
+    twice = sorted({candidate.name for candidate in found if names.count(candidate.name.lower()) > 1})
+    if twice:
+        raise ValueError(
+            f"activations must have different names, got {', '.join(twice)} more than once: give a mapping such as "
+            "{'first': ..., 'second': ...}"
+        )
+    return found
+
+
+def _candidate(name: str | None, given: Any) -> Candidate:
+    if isinstance(given, str):
+        given = getattr(nn, known_name(given))
+    if isinstance(given, type):
+        if not issubclass(given, nn.Module):
+            raise TypeError(f"activations may hold classes of modules, got the class {given.__name__}")
+        try:
+            given()
+        except TypeError as fault:
+            raise ValueError(
+                f"activations holds the class {given.__name__}, which can't be built without arguments ({fault}): give "
+                f"a module, {given.__name__}(...)"
+            ) from fault
+    elif not callable(given):
+        raise TypeError(f"activations may hold names, module classes, modules and functions, got {given!r}")
+    return Candidate(_UNSAFE.sub("_", name if name is not None else _called(given)), given)
+
+
+def known_name(name: str) -> str:
+    """The name of torch.nn that a person means.
+
+    Args:
+        name: What was given, in capitals or not.
+
+    Returns:
+        The name as torch.nn spells it.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    spelling = {known.lower(): known for known in NAMES}
+    if name.lower() in spelling:
+        return spelling[name.lower()]
+    close = difflib.get_close_matches(name.lower(), list(spelling), n=3, cutoff=0.5)
+    cure = (
+        f"did you mean {' or '.join(spelling[each] for each in close)}?" if close else f"choose from {', '.join(NAMES)}"
+    )
+    raise ValueError(f"activations holds {name!r}, which is no activation of torch.nn: {cure}")
+
+
+def _called(given: Any) -> str:
+    if isinstance(given, nn.Module):
+        settings = given.extra_repr()
+        kind = type(given).__name__
+        return f"{kind}({settings})" if settings and repr(given) != repr(_default(type(given))) else kind
+    name = getattr(given, "__name__", type(given).__name__)
+    return "lambda" if name == "<lambda>" else str(name)
+
+
+def _default(kind: type[nn.Module]) -> nn.Module | None:
+    try:
+        return kind()
+    except TypeError:
+        return None

@@ -1,0 +1,82 @@
+"""The module of a run, from what a person gives for it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from lightning.pytorch import LightningModule
+
+from thermo_callbacks.comparison.activations import Candidate
+from thermo_callbacks.comparison.replacement import replace_activations
+
+MakeModule = Callable[..., LightningModule] | type[LightningModule] | LightningModule
+
+
+def build_module(make_module: MakeModule, candidate: Candidate) -> LightningModule:
+    """Build the module of a run with an activation.
+
+    Args:
+        make_module: Something that takes an activation, in its first argument without a default or in one named
+            ``activation``; or else a class, a function without arguments, or a module, whose activations are replaced.
+        candidate: The activation.
+
+    Returns:
+        A new module.
+
+    Raises:
+        TypeError: If ``make_module`` gives anything but a module of ``lightning.pytorch``.
+        ValueError: If there is no activation module to replace.
+    """
+    if isinstance(make_module, LightningModule):
+        module: Any = copy.deepcopy(make_module)
+        takes = None
+    else:
+        takes = activation_argument(make_module)
+        module = make_module(**_argument(takes, candidate)) if takes != "" else make_module(candidate.build())
+    if not isinstance(module, LightningModule):
+        kind = type(module)
+        raise TypeError(
+            f"make_module must give a LightningModule of lightning.pytorch, got {kind.__module__}.{kind.__qualname__}"
+        )
+    if takes is None and not replace_activations(module, candidate.build):
+        raise ValueError(
+            f"make_module gave a {type(module).__name__} without activation modules, so nothing can be replaced: "
+            "functions called in forward, such as torch.relu, can't be; give a function that takes the activation and "
+            "returns the module"
+        )
+    return module
+
+
+def _argument(name: str | None, candidate: Candidate) -> dict[str, Any]:
+    return {} if name is None else {name: candidate.build()}
+
+
+def activation_argument(make_module: Callable[..., Any]) -> str | None:
+    """The argument that takes the activation.
+
+    Args:
+        make_module: A class or a function.
+
+    Returns:
+        Its name; empty for one that is given by its place; None if there is no such argument.
+
+    Example:
+        >>> activation_argument(lambda act, width=8: ...), activation_argument(lambda width=8: ...)
+        ('', None)
+        >>> activation_argument(lambda width=8, activation=None: ...)
+        'activation'
+    """
+    try:
+        parameters = inspect.signature(make_module).parameters
+    except (TypeError, ValueError):  # something built in
+        return ""
+    by_name = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    if "activation" in parameters and parameters["activation"].kind in by_name:
+        return "activation"
+    for parameter in parameters.values():
+        if parameter.kind in {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}:
+            return "" if parameter.default is inspect.Parameter.empty else None
+    return None

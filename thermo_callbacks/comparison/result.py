@@ -1,0 +1,71 @@
+"""The result of a comparison, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thermo_callbacks.comparison.storage import write_text
+from thermo_callbacks.reports.comparison import comparison_markdown, comparison_tables, run_notes
+from thermo_callbacks.reports.comparison_csv import runs_csv, summary_csv
+from thermo_callbacks.reports.comparison_figure import comparison_figure
+from thermo_callbacks.reports.comparison_reading import read_comparison
+from thermo_callbacks.reports.comparison_records import ActivationSummary, RunRecord, summarise
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """What a comparison came to.
+
+    Attributes:
+        records: One a run, those of one activation one after another, in the order of the seeds.
+        directory: Folder of the files.
+    """
+
+    records: Sequence[RunRecord]
+    directory: Path
+
+    def summaries(self) -> list[ActivationSummary]:
+        """Means with 95 % intervals, one summary an activation."""
+        return summarise(self.records)
+
+    def tables(self) -> list[Table]:
+        """Tables for :meth:`rich.console.Console.print`."""
+        return comparison_tables(self.records)
+
+    def notes(self) -> list[str]:
+        """Sentences on runs that did not finish, and on what was not measured."""
+        return run_notes(self.records)
+
+    def reading(self) -> list[str]:
+        """What the runs show, in sentences."""
+        return read_comparison(self.records)
+
+    def figure(self) -> Figure:
+        """Efficiency through the depth, temperature against entropy, efficiency against loss."""
+        return comparison_figure(self.records)
+
+    def write(self) -> dict[str, Path]:
+        """Write tables and figure into the folder.
+
+        Returns:
+            What is in a file to the file: ``"runs"`` and ``"summary"`` as CSV, ``"report"`` as Markdown, ``"figure"``
+            as PNG.
+        """
+        files = {
+            "runs": self.directory / "runs.csv",
+            "summary": self.directory / "summary.csv",
+            "report": self.directory / "report.md",
+            "figure": self.directory / "figure.png",
+        }
+        write_text(files["runs"], runs_csv(self.records))
+        write_text(files["summary"], summary_csv(self.records))
+        write_text(files["report"], comparison_markdown(self.records, self.reading()) + "\n![](figure.png)\n")
+        self.figure().savefig(files["figure"], dpi=150)
+        return files

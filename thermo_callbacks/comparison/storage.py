@@ -1,0 +1,120 @@
+"""Finished runs on disk: one JSON file each, whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from thermo_callbacks.reports.comparison_records import PathPoint, RunRecord
+
+VERSION = 1
+RUNS = "runs"
+"""Folder of the runs in that of a comparison."""
+RESULT = "result.json"
+
+
+class StoredRun(NamedTuple):
+    """What is kept of a run.
+
+    Attributes:
+        settings: Readable description of all that the run depends on, by topic.
+        record: What it came to.
+    """
+
+    settings: Mapping[str, str]
+    record: RunRecord
+
+
+def run_folder(directory: Path, name: str) -> Path:
+    """Folder of a run's files.
+
+    Args:
+        directory: Folder of the comparison.
+        name: Name of the run.
+
+    Returns:
+        The folder.
+    """
+    return directory / RUNS / name
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is never seen half written, by moving it to its place.
+
+    Args:
+        path: The file; its folder is created if need be.
+        text: Its text.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_run(folder: Path, stored: StoredRun) -> None:
+    """Keep a run.
+
+    Args:
+        folder: Folder of the run.
+        stored: What to keep.
+    """
+    content = {"version": VERSION, "settings": dict(stored.settings), "record": asdict(stored.record)}
+    write_text(folder / RESULT, json.dumps(content, indent=1) + "\n")
+
+
+def read_run(folder: Path) -> StoredRun | None:
+    """Read a run.
+
+    Args:
+        folder: Folder of the run.
+
+    Returns:
+        What was kept of it; None if it has not ended yet.
+
+    Raises:
+        ValueError: If the file can't be read.
+    """
+    path = folder / RESULT
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] != VERSION:
+            raise ValueError(f"it has version {content['version']}, this package reads {VERSION}")
+        return StoredRun(content["settings"], _record(content["record"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as fault:
+        raise ValueError(
+            f"directory holds a run that can't be read, {path} ({fault}): delete that file, and the run is repeated"
+        ) from fault
+
+
+def forget_runs(directory: Path) -> None:
+    """Delete the runs of a comparison, those that have ended.
+
+    Args:
+        directory: Folder of the comparison. Folders in its ``runs`` that hold none of a run's files stay.
+    """
+    for result in (directory / RUNS).glob(f"*/{RESULT}"):
+        shutil.rmtree(result.parent)
+
+
+def _record(fields: dict[str, Any]) -> RunRecord:
+    pairs = {
+        kind: [(str(name), float(value)) for name, value in fields[kind]]
+        for kind in ("work_efficiency", "learning_efficiency")
+    }
+    path = [PathPoint(int(step), float(entropy), float(temperature)) for step, entropy, temperature in fields["path"]]
+    return RunRecord(**{**fields, **pairs, "path": path})
