@@ -174,11 +174,18 @@ def memory(width: int) -> tuple[int, int]:
     return sum(parameter.numel() for parameter in net.parameters()), held_bytes(watch)
 
 
-def tables(cases: Iterable[str], pairs: int, *, preset: str = "standard", scale: float = 1.0) -> list[Table]:
+def tables(
+    cases: Iterable[str],
+    pairs: int,
+    *,
+    preset: str = "standard",
+    momenta: Iterable[float] = (0.0, 0.9),
+    scale: float = 1.0,
+) -> list[Table]:
     title = f"Steps per second, with / without, preset {preset}"
     speed = Table("model", "momentum", "blocks", "median ratio", "quartiles", title=title)
     for case in cases:
-        for momentum in (0.0, 0.9):
+        for momentum in momenta:
             ratios = overhead(case, pairs, momentum, preset=preset, scale=scale)
             quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
             speed.add_row(
@@ -198,6 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=[*CASES, "all"], default="all")
     parser.add_argument("--preset", choices=["light", "standard", "full"], default="standard")
+    parser.add_argument("--momentum", type=float, nargs="+", default=[0.0, 0.9], help="momenta of SGD")
     parser.add_argument("--pairs", type=int, default=12, help="pairs of blocks with and without the monitor")
     parser.add_argument("--scale", type=float, default=1.0, help="length of the blocks, in units of the usual one")
     options = parser.parse_args(arguments)
@@ -205,7 +213,8 @@ def main(arguments: list[str] | None = None) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     cases = CASES if options.model == "all" else [options.model]
-    for table in tables(cases, options.pairs, preset=options.preset, scale=options.scale):
+    settings = {"preset": options.preset, "momenta": options.momentum, "scale": options.scale}
+    for table in tables(cases, options.pairs, **settings):
         Console().print(table)
 
 
