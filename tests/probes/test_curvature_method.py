@@ -57,7 +57,13 @@ def test_the_change_of_method_is_told_once_with_its_reason(operation: Any, reaso
     probe = probe_of(network(operation.apply), say=lambda *both: said.append(both))
     for step in range(2):
         probe.measure({}, inputs(), step=step)
-    assert said == [("method", f"curvature comes from finite differences of the gradient, since {reason}")]
+    assert said == [
+        (
+            "method",
+            "curvature comes from finite differences of the gradient; where activations have kinks (ReLU), these can be "
+            f"far off. The reason: {reason}",
+        )
+    ]
     assert probe.method == "finite_difference"
 
 
