@@ -207,6 +207,24 @@ def test_efficiencies_of_the_batch_that_was_looked_at() -> None:
     assert "thermo/temperature" not in rows[0][1]
 
 
+class Wave(nn.Module):
+    def forward(self, states: Tensor) -> Tensor:
+        return torch.sin(3.0 * states)
+
+
+def test_activations_of_ones_own_are_looked_at() -> None:
+    net = nn.Sequential(nn.Linear(INPUTS, 6), Wave(), nn.Linear(6, 1)).double()
+    assert not fit(Regression(net), WorkEfficiencyMonitor(10), 30).series("thermo/work_efficiency")
+    logger = fit(Regression(net), WorkEfficiencyMonitor(10, activations=[Wave]), 30)
+    assert logger.series("thermo_work_efficiency/net.1") == logger.series("thermo_engine/Wave")
+    assert len(logger.series("thermo_work_efficiency/net.1")) == 2
+
+
+def test_an_activation_that_cant_be_seen_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="extra"):
+        WorkEfficiencyMonitor(activations=[lambda states: states])
+
+
 def test_the_bulk_of_a_chain() -> None:
     logger = fit(Regression(), BulkMonitor(10), 45)
     row = [row for _, row in logger.thermo_rows if "thermo/complexity" in row][-1]

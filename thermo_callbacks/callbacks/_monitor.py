@@ -47,6 +47,7 @@ class Monitor(Callback):
     curvature_every_n_steps: int = 200
     loss_fn: Loss | None = None
     within_layers: bool = False
+    activations: tuple[Any, ...] = ()
     seed: int = 0
     _bulk_probe = BulkProbe()
 
@@ -79,7 +80,12 @@ class Monitor(Callback):
         if self._plan.activations:
             instruments.append(
                 ActivationInstrument(
-                    trainer, pl_module, loss_fn=self.loss_fn, engines=self._publisher.engines, name=name
+                    trainer,
+                    pl_module,
+                    loss_fn=self.loss_fn,
+                    engines=self._publisher.engines,
+                    extra=self.activations,
+                    name=name,
                 )
             )
         if self._plan.curvature:

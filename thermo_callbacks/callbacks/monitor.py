@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
+
+from torch import nn
 
 from thermo_callbacks.callbacks import _plan
 from thermo_callbacks.callbacks._arguments import Loss
 from thermo_callbacks.callbacks._monitor import Monitor
+from thermo_callbacks.probes.activations import ActivationProbe
 from thermo_callbacks.probes.bulk import BulkProbe
 
 
@@ -242,6 +245,8 @@ class WorkEfficiencyMonitor(Monitor):
 
     Args:
         curvature_every_n_steps: Steps between two looks, at least 1.
+        activations: Classes of your own activation modules, and elementwise functions of torch (``torch.sin``), to be
+            looked at besides those of ``torch.nn``.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step; needed only for compiled models whose
             training step can't be replayed.
 
@@ -249,8 +254,12 @@ class WorkEfficiencyMonitor(Monitor):
         ValueError: If an argument is out of its range.
     """
 
-    def __init__(self, curvature_every_n_steps: int = 200, *, loss_fn: Loss | None = None) -> None:
+    def __init__(
+        self, curvature_every_n_steps: int = 200, *, activations: Sequence[Any] = (), loss_fn: Loss | None = None
+    ) -> None:
+        ActivationProbe(nn.Identity(), extra=activations)  # a wrong argument fails here and not in training
         super().__init__(_plan.WORK, curvature_every_n_steps=curvature_every_n_steps, loss_fn=loss_fn)
+        self.activations = tuple(activations)
 
 
 class BulkMonitor(Monitor):
