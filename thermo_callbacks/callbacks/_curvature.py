@@ -21,6 +21,8 @@ from thermo_callbacks.probes.replay import Replay
 Layers = Mapping[str, Sequence[nn.Parameter]]
 _COLUMNS = ("traces", "trace_variances", "mobility_traces", "mobility_variances", "gradient_products")
 _TAGS = {"laplacian": "laplacian", "destruction": "entropy_destruction", "rugh": "rugh_temperature"}
+SMALL = 2**25
+"""Bytes of copies that may lie about between looks."""
 _REASONS = {
     "laplacian": "the curvature of some layer is not finite",
     "destruction": "it needs the displacement per unit of gradient, which this optimizer does not tell (Nesterov's "
@@ -30,6 +32,30 @@ _REASONS = {
 FORGETTING = 3
 """Power of the look's number that it weighs with in the running averages: the last fifth of a run weighs half, and the
 error still falls as one over the root of the number of looks."""
+
+
+class _Copies:
+    """Memory for copies of parameters and gradients, kept from look to look where it is little.
+
+    Fresh pages cost a small network several times what the copying does; those of a large one would be missed.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[nn.Parameter, str], Tensor] = {}
+
+    def take(self, parameter: nn.Parameter, kind: str, source: Tensor, factor: Tensor | float) -> Tensor:
+        """A copy of a parameter's tensor, times a factor."""
+        place = self._kept.get((parameter, kind))
+        if place is None or place.shape != source.shape or place.dtype != source.dtype or place.device != source.device:
+            place = self._kept[parameter, kind] = torch.empty_like(source)
+        if isinstance(factor, float) and factor == 1.0:
+            return place.copy_(source)
+        return torch.mul(source, factor, out=place)
+
+    def rest(self) -> None:
+        """The copies are not needed until the next look."""
+        if sum(place.numel() * place.element_size() for place in self._kept.values()) > SMALL:
+            self._kept.clear()
 
 
 class CurvatureInstrument(Instrument):
@@ -74,25 +100,23 @@ class CurvatureInstrument(Instrument):
         self._rate = math.nan  # largest learning rate at the look
         self._values: dict[nn.Parameter, Tensor] = {}
         self._gradients: dict[nn.Parameter, Tensor] = {}
+        self._copies = _Copies()
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep parameters and gradients, until the next batch."""
         if self._values:  # LBFGS evaluates its closure again, or another optimizer steps in the same batch
             return
         optimizers = self._trainer.optimizers
-        self._values = {
-            parameter: parameter.detach().clone()
-            for owner in optimizers
-            for group in owner.param_groups
-            for parameter in group["params"]
-        }
+        for owner in optimizers:
+            for group in owner.param_groups:
+                for parameter in group["params"]:
+                    self._values[parameter] = self._copies.take(parameter, "value", parameter.detach(), 1.0)
         if "rugh" in self._wanted and len(optimizers) == 1:  # else each gradient may be that of another loss
             factor = scale()
-            self._gradients = {
-                parameter: parameter.grad.detach().to_dense() * factor
-                for parameter in self._values
-                if parameter.grad is not None
-            }
+            for parameter in self._values:
+                if parameter.grad is not None:
+                    gradient = parameter.grad.detach().to_dense()
+                    self._gradients[parameter] = self._copies.take(parameter, "gradient", gradient, factor)
 
     def after_step(self, batch: Any, batch_idx: int) -> Record:
         """Measure at the parameters that were kept, on the batch that is here now."""
@@ -102,6 +126,7 @@ class CurvatureInstrument(Instrument):
             if not self.guard.disabled:
                 columns = self._measure(layers, batch, batch_idx)
         self._values, self._gradients = {}, {}
+        self._copies.rest()
         # every rank takes part, also one where something failed: the others would wait for it for ever
         columns, failed = self._over_ranks(columns)
         self._looks += 1
@@ -232,7 +257,7 @@ class CurvatureInstrument(Instrument):
 
     def close(self) -> None:
         """Drop the copies."""
-        self._values, self._gradients = {}, {}
+        self._values, self._gradients, self._copies = {}, {}, _Copies()
 
     def state_dict(self) -> dict[str, Any]:
         """Sums of the running averages."""

@@ -106,7 +106,8 @@ class CurvatureProbe:
         """Measure once, and leave no trace in the run.
 
         Args:
-            values: Parameters' values to measure at; those left out are as they are.
+            values: Parameters' values to measure at; those left out are as they are. A training step that writes to its
+                parameters writes to these.
             batch: The batch.
             batch_idx: Its number in the epoch.
             step: Number of the step, which with the seed fixes the vector.
@@ -142,11 +143,10 @@ class CurvatureProbe:
         return sums.index_add_(1, self._owners.to(rows.device), rows)
 
     def _point(self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int, step: int) -> Point:
-        """Copies of the values, so that a step that writes to its parameters does not reach them, and the vector."""
-        # finite differences by all parameters at once put values of their own into the module
-        copied = not self._finite_difference or len(self._groups) > 1
-        watched = {p: _leaf(p, values.get(p, p), copied=copied) for p in self._parameters}
-        rest = {p: _leaf(p, value, copied=True) for p, value in values.items() if p not in watched}
+        """Leaves with the values, and the vector."""
+        # a step may write to its parameters: to the caller's values, but not to the run's
+        watched = {p: _leaf(p, values.get(p, p)) for p in self._parameters}
+        rest = {p: _leaf(p, value) for p, value in values.items() if p not in watched}
         leaves = list(watched.values())
         vectors = rademacher(leaves, _generator(self._seed, step, leaves[0].device))
         return Point({**rest, **watched}, batch, batch_idx, self._parameters, leaves, vectors, self._groups)
@@ -190,8 +190,8 @@ class CurvatureProbe:
         first_line = reason.strip().partition("\n")[0]
         self._tell(
             "method",
-            "curvature comes from finite differences of the gradient; where activations have kinks (ReLU), these can be "
-            f"far off. The reason: {first_line}",
+            "curvature comes from finite differences of the gradient; where activations have kinks (ReLU), these can "
+            f"be far off. The reason: {first_line}",
         )
 
     def _tell(self, topic: str, message: str) -> None:
@@ -199,12 +199,12 @@ class CurvatureProbe:
             self._say(topic, message)
 
 
-def _leaf(parameter: nn.Parameter, value: Tensor, *, copied: bool) -> nn.Parameter:
-    """A value that takes the parameter's place, of at least single precision."""
+def _leaf(parameter: nn.Parameter, value: Tensor) -> nn.Parameter:
+    """A value that takes the parameter's place, of at least single precision, and never the parameter's own memory."""
     value = value.detach()
     if value.dtype.itemsize < 4:
         value = value.float()
-    elif copied:
+    elif value.data_ptr() == parameter.data_ptr():
         value = value.clone()
     return nn.Parameter(value, requires_grad=parameter.requires_grad)
 
