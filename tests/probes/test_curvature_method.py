@@ -60,8 +60,8 @@ def test_the_change_of_method_is_told_once_with_its_reason(operation: Any, reaso
     assert said == [
         (
             "method",
-            "curvature comes from finite differences of the gradient; where activations have kinks (ReLU), these can be "
-            f"far off. The reason: {reason}",
+            "curvature comes from finite differences of the gradient; where activations have kinks (ReLU), these can "
+            f"be far off. The reason: {reason}",
         )
     ]
     assert probe.method == "finite_difference"
