@@ -204,6 +204,9 @@ def test_efficiencies_of_the_batch_that_was_looked_at() -> None:
         assert row["thermo_work_efficiency/net.1"] == pytest.approx(exact)
         assert row["thermo/work_efficiency"] == pytest.approx(exact)
         assert row["thermo_engine/Tanh"] == pytest.approx(exact)
+        assert row["thermo_implied_gain/net.1"] == pytest.approx(exact**-0.5)
+        bound = 1.0 - float(got.var(correction=0) / given.var(correction=0))
+        assert row["thermo_carnot_bound/net.1"] == pytest.approx(bound)
     assert "thermo/temperature" not in rows[0][1]
 
 

@@ -53,7 +53,14 @@ BY_LAYER = (
     *("temperature", "temperature_stderr", "equilibrium_ratio", "noise_scale", "signal_share", "heat", "entropy"),
     *("entropy_production", "entropy_destruction", "transition_temperature", "laplacian", "laplacian_stderr"),
 )
-BY_MODULE = ("work_efficiency", "learning_efficiency", "dead_fraction", "saturated_fraction")
+BY_MODULE = (
+    "work_efficiency",
+    "learning_efficiency",
+    "carnot_bound",
+    "implied_gain",
+    "dead_fraction",
+    "saturated_fraction",
+)
 ALL_TAGS = {tag for quantity in QUANTITIES for tag in quantity.tags} | {
     quantity.family_tag.replace("<layer>", "net.0") for quantity in QUANTITIES if quantity.family
 }

@@ -91,6 +91,8 @@ def _record(engines: Mapping[str, ActivationRecord]) -> Record:
         record |= {
             f"thermo_work_efficiency/{name}": engine.work_efficiency,
             f"thermo_learning_efficiency/{name}": engine.learning_efficiency,
+            f"thermo_carnot_bound/{name}": engine.carnot_bound,
+            f"thermo_implied_gain/{name}": engine.implied_gain,
             f"thermo_dead_fraction/{name}": engine.dead_fraction,
             f"thermo_saturated_fraction/{name}": engine.saturated_fraction,
         }

@@ -59,9 +59,9 @@ class ThermoMonitor(Monitor):
       production minus destruction, its sign where it differs from zero, and by how many standard errors it does
     - ``thermo/work_efficiency`` with ``_stderr``, ``thermo/work_efficiency_product``: mean over all activations,
       weighted by the heat they take in, and product along the depth (for sequential networks)
-    - ``thermo_work_efficiency/<module>``, ``thermo_learning_efficiency/<module>``,
-      ``thermo_engine/<Activation>``, ``thermo_dead_fraction/<module>``, ``thermo_saturated_fraction/<module>``:
-      activations as heat engines (with several processes, on the first one's batches)
+    - ``thermo_work_efficiency/<module>``, ``thermo_learning_efficiency/<module>``, ``thermo_carnot_bound/<module>``,
+      ``thermo_implied_gain/<module>``, ``thermo_dead_fraction/<module>``, ``thermo_saturated_fraction/<module>``,
+      ``thermo_engine/<Activation>``: activations as heat engines (with several processes, on the first one's batches)
 
     A value that does not exist is NaN, and a warning says why, once.
 

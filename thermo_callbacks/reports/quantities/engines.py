@@ -31,6 +31,30 @@ QUANTITIES = (
         member="module",
     ),
     Quantity(
+        name="Carnot bound",
+        tags=(),
+        family="thermo_carnot_bound",
+        formula="1 - Var(a) / Var(z)",
+        unit="none",
+        meaning="What an ideal engine between the temperatures of input and output, their variances, could turn into "
+        "work. Near 1 the activation cools the signal strongly; below 0 it heats it.",
+        caution="It does not bound the work efficiency, which counts what is passed on: the identity has 0 here and 1 "
+        "there.",
+        member="module",
+    ),
+    Quantity(
+        name="Implied gain",
+        tags=(),
+        family="thermo_implied_gain",
+        formula="1 / √(⟨a²⟩ / ⟨z²⟩)",
+        unit="none",
+        meaning="Gain of the next layer's weights that would make up for the work efficiency: with a standard "
+        "deviation of gain / √inputs they hand on the power that came in. 1.41 for ReLU on balanced input.",
+        caution="It holds at the scale of the signal that was measured, and for weights without correlation: a rule "
+        "for the start of training, not for trained weights.",
+        member="module",
+    ),
+    Quantity(
         name="Engine",
         tags=(),
         family="thermo_engine",
