@@ -157,6 +157,7 @@ class Monitor(Callback):
             if self._plan.transition:
                 if self._transition_state:
                     self._transition.load_state_dict(self._transition_state, pl_module.device)
+                    self._transition_state = {}
                 self._transition.start(session.layers())
             if self._plan.looks and not self._guard.disabled:
                 self._survey = Survey(
@@ -308,7 +309,7 @@ class Monitor(Callback):
             "version": STATE_VERSION,
             "watches": self._current_states(),
             "publisher": self._publisher.state_dict(),
-            "transition": self._transition.state_dict(),
+            "transition": self._transition_state or self._transition.state_dict(),
             "survey": self._survey_state if self._survey is None else self._survey.state_dict(),
         }
 
