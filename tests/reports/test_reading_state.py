@@ -103,7 +103,7 @@ def test_one_layer_is_compared_with_none():
         (1.0, -1.0, "It falls, by 8 standard errors: the run is still learning, and in no equilibrium."),
         (5.0, 1.0, "It grows, by 8 standard errors: noise spreads the weights faster than the loss pulls them"),
         (3.2, 0.0, "Within the errors they balance, as they must in equilibrium."),
-        (5.0, 0.0, "What is put back is more, by 8 standard errors, but no more than weights that wander freely show"),
+        (5.0, 0.0, "What is put back is no more than weights that wander freely show in so short a window"),
     ],
 )
 def test_entropy_balance(production, verdict, said):
@@ -113,6 +113,18 @@ def test_entropy_balance(production, verdict, said):
     assert text.startswith(f"Entropy: learning destroys 3 nats per step, and noise puts back {production:g}. ")
     assert said in text
     assert sum(phrase in text for phrase in ("It falls", "It grows", "they balance, as", "can't be told")) == 1
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"thermo/entropy_production_floor": 900.0}, "no more than weights that wander freely show"),
+        ({"thermo/entropy_rate_stderr": 600.0}, "The errors are too large to tell whether they balance."),
+        ({"thermo/entropy_production_floor": 0.1}, "Within the errors they balance"),
+    ],
+)
+def test_no_difference_shown_is_not_yet_a_balance(extra, said):
+    assert said in read_entropy({**ENTROPY, "thermo/entropy_rate": 0.1, "thermo/second_law": 0.0, **extra})
 
 
 def test_entropy_verdict_without_an_error_names_no_number():

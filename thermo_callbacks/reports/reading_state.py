@@ -92,11 +92,14 @@ must in equilibrium.
         return f"{text} It falls, {sure}: the run is still learning, and in no equilibrium."
     if verdict > 0.0:
         return f"{text} It grows, {sure}: noise spreads the weights faster than the loss pulls them together."
-    if score > _CLEARLY:
+    # a flag of 0 says that no difference is shown: to be a balance, one as large as a side would have had to show
+    if score > _CLEARLY or record.get("thermo/entropy_production_floor", math.nan) > abs(destruction):
         return (
-            f"{text} What is put back is more, {sure}, but no more than weights that wander freely show in so short a "
-            "window: whether they balance can't be told."
+            f"{text} What is put back is no more than weights that wander freely show in so short a window: whether "
+            "they balance can't be told."
         )
+    if error > abs(destruction) / _CLEARLY:
+        return f"{text} The errors are too large to tell whether they balance."
     return f"{text} Within the errors they balance, as they must in equilibrium."
 
 
