@@ -16,7 +16,16 @@ Windows = Tensor | Sequence[Tensor]
 """One window ``[W, n]``, or one for each layer, all of the same steps W."""
 
 
-class LayerMetric(Metric):
+class SummedMetric(Metric):
+    """Base of metrics with more results than compute(): all see the states of all ranks."""
+
+    def _synchronised(self) -> Any:
+        """States of all ranks added up, as inside compute()."""
+        ours = not self._is_synced  # who has synchronised the states by hand also takes them apart again
+        return self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync and ours, should_unsync=ours)
+
+
+class LayerMetric(SummedMetric):
     """Base of metrics that hold one value a layer and a global one, in states that add up.
 
     Windows of one step count, several windows, and ranks with different numbers of windows all add: no state depends on
@@ -72,11 +81,6 @@ class LayerMetric(Metric):
 
     def _layer_values(self) -> Tensor:
         raise NotImplementedError
-
-    def _synchronised(self) -> Any:
-        """States of all ranks added up, as inside compute()."""
-        ours = not self._is_synced  # who has synchronised the states by hand also takes them apart again
-        return self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync and ours, should_unsync=ours)
 
     def _layer_windows(self, **windows: Windows) -> list[tuple[Tensor, ...]]:
         """The windows regrouped by layer, in double precision.

@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from thermo_callbacks.functional._elements import paired
 from thermo_callbacks.functional._statistics import Estimate, ratio_of_sums
+from thermo_callbacks.metrics._base import SummedMetric
 
 Tensors = Tensor | Sequence[Tensor]
 """A tensor ``[B, ...]`` of B samples, or one for each module."""
 
 
-class EfficiencyMetric(Metric):
+class EfficiencyMetric(SummedMetric):
     """Ratios of powers of several modules in sums that add up, with their covariance over samples.
 
     Modules share the samples of a batch, so the errors of an aggregate need the products of all pairs of modules' sums.
@@ -175,11 +175,6 @@ class EfficiencyMetric(Metric):
         count = replicates.to(scatter)
         correction = torch.where(count > 1, count / (count - 1.0), torch.nan)
         return Estimate(value, (correction * scatter.clamp(min=0.0)).sqrt(), (count - 1.0).clamp(min=0.0))
-
-    def _synchronised(self) -> Any:
-        """States of all ranks added up, as inside compute()."""
-        ours = not self._is_synced  # who has synchronised the states by hand also takes them apart again
-        return self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync and ours, should_unsync=ours)
 
 
 def _sample_powers(tensor: Tensor) -> Tensor:
