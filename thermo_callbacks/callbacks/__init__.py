@@ -1,11 +1,11 @@
 """Callbacks: when to look, and where the values go."""
 
-from thermo_callbacks.callbacks.monitor import (
+from thermo_callbacks.callbacks.monitor import ThermoMonitor
+from thermo_callbacks.callbacks.narrow import (
     BulkMonitor,
     EntropyMonitor,
     FreeEnergyMonitor,
     TemperatureMonitor,
-    ThermoMonitor,
     WorkEfficiencyMonitor,
 )
 from thermo_callbacks.callbacks.transition import TransitionTemperatureMonitor

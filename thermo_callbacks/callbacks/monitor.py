@@ -1,17 +1,13 @@
-"""The monitors: one callback that a person adds to a Trainer."""
+"""ThermoMonitor: the one callback that a person adds to a Trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
-
-from torch import nn
+from typing import Literal
 
 from thermo_callbacks.callbacks import _plan
 from thermo_callbacks.callbacks._arguments import Loss
 from thermo_callbacks.callbacks._monitor import Monitor
-from thermo_callbacks.probes.activations import ActivationProbe
-from thermo_callbacks.probes.bulk import BulkProbe
 
 
 class ThermoMonitor(Monitor):
@@ -67,7 +63,7 @@ class ThermoMonitor(Monitor):
 
     Args:
         preset: ``"light"``: first-order quantities, no extra pass through the model; ``"standard"``: all of the above;
-            ``"full"``: neuron states too, see :class:`BulkMonitor`.
+            ``"full"``: neuron states too, see :class:`~thermo_callbacks.BulkMonitor`.
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
             what changes.
         rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
@@ -110,203 +106,6 @@ class ThermoMonitor(Monitor):
             sample=sample,
             curvature_every_n_steps=curvature_every_n_steps,
             layers=layers,
-            loss_fn=loss_fn,
-            seed=seed,
-        )
-
-
-class TemperatureMonitor(Monitor):
-    """:class:`ThermoMonitor` restricted to temperatures: global with its error, virial, Einstein, and by layer.
-
-    Args:
-        window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
-            what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
-            step.
-        sample: Coordinates watched in each layer, at least 2; None for all.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
-        seed: Seed of the choice of coordinates and of the probes.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-    """
-
-    def __init__(
-        self,
-        window: int = 50,
-        *,
-        rest: int | None = None,
-        sample: int | None = 4096,
-        layers: Sequence[str] | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            _plan.TEMPERATURE,
-            window=window,
-            rest=rest,
-            sample=sample,
-            layers=layers,
-            seed=seed,
-        )
-
-
-class EntropyMonitor(Monitor):
-    """:class:`ThermoMonitor` restricted to the balance of entropy: what noise produces and curvature destroys.
-
-    Args:
-        window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
-            what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
-            step.
-        sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two looks at what takes extra passes, at least 1. The first look comes
-            after ``window`` steps, and their distance doubles from there.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
-        loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
-            optimization, or a step with side effects.
-        seed: Seed of the choice of coordinates and of the probes.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-    """
-
-    def __init__(
-        self,
-        window: int = 50,
-        *,
-        rest: int | None = None,
-        sample: int | None = 4096,
-        curvature_every_n_steps: int = 200,
-        layers: Sequence[str] | None = None,
-        loss_fn: Loss | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            _plan.ENTROPY,
-            window=window,
-            rest=rest,
-            sample=sample,
-            curvature_every_n_steps=curvature_every_n_steps,
-            layers=layers,
-            loss_fn=loss_fn,
-            seed=seed,
-        )
-
-
-class FreeEnergyMonitor(Monitor):
-    """:class:`ThermoMonitor` restricted to the free energy, its parts, its Laplacian and the Rugh temperature.
-
-    Args:
-        window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
-            what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
-            step.
-        sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two looks at what takes extra passes, at least 1. The first look comes
-            after ``window`` steps, and their distance doubles from there.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
-        loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
-            optimization, or a step with side effects.
-        within_layers: Give each layer probes of its own: as many products with the Hessian as there are layers at each
-            look, and far smaller errors of the layers' values.
-        seed: Seed of the choice of coordinates and of the probes.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-    """
-
-    def __init__(
-        self,
-        window: int = 50,
-        *,
-        rest: int | None = None,
-        sample: int | None = 4096,
-        curvature_every_n_steps: int = 200,
-        layers: Sequence[str] | None = None,
-        loss_fn: Loss | None = None,
-        within_layers: bool = False,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            _plan.FREE_ENERGY,
-            window=window,
-            rest=rest,
-            sample=sample,
-            curvature_every_n_steps=curvature_every_n_steps,
-            layers=layers,
-            loss_fn=loss_fn,
-            within_layers=within_layers,
-            seed=seed,
-        )
-
-
-class WorkEfficiencyMonitor(Monitor):
-    """:class:`ThermoMonitor` restricted to activations as heat engines. Nothing is read between two looks.
-
-    Args:
-        curvature_every_n_steps: Steps between two looks, at least 1.
-        activations: Classes of your own activation modules, and elementwise functions of torch (``torch.sin``), to be
-            looked at besides those of ``torch.nn``.
-        loss_fn: Loss of ``(pl_module, batch)``, in place of the training step; needed only for compiled models whose
-            training step can't be replayed.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-    """
-
-    def __init__(
-        self, curvature_every_n_steps: int = 200, *, activations: Sequence[Any] = (), loss_fn: Loss | None = None
-    ) -> None:
-        ActivationProbe(nn.Identity(), extra=activations)  # a wrong argument fails here and not in training
-        super().__init__(_plan.WORK, curvature_every_n_steps=curvature_every_n_steps, loss_fn=loss_fn)
-        self.activations = tuple(activations)
-
-
-class BulkMonitor(Monitor):
-    r"""The bulk of a network: its neurons as a canonical ensemble. Nothing is read between two looks.
-
-    At each look, on a few samples of the batch:
-
-    - ``thermo/complexity`` with ``_stderr``: :math:`C = \frac12 \ln\det G`, in nats; ``thermo/bulk_spectrum``: spectrum
-      of G, a histogram in TensorBoard
-    - ``thermo/bulk_loss``, ``thermo/pinned_bulk_loss``, ``thermo/boundary_loss``: agitation of the neurons by one step
-      of the weights, the same with the output neurons pinned to the targets, and the loss of the training step
-    - ``thermo/equipartition_temperature``: 2 H / n of the bulk loss, and at this temperature
-      ``thermo/bulk_log_partition``, ``thermo/bulk_entropy``, ``thermo/bulk_free_energy``
-    - ``thermo/bulk_first_law_residual``: what T (dS + dC) leaves unexplained of the change of the ensemble's mean loss
-      since the last look
-    - ``thermo/laplacian``, ``thermo/complexity_laplacian``, ``thermo/total_laplacian``, each with ``_stderr``:
-      Laplacian of the loss, of the complexity (sequential networks), and of the total free energy
-
-    Args:
-        curvature_every_n_steps: Steps between two looks, at least 1.
-        network: Name of the network among the module's submodules; None finds the one that the training step calls.
-        samples: Samples of the batch that are looked at, at least 1.
-        regulator: The regulator :math:`m^2`, positive.
-        loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed.
-        seed: Seed of the random vectors.
-
-    Raises:
-        ValueError: If an argument is out of its range.
-    """
-
-    def __init__(
-        self,
-        curvature_every_n_steps: int = 200,
-        *,
-        network: str | None = None,
-        samples: int = 4,
-        regulator: float = 0.1,
-        loss_fn: Loss | None = None,
-        seed: int = 0,
-    ) -> None:
-        self._bulk_probe = BulkProbe(network=network, samples=samples, regulator=regulator)
-        super().__init__(
-            _plan.BULK,
-            curvature_every_n_steps=curvature_every_n_steps,
-            network=network,
-            samples=samples,
-            regulator=regulator,
             loss_fn=loss_fn,
             seed=seed,
         )
