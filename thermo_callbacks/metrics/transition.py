@@ -7,10 +7,10 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from thermo_callbacks.functional import vasicek_entropy
 from thermo_callbacks.functional._statistics import Estimate
+from thermo_callbacks.metrics._base import SummedMetric
 from thermo_callbacks.metrics._state import (
     StateMoments,
     StateRecord,
@@ -27,7 +27,7 @@ State = Literal[0, 1, "initial", "final"]
 _STATES: dict[Any, int] = {0: 0, 1: 1, "initial": 0, "final": 1}
 
 
-class TransitionTemperature(Metric):
+class TransitionTemperature(SummedMetric):
     r"""Transition temperature; see :func:`~thermo_callbacks.functional.transition_temperature`.
 
     .. math:: T = \frac{E_0 - E_1}{S_0 - S_1}
@@ -176,11 +176,6 @@ class TransitionTemperature(Metric):
 
     def _record(self, index: int) -> StateRecord:
         return StateRecord(self.totals[index], self.products[index], self.replicates[index], self.residuals[index])
-
-    def _synchronised(self) -> Any:
-        """States of all ranks merged, as inside compute()."""
-        ours = not self._is_synced  # who has synchronised the states by hand also takes them apart again
-        return self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync and ours, should_unsync=ours)
 
     def _add_weights(self, index: int, losses: Tensor, weights: Tensor | Sequence[Tensor], count: int | None) -> None:
         layers = [weights] if isinstance(weights, Tensor) else list(weights)
