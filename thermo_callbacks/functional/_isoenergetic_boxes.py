@@ -1,0 +1,134 @@
+"""Boxes of widths that cover an isoenergetic shell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from thermo_callbacks.functional._isoenergetic import Shell
+
+Integers = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
+_Kind = TypeVar("_Kind", np.int64, np.float64)
+
+_MOST_BOXES = 100_000  # some hundredths of a second to make, some ten megabytes to hold
+_SLACK = 1e-9  # energies of corners are in floating point: in doubt a box is kept
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """B disjoint boxes of hidden widths, which hold every topology of a shell of k hidden layers together.
+
+    Attributes:
+        low: Smallest widths, shape ``[B, k]``.
+        high: Largest widths, same shape.
+        solved: The layer of each box, counted from 0, whose width follows from the others' and the energy, shape
+            ``[B]``.
+        choices: Most values that it can have then, shape ``[B]``; 1 without a tolerance.
+        candidates: Number of candidates in each box, widths of the other layers times choices, shape ``[B]``.
+    """
+
+    low: Integers
+    high: Integers
+    solved: Integers
+    choices: Integers
+    candidates: Numbers
+
+
+def covering_boxes(shell: Shell) -> Boxes:
+    """Cover a shell by boxes whose corners are powers of a number: 2, unless that makes too many boxes.
+
+    Args:
+        shell: The shell.
+
+    Returns:
+        The boxes; none where the shell is surely empty.
+    """
+    base = 2
+    while (low := _lower_corners(shell, base)) is None:
+        base *= 2
+    low, high = _tightened(shell, low, low * base - 1)
+    sides = (high - low + 1).astype(np.float64)
+    choices = np.minimum(high - low, (shell.most - shell.least) // neighbours(shell, low)) + 1
+    candidates = sides.prod(axis=1, keepdims=True) / sides * choices
+    solved = candidates.argmin(axis=1)
+    rows = np.arange(len(low))
+    return Boxes(low, high, solved, choices[rows, solved], candidates[rows, solved])
+
+
+def with_ends(shell: Shell, hidden: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
+    """Put the widths of input and output around those of the hidden layers.
+
+    Args:
+        shell: Gives them.
+        hidden: Widths of the hidden layers, shape ``[N, k]``.
+
+    Returns:
+        All widths, shape ``[N, k + 2]``.
+    """
+    first, last = (np.full((len(hidden), 1), width, hidden.dtype) for width in (shell.n_in, shell.n_out))
+    return np.concatenate([first, hidden, last], axis=1)
+
+
+def neighbours(shell: Shell, hidden: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
+    """Sum the widths of the two layers beside each hidden layer.
+
+    Args:
+        shell: Gives the ends.
+        hidden: Widths of the hidden layers, shape ``[N, k]``.
+
+    Returns:
+        The sums, same shape.
+    """
+    widths = with_ends(shell, hidden)
+    return widths[:, :-2] + widths[:, 2:]
+
+
+def energies(shell: Shell, hidden: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
+    """Count connections.
+
+    Args:
+        shell: Gives the ends.
+        hidden: Widths of the hidden layers, shape ``[N, k]``.
+
+    Returns:
+        The numbers of connections, shape ``[N]``.
+    """
+    widths = with_ends(shell, hidden)
+    return np.asarray((widths[:, :-1] * widths[:, 1:]).sum(axis=1))
+
+
+def _lower_corners(shell: Shell, base: int) -> Integers | None:
+    """Lower corners of the boxes that aren't all above the shell; None if they are too many."""
+    powers = [1]
+    while powers[-1] * base <= shell.most:
+        powers.append(powers[-1] * base)
+    sides = np.array(powers, dtype=np.int64)
+    low = np.empty((1, 0), dtype=np.int64)
+    for layer in range(shell.depth):
+        low = np.concatenate([np.repeat(low, len(sides), axis=0), np.tile(sides, len(low))[:, None]], axis=1)
+        rest = np.ones((len(low), shell.depth - layer - 1))  # the layers to come are one neuron wide at least
+        low = low[energies(shell, np.concatenate([low.astype(np.float64), rest], axis=1)) <= _above(shell.most)]
+        if len(low) > _MOST_BOXES:
+            return None
+    return low
+
+
+def _tightened(shell: Shell, low: Integers, high: Integers) -> tuple[Integers, Integers]:
+    """Cut off what the energy forbids even where the other layers are as narrow, or as wide, as the box allows."""
+    corner = low.astype(np.float64)
+    room = (_above(shell.most) - energies(shell, corner))[:, None] / neighbours(shell, corner)
+    high = np.minimum(high, low + np.floor(room).astype(np.int64))
+    corner = high.astype(np.float64)
+    excess = energies(shell, corner) - shell.least * (1.0 - _SLACK)
+    kept = excess >= 0.0
+    low, high, corner, excess = low[kept], high[kept], corner[kept], excess[kept]
+    spare = np.floor(excess[:, None] / neighbours(shell, corner))
+    return np.maximum(low, high - np.minimum(spare, corner).astype(np.int64)), high
+
+
+def _above(energy: int) -> float:
+    return energy * (1.0 + _SLACK)
