@@ -31,7 +31,8 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from overhead import Decoder, images, mlp, text
@@ -42,12 +43,13 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thermo_callbacks.functional.curvature import (
-    finite_difference_product,
+    accumulated_product,
     hessian_trace,
     hessian_vector_product,
     rademacher,
     single_probe,
 )
+from thermo_callbacks.probes._memory import KeptMemory
 
 EXACT = {"Hutchinson", "Hutchinson, autograd"}  # ways that draw from the same distribution
 PEERS = {"curvlinops": "curvlinops-for-pytorch", "hessian_eigenthings": "hessian-eigenthings"}
@@ -64,12 +66,14 @@ class FlatPredictions(nn.Module):
         return self.net(inputs).flatten(0, -2)
 
 
-class Task(NamedTuple):
-    """A network and a batch."""
+@dataclass(frozen=True)
+class Task:
+    """A network and a batch, with memory that is kept from estimate to estimate, as the monitors keep it."""
 
     net: nn.Module
     inputs: Tensor
     target: Tensor
+    memory: KeptMemory = field(default_factory=KeptMemory)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -78,12 +82,13 @@ class Task(NamedTuple):
     def loss(self) -> Tensor:
         return nn.functional.cross_entropy(self.net(self.inputs), self.target)
 
-    def gradient(self, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def add_gradient(self, values: Sequence[Tensor], sums: Sequence[Tensor]) -> None:
         """Gradient at other values of the parameters."""
         leaves = [value.requires_grad_() for value in values]
+        for leaf, total in zip(leaves, sums, strict=True):
+            leaf.grad = total
         places = dict(zip((name for name, _ in self.net.named_parameters()), leaves, strict=True))
-        loss = nn.functional.cross_entropy(functional_call(self.net, places, (self.inputs,)), self.target)
-        return torch.autograd.grad(loss, leaves)
+        nn.functional.cross_entropy(functional_call(self.net, places, (self.inputs,)), self.target).backward()
 
     def by_double_backward(self, probes: int, generator: torch.Generator) -> float:
         with sdpa_kernel(SDPBackend.MATH):
@@ -91,11 +96,15 @@ class Task(NamedTuple):
         return hessian_trace(loss, self.parameters, probes, generator).estimate.item()
 
     def by_finite_differences(self, probes: int, generator: torch.Generator) -> float:
+        vectors, out, scratch = (
+            [self.memory.like((kind, index), parameter) for index, parameter in enumerate(self.parameters)]
+            for kind in ("vector", "product", "side")
+        )
         total = 0.0
         for _ in range(probes):
-            vectors = rademacher(self.parameters, generator)
-            products, _ = finite_difference_product(self.gradient, self.parameters, vectors)
-            total += single_probe(vectors, products)[0].sum().item()
+            rademacher(self.parameters, generator, out=vectors)
+            accumulated_product(self.add_gradient, self.parameters, vectors, out=out, scratch=scratch)
+            total += single_probe(vectors, out)[0].sum().item()
         return total / probes
 
 
@@ -103,7 +112,7 @@ def make_task(name: str, steps: int) -> Task:
     """A network after some training steps, with the next batch."""
     torch.manual_seed(0)
     net, loader = (mlp(), images()) if name == "mlp" else (Decoder(), text())
-    task = Task(FlatPredictions(net), *next(iter(loader)))._replace()
+    task = Task(FlatPredictions(net), *next(iter(loader)))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     while steps > 0:
         for inputs, target in loader:
@@ -220,7 +229,7 @@ def difference_errors(task: Task, peers: Iterable[str]) -> list[tuple[str, str]]
     with sdpa_kernel(SDPBackend.MATH):
         gradients = torch.autograd.grad(task.loss(), parameters, create_graph=True)
     exact = torch.cat([x.flatten() for x in hessian_vector_product(gradients, parameters, vectors)])
-    found, _ = finite_difference_product(task.gradient, parameters, vectors)
+    found, _ = accumulated_product(task.add_gradient, parameters, vectors)
     products = {"thermo-callbacks": torch.cat([x.flatten() for x in found])}
     if "hessian_eigenthings" in peers:
         peer = importlib.import_module("hessian_eigenthings")

@@ -1,6 +1,7 @@
 """The benchmark runs and prints its tables; what it measures is for people to read, not for a test to judge."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ def benchmark_module(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))  # it takes its networks from the benchmark beside it
     spec = importlib.util.spec_from_file_location("curvature_benchmark", Path(__file__).with_name("curvature.py"))
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # where a dataclass looks for its module
     spec.loader.exec_module(module)
     monkeypatch.setattr(module.warnings, "simplefilter", lambda *_: None)
     return module

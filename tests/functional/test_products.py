@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from thermo_callbacks.functional.curvature import (
+    accumulated_product,
     finite_difference_product,
     hessian_vector_product,
     rademacher,
@@ -46,6 +47,21 @@ class TestRademacher:
         assert not torch.equal(flat(first), flat(rademacher([torch.zeros(100), torch.zeros(3)], seeded(5))))
         (away,) = rademacher([torch.zeros(9, device="meta")], seeded(4))  # a device that isn't the generator's
         assert (away.device.type, away.shape) == ("meta", (9,))
+
+    @pytest.mark.parametrize("count", [1, 8, 63, 64, 65, 200])
+    def test_each_bit_of_the_numbers_that_are_drawn_is_a_sign(self, count: int) -> None:
+        numbers = torch.empty(-(-count // 64), dtype=torch.int64).random_(-(2**63), None, generator=seeded(7)).tolist()
+        bits = [number >> place & 1 for number in numbers for place in range(64)]
+        (signs,) = rademacher([torch.zeros(count)], seeded(7))
+        assert signs.tolist() == [1.0 if bit else -1.0 for bit in bits[:count]]
+
+    def test_into_memory_that_is_there(self) -> None:
+        parameters = [torch.zeros(5, 3), torch.zeros(2, 3, 2, 2, dtype=torch.float64)]
+        out = [torch.full((5, 3), torch.nan), torch.empty(parameters[1].shape, dtype=torch.float64)]
+        out[1] = out[1].to(memory_format=torch.channels_last)
+        signs = rademacher(parameters, seeded(0), out=out)
+        assert all(found is place for found, place in zip(signs, out, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(signs, rademacher(parameters, seeded(0)), strict=True))
 
     def test_an_own_generator_leaves_the_global_stream_alone(self) -> None:
         before = torch.get_rng_state()
@@ -251,3 +267,47 @@ class TestFiniteDifferences:
             finite_difference_product(lambda x: x, [q], [q, q])
         with pytest.raises(ValueError, match=r"^what gradient returns must hold one entry .* 1 parameters, got 0$"):
             finite_difference_product(lambda x: [], [q], [q])
+
+
+class TestAccumulatedProduct:
+    @NETS
+    @pytest.mark.parametrize("given", [False, True], ids=["new memory", "given memory"])
+    def test_is_the_finite_difference(self, make: Callable[[], Problem], given: bool) -> None:
+        problem = make()
+        kept = [p.detach().clone() for p in problem.parameters]
+        vectors = rademacher(problem.parameters, seeded(0))
+        memory = {name: [torch.full_like(p, torch.nan) for p in kept] for name in ("out", "scratch") if given}
+
+        def add_gradient(values: Sequence[Tensor], sums: Sequence[Tensor]) -> None:
+            leaves = [value.requires_grad_() for value in values]
+            for leaf, total in zip(leaves, sums, strict=True):
+                leaf.grad = total
+            problem.loss(leaves).backward()
+
+        for _ in range(2):  # what the first one has left does not count
+            products, step = accumulated_product(add_gradient, problem.parameters, vectors, **memory)
+            expected, _ = finite_difference_product(problem.gradient, problem.parameters, vectors, step=step)
+            assert_close(products, expected, rtol=1e-9, atol=1e-9)
+        if given:
+            assert all(product is place for product, place in zip(products, memory["out"], strict=True))
+        assert all(torch.equal(p, q) for p, q in zip(problem.parameters, kept, strict=True))
+
+    def test_both_sides_in_their_order(self) -> None:
+        q, v, seen = torch.tensor([1.0, 2.0]), torch.tensor([1.0, -1.0]), []
+        scratch = [torch.empty(2)]
+
+        def add_gradient(values: Sequence[Tensor], sums: Sequence[Tensor]) -> None:
+            seen.append((values[0].tolist(), values[0].data_ptr() == scratch[0].data_ptr(), sums[0].tolist()))
+            sums[0].add_(values[0].square())
+
+        products, step = accumulated_product(add_gradient, [q], [v], step=0.5, scratch=scratch)
+        # at the second side the first one's gradient is there already, with the other sign
+        assert seen == [([1.5, 1.5], True, [0.0, 0.0]), ([0.5, 2.5], True, [-2.25, -2.25])]
+        assert (products[0].tolist(), step) == ([2.0, -4.0], 0.5)
+
+    @pytest.mark.parametrize("name", ["vectors", "out", "scratch"])
+    def test_lengths_must_agree(self, name: str) -> None:
+        q = torch.ones(2)
+        given = {"vectors": [q], "out": [q], "scratch": [q]} | {name: []}
+        with pytest.raises(ValueError, match=rf"^{name} must hold one entry for each of the 1 parameters, got 0$"):
+            accumulated_product(lambda values, sums: None, [q], **given)

@@ -14,7 +14,7 @@ from integration.models import INPUTS
 from torch import Tensor, nn
 
 from thermo_callbacks.functional.curvature import rademacher
-from thermo_callbacks.probes.curvature import CurvatureProbe, CurvatureSample, _generator
+from thermo_callbacks.probes.curvature import CurvatureProbe, CurvatureSample, probe_generator
 from thermo_callbacks.probes.layers import layer_parameters
 from thermo_callbacks.probes.replay import Replay
 
@@ -68,7 +68,7 @@ def measure(module: Any, probe: CurvatureProbe, steps: int, **options: Any) -> l
 
 def vector(module: nn.Module, step: int) -> Tensor:
     parameters = [parameter for owned in trained(module).values() for parameter in owned]
-    return flat(rademacher(parameters, _generator(0, step, torch.device("cpu"))))
+    return flat(rademacher(parameters, probe_generator(0, step, torch.device("cpu"))))
 
 
 def by_layer(row: Tensor, sizes: Sequence[int]) -> Tensor:

@@ -124,3 +124,16 @@ def test_gradients_of_other_tensors_are_not_added_to() -> None:
     assert batch.grad is None
     assert not batch.requires_grad
     torch.testing.assert_close(found.traces, probe_of(module).measure({}, batch, step=0).traces, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("activation", [torch.tanh, Twice.apply], ids=["plain", "own backward"])
+def test_differences_do_not_add_to_gradients_of_other_tensors(activation: Any) -> None:
+    stranger = torch.ones((), dtype=torch.float64, requires_grad=True)
+    stranger.grad = kept = torch.tensor(KEPT, dtype=torch.float64)
+    probe = probe_of(network(activation), lambda net, batch: stranger * energy(net, batch), method="finite_difference")
+    found = probe.measure({}, inputs(), step=0)
+    assert stranger.grad is kept
+    assert kept.item() == KEPT
+    torch.testing.assert_close(
+        found.traces, probe_of(network()).measure({}, inputs(), step=0).traces, rtol=1e-6, atol=1e-9
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,9 @@ from integration.curvature_models import make_module
 from torch import Tensor, nn
 
 from thermo_callbacks.functional.curvature import rademacher
-from thermo_callbacks.probes.curvature import CurvatureProbe, _generator
+from thermo_callbacks.probes import _memory
+from thermo_callbacks.probes._memory import KeptMemory
+from thermo_callbacks.probes.curvature import CurvatureProbe, probe_generator
 from thermo_callbacks.probes.layers import layer_parameters
 from thermo_callbacks.probes.replay import Replay, ReplayError
 
@@ -36,7 +39,9 @@ def quadratic() -> tuple[nn.Module, Tensor, Callable[[Any, Any], Tensor]]:
 def test_within_layers_the_rest_of_the_network_does_not_shake(method: Any) -> None:
     module, hessian, loss_fn = quadratic()
     probe = probe_of(module, loss_fn, within_layers=True, method=method)
-    v = torch.cat([x.flatten() for x in rademacher(list(module.parameters()), _generator(0, 5, torch.device("cpu")))])
+    v = torch.cat(
+        [x.flatten() for x in rademacher(list(module.parameters()), probe_generator(0, 5, torch.device("cpu")))]
+    )
     sample = probe.measure(present(module), None, step=5, mobilities=dict.fromkeys(module.parameters(), 2.0))
     blocks = [hessian[part, part] @ v[part] for part in (slice(0, 2), slice(2, 4))]
     traces = torch.stack([v[part] @ block for part, block in zip((slice(0, 2), slice(2, 4)), blocks, strict=True)])
@@ -93,7 +98,7 @@ def test_layers_that_are_not_watched_are_at_their_values_too() -> None:
     # quadratic in the head: H = 2 <(h, 1) (h, 1)^T>
     features = torch.cat([hidden, torch.ones(len(hidden), 1, dtype=hidden.dtype)], 1)
     hessian = 2 * features.T @ features / len(features)
-    v = torch.cat([x.flatten() for x in rademacher(layers["head"], _generator(0, 0, torch.device("cpu")))])
+    v = torch.cat([x.flatten() for x in rademacher(layers["head"], probe_generator(0, 0, torch.device("cpu")))])
     torch.testing.assert_close(sample.traces, (v @ hessian @ v).reshape(1))
 
 
@@ -232,3 +237,65 @@ def test_measuring_in_the_middle_of_a_training_step_module() -> None:
     assert sample.traces.isfinite().all()
     assert module.net.net[1].running_mean is mean
     assert torch.equal(mean, before)
+
+
+@pytest.mark.parametrize("within_layers", [False, True])
+@pytest.mark.parametrize("method", ["double_backward", "finite_difference"])
+def test_a_measurement_does_not_see_what_the_last_one_has_left(method: Any, within_layers: bool) -> None:
+    module, faults = network(), [None, None, RuntimeError("out of luck"), None]
+
+    def unlucky(net: Any, batch: Any) -> Tensor:
+        if faults[0] is not None:
+            raise faults[0]
+        return energy(net, batch)
+
+    options = {"method": method, "within_layers": within_layers}
+    probe, others = probe_of(module, unlucky, **options), {p: torch.ones_like(p) for p in module.parameters()}
+    for step in range(4):
+        if faults[0] is not None:
+            with pytest.raises(RuntimeError, match="out of luck"):
+                probe.measure({}, inputs(), step=step)
+        else:
+            found = probe.measure({}, inputs(), step=step, gradients=others if step else None)
+            fresh = probe_of(module, **options).measure({}, inputs(), step=step, gradients=others)
+            assert same(found, fresh)
+            assert not step or torch.equal(found.gradient_products, fresh.gradient_products)
+        faults.pop(0)
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_a_step_may_clear_its_gradients(set_to_none: bool) -> None:
+    module = network()
+
+    def clearing(net: Any, batch: Any) -> Tensor:
+        net.zero_grad(set_to_none=set_to_none)
+        assert all(parameter.grad is None for parameter in net.parameters())
+        return energy(net, batch)
+
+    found = probe_of(module, clearing, method="finite_difference").measure({}, inputs(), step=0)
+    assert same(found, probe_of(module, method="finite_difference").measure({}, inputs(), step=0))
+
+
+def test_gradients_by_differences_are_those_at_the_point() -> None:
+    module = network()
+    others = {p: torch.ones_like(p) for p in module.parameters()}
+    one, other = (
+        probe_of(module, method=method).measure({}, inputs(), step=0, gradients=others)
+        for method in ("double_backward", "finite_difference")
+    )
+    torch.testing.assert_close(one.gradient_products, other.gradient_products, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("method", ["double_backward", "finite_difference"])
+def test_memory_of_a_large_network_is_not_kept(method: Any, fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_memory, "SMALL", 0)
+    memory = KeptMemory()
+    place = memory.like("mine", torch.zeros(1))
+
+    def loss_fn(net: Any, batch: Any) -> Any:
+        return torch.zeros(2) if fails else energy(net, batch)
+
+    with pytest.raises(ReplayError) if fails else contextlib.nullcontext():
+        probe_of(network(), loss_fn, method=method, memory=memory).measure({}, inputs(), step=0)
+    assert memory.like("mine", torch.zeros(1)) is not place

@@ -1,6 +1,6 @@
 """The physics: pure functions of tensors, no state, no model, no framework but torch."""
 
-from thermo_callbacks.functional import linear
+from thermo_callbacks.functional import linear, topology
 from thermo_callbacks.functional._momentum import MomentumResponse, momentum_response
 from thermo_callbacks.functional._statistics import (
     Estimate,
@@ -21,6 +21,7 @@ from thermo_callbacks.functional.bulk import (
 from thermo_callbacks.functional.complexity import bulk_complexity
 from thermo_callbacks.functional.curvature import (
     TraceEstimate,
+    accumulated_product,
     finite_difference_product,
     hessian_trace,
     hessian_vector_product,
@@ -67,6 +68,7 @@ __all__ = [
     "SecondLaw",
     "Spectrum",
     "TraceEstimate",
+    "accumulated_product",
     "bulk_complexity",
     "bulk_entropy",
     "bulk_first_law_residual",
@@ -113,6 +115,7 @@ __all__ = [
     "second_law",
     "signal_share",
     "stochastic_log_determinant",
+    "topology",
     "transition_temperature",
     "vasicek_entropy",
     "virial_temperature",

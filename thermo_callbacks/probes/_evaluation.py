@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from thermo_callbacks.probes._modes import differentiable
 from thermo_callbacks.probes._network_call import NetworkCall, at_least_single
-from thermo_callbacks.probes.guard import preserved_random_state
 
 ParameterValues = Mapping[nn.Parameter, Tensor]
 """Values to put in the place of parameters; a parameter that is missing keeps its own."""
@@ -41,16 +40,8 @@ def evaluation(network: nn.Module, device: torch.device) -> Iterator[None]:
     modes = [(module, module.training) for module in network.modules()]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(preserved_random_state(device))
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(torch.autograd.set_detect_anomaly(False))
+        stack.enter_context(differentiable(device))
         stack.enter_context(torch.autograd.graph.disable_saved_tensors_hooks(NO_RECOMPUTATION))
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # fused attention has no second derivative
-        stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # nor have cuDNN's recurrent layers
-        if hasattr(torch.compiler, "set_stance"):  # nor has compiled code
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
         try:
             torch.backends.mha.set_fastpath_enabled(False)  # it goes past the modules inside a block
             for module, _ in modes:

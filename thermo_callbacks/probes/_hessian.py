@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.functional.curvature import finite_difference_product, hessian_vector_product
+from thermo_callbacks.functional._differences import means_of_both_sides
+from thermo_callbacks.functional._products import dense
+from thermo_callbacks.functional.curvature import accumulated_product, hessian_vector_product
+from thermo_callbacks.probes._memory import KeptMemory
 from thermo_callbacks.probes.replay import Replay, ReplayedLoss, ReplayError
 
 _GRADIENT_TOLERANCE = (0.1, 0.01)  # of the parameter's own norm, and of all parameters' norm
@@ -31,6 +34,7 @@ class Point:
         leaves: Their values, which require a gradient.
         vectors: The vector v, in their shapes.
         groups: Stretches of the parameters, in order, with a product each: that of v cut off outside of the stretch.
+        memory: For what is written on the way.
     """
 
     values: Mapping[nn.Parameter, Tensor]
@@ -40,6 +44,7 @@ class Point:
     leaves: Sequence[Tensor]
     vectors: Sequence[Tensor]
     groups: Sequence[slice]
+    memory: KeptMemory = field(default_factory=KeptMemory)
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,17 @@ class Derivatives:
 
     Attributes:
         loss: The loss, a scalar.
-        gradients: Its gradients; None or zero for a parameter that it does not use.
-        products: Hessian-vector products in the parameters' shapes.
+        gradients: Its gradients, None or zero for a parameter that it does not use; none at all if not wanted.
+        products: Hessian-vector products in the parameters' shapes, maybe in the point's memory.
         own_backward: Whether an operation has a backward pass of its own.
-        steps: Step of the difference for each parameter, scalars; none for double backward.
+        steps: Step of the difference for each parameter; none for double backward.
     """
 
     loss: Tensor
     gradients: Sequence[Tensor | None]
     products: Sequence[Tensor]
     own_backward: bool
-    steps: Sequence[Tensor] = ()
+    steps: Sequence[float] = ()
 
     def agrees(self, differences: Derivatives) -> bool:
         """Whether finite differences at the same point find about the same.
@@ -72,7 +77,7 @@ class Derivatives:
         """
         # how far the gradient moves to either side, which kinks within the step can move the mean by
         pairs = zip(differences.steps, differences.products, strict=True)
-        moves = [float(step * product.norm()) for step, product in pairs]
+        moves = [step * float(product.norm()) for step, product in pairs]
         if not _close(self.gradients, differences.gradients, _GRADIENT_TOLERANCE, [2 * move for move in moves]):
             return False
         # of a smooth function, the gradient in the middle is the mean of those on both sides
@@ -92,7 +97,7 @@ def by_double_backward(replay: Replay, point: Point) -> Derivatives:
         The derivatives.
     """
     with replay.loss(point.values, point.batch, point.batch_idx) as loss:
-        gradients = _gradients(loss, point.leaves, create_graph=True)
+        gradients = _gradients(loss, point.leaves)
         products: list[Tensor] = []
         for number, group in enumerate(point.groups, start=1):
             products += hessian_vector_product(
@@ -102,53 +107,77 @@ def by_double_backward(replay: Replay, point: Point) -> Derivatives:
     return Derivatives(loss.value.detach(), detached, products, loss.own_backward)
 
 
-def by_finite_differences(replay: Replay, point: Point) -> Derivatives:
+def by_finite_differences(replay: Replay, point: Point, *, gradients: bool = True) -> Derivatives:
     """Compare the gradients on both sides of the point, at the same random numbers.
 
     Args:
         replay: The loss.
         point: Where.
+        gradients: Whether gradients are wanted too.
 
     Returns:
         The derivatives; loss and gradients are the means of both sides.
     """
     losses: list[Tensor] = []
-    steps: list[Tensor] = []
-    products: list[Tensor] = []
-    gradients: list[Tensor | None] = []
     own_backward = False
+    products: list[Tensor] = []
+    means: list[Tensor] = []
+    steps: list[float] = []
 
-    def gradient(moved: Sequence[Tensor]) -> list[Tensor | None]:
+    def add_gradient(moved: Sequence[Tensor], sums: Sequence[Tensor]) -> None:
         nonlocal own_backward
-        steps[len(products) :] = [(moved[0] - leaves[0]).detach().norm() / vectors[0].norm()] * len(moved)
         sides = [nn.Parameter(value) for value in moved]
         values = {**point.values, **dict(zip(point.parameters[group], sides, strict=True))}
         with replay.loss(values, point.batch, point.batch_idx, second_order=False) as loss:
             losses.append(loss.value.detach())
             own_backward = own_backward or loss.own_backward
-            return _gradients(loss, sides, create_graph=False)
+            _add_gradients(loss, sides, sums)
+        if gradients and not right:  # the sums are those of the first side
+            right.extend(place.copy_(total) for place, total in zip(memory("gradient to the right"), sums, strict=True))
+
+    def memory(kind: str) -> list[Tensor]:
+        pairs = zip(point.parameters[group], leaves, strict=True)
+        return [point.memory.like((kind, parameter), leaf) for parameter, leaf in pairs]
 
     for group in point.groups:
         leaves, vectors = point.leaves[group], point.vectors[group]
-        along, mean = finite_difference_product(gradient, leaves, vectors)
+        right: list[Tensor] = []
+        along, step = accumulated_product(
+            add_gradient, leaves, vectors, out=memory("product"), scratch=memory("moved value")
+        )
         products += along
-        gradients += mean
-    return Derivatives(torch.stack(losses).mean(), gradients, products, own_backward, steps)
+        steps += [step] * len(along)
+        means += means_of_both_sides(right, along, step) if gradients else []
+    return Derivatives(torch.stack(losses).mean(), means, products, own_backward, steps)
 
 
-def _gradients(loss: ReplayedLoss, leaves: Sequence[Tensor], *, create_graph: bool) -> list[Tensor | None]:
-    """Gradients by the leaves; None where the loss does not use one, or the step has frozen it."""
-    if not loss.value.requires_grad:
-        raise ReplayError("the loss of this batch depends on no parameter: return one that is made from the network")
-    if loss.own_backward and not create_graph:
+def _gradients(loss: ReplayedLoss, leaves: Sequence[Tensor]) -> list[Tensor | None]:
+    """Gradients by the leaves, with their graph; None where the loss does not use one, or the step has frozen it."""
+    _check_graph(loss)
+    able = [leaf for leaf in leaves if leaf.requires_grad]
+    found = torch.autograd.grad(loss.value, able, create_graph=True, allow_unused=True) if able else ()
+    by_leaf = {id(leaf): gradient for leaf, gradient in zip(able, found, strict=True)}
+    return [by_leaf.get(id(leaf)) for leaf in leaves]
+
+
+def _add_gradients(loss: ReplayedLoss, leaves: Sequence[Tensor], sums: Sequence[Tensor]) -> None:
+    """Add the gradients by the leaves to dense tensors."""
+    _check_graph(loss)
+    for leaf, total in zip(leaves, sums, strict=True):
+        leaf.grad = total
+    if loss.own_backward:
         # reentrant checkpointing gives gradients in this way alone
         with _gradients_aside(loss.others):
             torch.autograd.backward(loss.value)
-        return [leaf.grad for leaf in leaves]
-    able = [leaf for leaf in leaves if leaf.requires_grad]
-    found = torch.autograd.grad(loss.value, able, create_graph=create_graph, allow_unused=True) if able else ()
-    by_leaf = {id(leaf): gradient for leaf, gradient in zip(able, found, strict=True)}
-    return [by_leaf.get(id(leaf)) for leaf in leaves]
+    else:
+        able = [leaf for leaf in leaves if leaf.requires_grad]  # the step may have frozen some
+        if able:
+            torch.autograd.backward(loss.value, inputs=able)
+
+
+def _check_graph(loss: ReplayedLoss) -> None:
+    if not loss.value.requires_grad:
+        raise ReplayError("the loss of this batch depends on no parameter: return one that is made from the network")
 
 
 @contextlib.contextmanager
@@ -191,15 +220,3 @@ def _close(
         if size and (one is None or float((dense(one) - dense(other)).norm()) > shares[0] * size + whole + more):
             return False
     return True
-
-
-def dense(tensor: Tensor) -> Tensor:
-    """A tensor without sparsity, such as the gradient of an embedding.
-
-    Args:
-        tensor: Any tensor.
-
-    Returns:
-        The same numbers, all of them.
-    """
-    return tensor if tensor.layout == torch.strided else tensor.to_dense()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from thermo_callbacks.functional.curvature import rademacher
 from thermo_callbacks.probes._curvature_rows import ROWS, CurvatureSample, Mobilities, parameter_rows
 from thermo_callbacks.probes._hessian import Derivatives, Point, by_double_backward, by_finite_differences
+from thermo_callbacks.probes._memory import KeptMemory
 from thermo_callbacks.probes.replay import Replay, ReplayError, SkippedBatch
 
 Method = Literal["auto", "double_backward", "finite_difference"]
@@ -43,6 +44,7 @@ class CurvatureProbe:
         say: Called with a topic and a message when something is worth knowing.
         reduce: Mean over ranks of one small tensor; None where there is one process. Traces of a mean loss are means of
             the ranks' traces, and the mean of the ranks' variances still bounds theirs.
+        memory: For the vector and what else is written anew each time; None for an own one.
 
     Raises:
         ValueError: If ``layers`` holds no parameter, or ``method`` is none of the three.
@@ -68,6 +70,7 @@ class CurvatureProbe:
         within_layers: bool = False,
         say: Callable[[str, str], None] | None = None,
         reduce: Callable[[Tensor], Tensor] | None = None,
+        memory: KeptMemory | None = None,
     ) -> None:
         if method not in get_args(Method):
             raise ValueError(f"method must be one of {', '.join(map(repr, get_args(Method)))}, got {method!r}")
@@ -77,7 +80,7 @@ class CurvatureProbe:
                 f"layers must hold at least one parameter, got {dict(layers)!r}: freeze less of the module"
             )
         self.names = tuple(layers)
-        self._replay, self._seed = replay, seed
+        self._replay, self._seed, self._memory = replay, seed, memory or KeptMemory()
         self._say, self._reduce = say, reduce
         self._finite_difference = method == "finite_difference"
         self._may_change = method == "auto"
@@ -126,12 +129,16 @@ class CurvatureProbe:
         with torch.inference_mode(False):
             try:
                 point = self._point(values, batch, batch_idx, step)
-                by_parameter, loss = parameter_rows(self._derivatives(point), point, mobilities, gradients)
+                by_parameter, loss = parameter_rows(
+                    self._derivatives(point, gradients is not None), point, mobilities, gradients
+                )
                 packed = torch.cat([self._by_layer(by_parameter).flatten(), loss])
             except SkippedBatch as reason:
                 self._tell("skipped batch", str(reason))
                 size, device = ROWS * len(self.names) + 1, self._parameters[0].device
                 packed = torch.full((size,), torch.nan, dtype=torch.float64, device=device)
+            finally:
+                self._memory.rest()
             if self._reduce is not None:
                 packed = self._reduce(packed)
             packed = packed.cpu().double()  # the one time that the device is waited for
@@ -148,13 +155,15 @@ class CurvatureProbe:
         watched = {p: _leaf(p, values.get(p, p)) for p in self._parameters}
         rest = {p: _leaf(p, value) for p, value in values.items() if p not in watched}
         leaves = list(watched.values())
-        vectors = rademacher(leaves, _generator(self._seed, step, leaves[0].device))
-        return Point({**rest, **watched}, batch, batch_idx, self._parameters, leaves, vectors, self._groups)
+        signs = [self._memory.like(("vector", parameter), leaf) for parameter, leaf in watched.items()]
+        vectors = rademacher(leaves, probe_generator(self._seed, step, leaves[0].device), out=signs)
+        values = {**rest, **watched}
+        return Point(values, batch, batch_idx, self._parameters, leaves, vectors, self._groups, self._memory)
 
-    def _derivatives(self, point: Point) -> Derivatives:
+    def _derivatives(self, point: Point, gradients: bool) -> Derivatives:
         """By the method that is right for this module, which the first measurement finds out."""
         if self._finite_difference:
-            return by_finite_differences(self._replay, point)
+            return by_finite_differences(self._replay, point, gradients=gradients)
         try:
             exact = by_double_backward(self._replay, point)
         except ReplayError:
@@ -209,7 +218,16 @@ def _leaf(parameter: nn.Parameter, value: Tensor) -> nn.Parameter:
     return nn.Parameter(value, requires_grad=parameter.requires_grad)
 
 
-def _generator(seed: int, step: int, device: torch.device) -> torch.Generator:
-    """Random numbers that a seed and a step fix, in an order of their own."""
+def probe_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
+    """Random numbers that a seed and a step fix, in an order of their own.
+
+    Args:
+        seed: Seed of a probe's vectors.
+        step: Number of the step.
+        device: Device of the parameters.
+
+    Returns:
+        The generator.
+    """
     state = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
     return torch.Generator(device if device.type == "cuda" else "cpu").manual_seed(state)

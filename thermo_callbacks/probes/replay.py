@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thermo_callbacks.probes._graph import look_at_graph
+from thermo_callbacks.probes._modes import differentiable
 from thermo_callbacks.probes._silence import silence
 from thermo_callbacks.probes._stand_ins import StandInError, StandIns
-from thermo_callbacks.probes.guard import preserved_random_state
 
 ROOM = 2**28
 """Bytes that may be copied besides the batch and twice the parameters' own: room for networks that follow the trained
@@ -86,35 +84,6 @@ class Replay:
         self._module, self._loss_fn = pl_module, loss_fn
 
     @contextlib.contextmanager
-    def context(self, *, second_order: bool = True) -> Iterator[None]:
-        """Modes in which a loss can be differentiated, and random streams that go on afterwards as if nothing was.
-
-        Args:
-            second_order: Choose operations that can be differentiated twice, attention and recurrent layers by plain
-                implementations; else those that training uses.
-
-        Yields:
-            Nothing.
-        """
-        device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(preserved_random_state(device))
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            for kind in {device.type, "cpu"}:
-                stack.enter_context(torch.autocast(kind, enabled=False))
-            if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
-                # compiled code knows no second derivative, and would be compiled anew for other parameters
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
-            if torch.is_anomaly_enabled():
-                stack.enter_context(torch.autograd.set_detect_anomaly(False))
-            if second_order:
-                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-                if device.type == "cuda":
-                    stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-            yield
-
-    @contextlib.contextmanager
     def loss(
         self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int = 0, *, second_order: bool = True
     ) -> Iterator[ReplayedLoss]:
@@ -129,7 +98,8 @@ class Replay:
                 to these.
             batch: The batch.
             batch_idx: Its number in the epoch.
-            second_order: See :meth:`context`.
+            second_order: Choose operations that can be differentiated twice, attention and recurrent layers by plain
+                implementations; else those that training uses.
 
         Yields:
             The loss with its graph.
@@ -140,7 +110,8 @@ class Replay:
         """
         room = ROOM + 2 * sum(value.numel() * value.element_size() for value in values.values())
         stand_ins = StandIns({id(parameter): value for parameter, value in values.items()}, room)
-        with self.context(second_order=second_order):
+        device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
+        with differentiable(device, second_order=second_order):
             try:
                 try:
                     stand_ins.replace(self._module, type(self._module).__name__)

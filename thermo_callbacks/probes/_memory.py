@@ -1,0 +1,53 @@
+"""Memory for tensors that are written anew at each measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import torch
+from torch import Tensor
+
+SMALL = 2**25
+"""Bytes that may lie about between measurements."""
+
+
+class KeptMemory:
+    """Tensors that are kept from measurement to measurement where they are small.
+
+    Fresh pages cost a small network several times what the copying does; those of a large one would be missed.
+
+    Example:
+        >>> import torch
+        >>> memory = KeptMemory()
+        >>> first = memory.like("gradient", torch.zeros(3))
+        >>> memory.rest()
+        >>> memory.like("gradient", torch.ones(3)) is first
+        True
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, Tensor] = {}
+
+    def like(self, key: Hashable, source: Tensor) -> Tensor:
+        """A tensor to write to, as it was left by whoever wrote to it last.
+
+        Args:
+            key: What the tensor is for.
+            source: A tensor of the shape, dtype and device that it shall have.
+
+        Returns:
+            The tensor: the same for the same key, as long as these are the same.
+        """
+        place = self._kept.get(key)
+        if place is None or place.shape != source.shape or place.dtype != source.dtype or place.device != source.device:
+            place = self._kept[key] = torch.empty_like(source, requires_grad=False)
+        return place
+
+    def rest(self) -> None:
+        """Nothing is needed until the next measurement: drop all of it if it is much."""
+        if sum(place.numel() * place.element_size() for place in self._kept.values()) > SMALL:
+            self.drop()
+
+    def drop(self) -> None:
+        """Keep nothing."""
+        self._kept.clear()
