@@ -1,6 +1,6 @@
 """All quantities that a run may log, in the order of the legend."""
 
-from thermo_callbacks.reports.quantities import bulk, curvature, engines, entropy, motion
+from thermo_callbacks.reports.quantities import bulk, curvature, engines, entropy, motion, topology
 from thermo_callbacks.reports.quantities.quantity import Quantity
 
 QUANTITIES = (
@@ -9,6 +9,7 @@ QUANTITIES = (
     *curvature.QUANTITIES,
     *engines.QUANTITIES,
     *bulk.QUANTITIES,
+    *topology.QUANTITIES,
 )
 
 __all__ = ["QUANTITIES", "Quantity", "bulk", "engines"]

@@ -14,6 +14,7 @@ QUANTITIES = (
         meaning="How strongly the neurons are tied to one another: the nats that the network takes from their freedom "
         "to move. It grows as weights grow and as layers depend on each other.",
         caution="It grows with the number of neurons and with the regulator: compare moments of one network.",
+        action="Grows without end: weight decay slows it.",
     ),
     Quantity(
         name="Bulk and boundary loss",
@@ -26,6 +27,7 @@ QUANTITIES = (
         "means steps that shuffle the inside for nothing.",
         caution="They have different units, so compare their courses and not their heights. The bulk loss grows with "
         "the square of the learning rate.",
+        action="Bulk large while the boundary stands still: lower the learning rate.",
     ),
     Quantity(
         name="Equipartition temperature",
@@ -36,6 +38,7 @@ QUANTITIES = (
         meaning="How agitated the neurons are, each one's share of the bulk loss twice over. It cools as the kinetic "
         "temperature of the weights does; where only one of them moves, look for what changed.",
         caution="It is not in the unit of T: compare their courses and not their heights.",
+        action="Too hot late in training: lower the learning rate, as for T.",
     ),
     Quantity(
         name="Thermodynamics of the bulk",
@@ -47,6 +50,7 @@ QUANTITIES = (
         "entropy. A fall at a constant T is the network growing more complex.",
         caution="They are those of small swings about the forward pass. Most of what they do, T does: watch C for the "
         "network's part.",
+        action="Nothing by itself: a fall at constant T is the complexity's, see there.",
     ),
     Quantity(
         name="First-law residual of the bulk",
@@ -57,6 +61,7 @@ QUANTITIES = (
         meaning="What T (dS + dC) doesn't explain of the change of the gas's energy since the look before. Near 0 the "
         "balance closes.",
         caution="It closes for small changes: a jump of T between two looks leaves a residual by itself.",
+        action="Large: look more often (`curvature_every_n_steps`), so that less changes in between.",
     ),
     Quantity(
         name="Laplacian of the total free energy",
@@ -73,6 +78,7 @@ QUANTITIES = (
         "Laplacian is what the network's complexity adds.",
         caution="At low T the gap drowns in the error of tr H. It has a value only for networks in which each layer "
         "feeds the next.",
+        action="As for the Laplacian. If the gap is large, the complexity is what limits the steps.",
     ),
     Quantity(
         name="Spectrum of G",
@@ -83,5 +89,6 @@ QUANTITIES = (
         meaning="Under *Histograms*. Eigenvalues near the regulator are patterns of the neurons that cost next to "
         "nothing to excite, large ones are stiff. A tail that grows to the right is complexity building up.",
         caution="It is that of a few samples of one batch.",
+        action="A tail that grows without end: see the complexity.",
     ),
 )

@@ -16,6 +16,7 @@ QUANTITIES = (
         "from a learning rate that is too high.",
         caution="It depends on how the network is scaled: before BatchNorm or LayerNorm, larger weights read flatter "
         "for the same function. It is an average over past looks that favours the recent ones.",
+        action="One layer holds most of it and the loss jumps: a lower learning rate for that layer, or a warm-up.",
     ),
     Quantity(
         name="Error of the Laplacian",
@@ -26,6 +27,8 @@ QUANTITIES = (
         meaning="The true value lies between lower and upper 19 times out of 20. It shrinks as looks come in.",
         caution="It covers the random directions that are probed and the batches they are probed on, not a change of "
         "the curvature since the earlier looks.",
+        action="Look more often (`curvature_every_n_steps`); for the layers, `FreeEnergyMonitor(within_layers=True)` "
+        "probes each by itself.",
     ),
     Quantity(
         name="Rugh temperature",
@@ -37,5 +40,6 @@ QUANTITIES = (
         "sit. It equals T in equilibrium where the noise is the same for all weights.",
         caution="With noise that is uneven, as in most networks, it differs from T for good; early in training the "
         "slope of learning makes it too high. No value where the curvature is not clearly above 0.",
+        action="A check beside T, nothing to act on by itself.",
     ),
 )

@@ -16,6 +16,8 @@ QUANTITIES = (
         "weights, so large layers count more.",
         caution="While the loss drops steeply within a window, the drop counts as noise and T reads too high. A "
         "value below zero is zero within its error.",
+        action="Too hot late in training: lower the learning rate or take larger batches; T follows both in "
+        "proportion. One layer far above the others: give it a lower learning rate of its own.",
     ),
     Quantity(
         name="Error of T",
@@ -26,6 +28,7 @@ QUANTITIES = (
         meaning="The true value lies between lower and upper 19 times out of 20. A change of T inside the band "
         "may be chance.",
         caution="If the noise of one step carries over to the next (samples in a fixed order), the band is too narrow.",
+        action="Take a longer `window`: the error falls with its square root. Shuffle the data.",
     ),
     Quantity(
         name="Virial temperature",
@@ -37,6 +40,8 @@ QUANTITIES = (
         "beyond the errors says that the run is not there.",
         caution="Agreement proves nothing: in a window shorter than the swing of the weights, plain SGD makes it "
         "follow T wherever it is. Weights that drift make it anything, also negative.",
+        action="Where it differs from T, train on before you read what holds in equilibrium only: the Rugh "
+        "temperature, or a balance of the entropy.",
     ),
     Quantity(
         name="Einstein temperature",
@@ -47,6 +52,7 @@ QUANTITIES = (
         meaning="The same temperature read off how far each step jumps. It equals T for ordinary optimizers; "
         "above T, the optimizer adds noise of its own (Langevin dynamics).",
         caution="It has no value for optimizers whose mobility m is unknown, nor with Nesterov momentum.",
+        action="Where it is above T and you add no noise on purpose, look for what else moves the weights.",
     ),
     Quantity(
         name="Equilibrium ratio R",
@@ -59,6 +65,7 @@ QUANTITIES = (
         caution="Large weights that move little make a short window scatter widely: look at the error. A layer "
         "right before BatchNorm or LayerNorm never gets to 1 without weight decay. And 1 alone "
         "proves no equilibrium: the loss has to stand still too.",
+        action="At 1 with a loss that stands still: lower the learning rate, or stop. Far from 1: train on.",
     ),
     Quantity(
         name="Noise scale",
@@ -70,6 +77,8 @@ QUANTITIES = (
         "larger one speeds up every step; if it is far larger, a still larger one buys next to nothing.",
         caution="Late in training the signal drowns in noise: the scale shoots up or has no value. Read its order "
         "of magnitude only.",
+        action="Batch far below it: larger batches, with a learning rate to match. Batch far above it: smaller "
+        "batches do as well for less.",
     ),
     Quantity(
         name="Signal share",
@@ -80,6 +89,8 @@ QUANTITIES = (
         meaning="Part of a step's effort that follows the true slope, from 0 to 1; the rest follows noise. Near 0 "
         "the batches pull in all directions.",
         caution="Near 0 it scatters by one over the steps of a window, also below 0.",
+        action="Near 0 in all layers: larger batches, or a lower learning rate, so that more steps average the noise "
+        "away.",
     ),
     Quantity(
         name="Internal energy U",
@@ -89,6 +100,7 @@ QUANTITIES = (
         unit="loss",
         meaning="Mean training loss of the window.",
         caution="It holds all that the training step returns, penalties included.",
+        action="Read it beside the heat and the free energy, which start from it.",
     ),
     Quantity(
         name="Heat Q",
@@ -100,6 +112,8 @@ QUANTITIES = (
         "batch. Negative: it went down. The layer with the most negative heat took most off the loss.",
         caution="Fitting the noise of each batch counts too, so Q goes on falling when U stands still. At high "
         "learning rates steps overshoot, which Q doesn't see.",
+        action="A layer whose heat stays near 0 takes no part in the learning: look at its learning rate and whether "
+        "a gradient arrives, or freeze it.",
     ),
     Quantity(
         name="First-law residual",
@@ -110,6 +124,7 @@ QUANTITIES = (
         meaning="What the heat doesn't explain of the change of the loss: fresh batches that undo the fit of "
         "earlier ones, and overshooting. Near 0 the energy balance closes.",
         caution="With small batches it is far from 0, and that is no fault; a sudden jump is worth a look.",
+        action="Large although the batches are large: the steps overshoot, lower the learning rate.",
     ),
     Quantity(
         name="Skipped steps",
@@ -120,5 +135,6 @@ QUANTITIES = (
         meaning="Steps that the optimizer did not make, after an overflow in 16-bit training for example. No "
         "other number includes them.",
         caution="A few at the start of 16-bit training are normal; if the count keeps growing, the run is in trouble.",
+        action="If the count keeps growing: lower the learning rate, or train in bf16.",
     ),
 )

@@ -18,6 +18,7 @@ class Quantity(NamedTuple):
         meaning: What a high or low value says.
         caution: When not to believe it.
         member: What the family has a value for.
+        action: What to do about a high or low value.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Quantity(NamedTuple):
     meaning: str
     caution: str
     member: str = "layer"
+    action: str = ""
 
     @property
     def family_tag(self) -> str:

@@ -1,0 +1,104 @@
+"""The network's topology, logged once, when a run starts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from thermo_callbacks.callbacks._compat import logging_step
+from thermo_callbacks.callbacks._publisher import Publisher
+from thermo_callbacks.functional.topology import Topology, analyse
+from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.topology import TopologyReading, read_order, read_topology
+from thermo_callbacks.reports import tensorboard_writers
+from thermo_callbacks.reports.topology import topology_text, write_topology
+
+FEWEST_HIDDEN = 2
+"""Hidden layers from which on there is something to spread: with one, the quantities have no value."""
+
+
+def topology_record(topology: Topology) -> dict[str, float]:
+    """What is logged of a topology.
+
+    Args:
+        topology: The topology.
+
+    Returns:
+        Tag to value. What has no value is left out: it is no result of the run.
+    """
+    values = {
+        "connections": float(topology.connections),
+        "disorder": topology.disorder,
+        "efficiency": topology.efficiency,
+        "stability": topology.stability,
+    }
+    return {f"thermo/topology_{name}": value for name, value in values.items() if not math.isnan(value)}
+
+
+class TopologyLog:
+    """Reads the topology off a model and logs it, once in a run.
+
+    In a ``Sequential`` it is known when training starts; in other modules with the loss of the first batch. Networks
+    with fewer than two hidden layers, or with anything else than linear layers in a chain, have none: nothing is
+    logged, but for a text where all weights are in linear layers, and one may wonder why.
+
+    Args:
+        publisher: What gives the values out later on.
+        name: Name of the monitor, for warnings.
+    """
+
+    def __init__(self, publisher: Publisher, name: str) -> None:
+        self._publisher = publisher
+        self._guard = Guard(f"The topology log of {name}")  # of its own: a fault here is none of the measurements
+        self._reading: TopologyReading | None = None  # while it is open
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State for copies and pickles: without the layers of the model."""
+        return {**self.__dict__, "_reading": None}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the loss of a batch is needed."""
+        return self._reading is not None
+
+    def start(self, trainer: Any, pl_module: Any) -> None:
+        """Read a model at the start of training.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: The model.
+        """
+        self._guard.quiet = not trainer.is_global_zero
+        with self._guard.watch("reading the model"), self._guard.invisible(pl_module.device):
+            self._take(trainer, read_topology(pl_module))
+
+    def see_loss(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
+        """Read the order of the layers, once.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: The model.
+            loss: Loss of the batch under way, before its backward pass.
+        """
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            with self._guard.watch("reading the loss"), self._guard.invisible(pl_module.device):
+                self._take(trainer, read_order(reading, loss))
+
+    def _take(self, trainer: Any, reading: TopologyReading) -> None:
+        self._reading = reading if reading.open else None
+        topology = analyse(reading.widths) if len(reading.widths) - 2 >= FEWEST_HIDDEN else None
+        if topology is not None:
+            self._publisher.constants = topology_record(topology)
+            self._publisher.offer(trainer, self._publisher.constants)
+        step = logging_step(trainer)
+        if step > 0:  # a run that goes on has logged it
+            return
+        if topology is not None:
+            for logger in trainer.loggers:
+                logger.log_metrics(self._publisher.constants, step=step)
+            write_topology(tensorboard_writers(trainer.loggers), topology_text(topology), step)
+        elif reading.reason and reading.layers:
+            write_topology(tensorboard_writers(trainer.loggers), f"No topology was read: {reading.reason}.", step)
