@@ -1,0 +1,85 @@
+"""Final values of a run beside its hyperparameters, in TensorBoard's table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from lightning.fabric.utilities.logger import _flatten_dict, _sanitize_params
+
+from thermo_callbacks.callbacks._plan import Plan
+from thermo_callbacks.reports import tensorboard_writers
+from thermo_callbacks.reports.hyperparameters import FINAL_VALUES, write_columns
+
+_DEFAULT_METRIC = "hp_metric"  # the column that Lightning makes where nothing else is asked of it
+
+
+def announce_final_values(trainer: Any, pl_module: Any, plans: Iterable[Plan]) -> None:
+    """Ask for the columns, right before Lightning logs the hyperparameters: TensorBoard keeps to the first who asks.
+
+    Only where Lightning is about to ask for its own, which are among them: so nobody loses a column.
+
+    Args:
+        trainer: The Trainer, before Lightning logs hyperparameters.
+        pl_module: The module.
+        plans: What the monitors of the run measure.
+    """
+    hyperparameters = _saved(trainer, pl_module)
+    if hyperparameters is None:
+        return
+    expected = {tag for plan in plans for tag in _expected(plan)}
+    tags = [tag for tag in FINAL_VALUES if tag in expected]
+    for logger in _with_default_metric(trainer):
+        write_columns(tensorboard_writers([logger]), tags, hyperparameters, (_DEFAULT_METRIC,))
+
+
+def conclude_final_values(trainer: Any, pl_module: Any, logged: Collection[str]) -> None:
+    """Give a run its row and columns where Lightning logged no hyperparameters: what was logged by hand stands first.
+
+    Args:
+        trainer: The Trainer, at the end of training.
+        pl_module: The module.
+        logged: Tags of the run.
+    """
+    if _saved(trainer, pl_module) is not None:
+        return
+    tags = [tag for tag in FINAL_VALUES if tag in logged]
+    if tags:
+        write_columns(tensorboard_writers(_with_default_metric(trainer)), tags)
+
+
+def _with_default_metric(trainer: Any) -> list[Any]:
+    """TensorBoard loggers whose table is left to Lightning; who turns its metric off fills the table by hand."""
+    if not getattr(trainer, "enable_autolog_hparams", True):
+        return []
+    return [logger for logger in trainer.loggers if getattr(logger, "_default_hp_metric", None) is True]
+
+
+def _saved(trainer: Any, pl_module: Any) -> dict[str, Any] | None:
+    """Hyperparameters that Lightning logs when a fit starts, flat and plain as it logs them; None if it logs none."""
+    owners = [owner for owner in (pl_module, trainer.datamodule) if getattr(owner, "_log_hyperparams", False)]
+    if not owners:
+        return None
+    merged = {name: value for owner in owners for name, value in owner.hparams_initial.items()}
+    merged.pop("_class_path", None)  # the command line's own, which Lightning doesn't log
+    plain = _sanitize_params(_flatten_dict(merged))
+    # a matrix is logged as text
+    return {name: str(value) if getattr(value, "ndim", 0) > 1 else value for name, value in plain.items()}
+
+
+def _expected(plan: Plan) -> set[str]:
+    """Tags with a column that a monitor is going to log."""
+    tags = {f"thermo/{quantity.tag}" for quantity in plan.quantities}
+    if plan.heat or plan.free_energy:
+        tags.add("thermo/internal_energy")
+    if plan.free_energy:
+        tags.add("thermo/free_energy")
+    if "laplacian" in plan.curvature:
+        tags.add("thermo/laplacian")
+    if "destruction" in plan.curvature:
+        tags.add("thermo/entropy_destruction")
+    if plan.activations:
+        tags.add("thermo/work_efficiency")
+    if plan.bulk:
+        tags.add("thermo/complexity")
+    return tags
