@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from integration.models import Regression, TwoOptimizers, fit, loader
-from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
+from lightning.pytorch.strategies import FSDPStrategy, SingleDeviceStrategy
 from torch.utils.data import DataLoader
 
 from thermo_callbacks import ThermoMonitor
@@ -38,15 +38,23 @@ def session_of(strategy: Any, optimizers: list[Any], module: Any, guard: Guard) 
     return Session(trainer, module, guard=guard, settings=SETTINGS, patterns=None)
 
 
-@pytest.mark.parametrize("kind", [FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy, OwnStrategy])
-def test_sharded_parameters_are_refused_with_one_warning(kind: type) -> None:
+FLAT = (
+    "FSDPStrategy lays all parameters of a module out in one flat tensor and cuts it anywhere, which leaves no layer's "
+    "coordinates to watch"
+)
+HIDDEN = "DeepSpeedStrategy keeps gradients in buffers of its own, where no other code can read them"
+REASONS = {FSDPStrategy: FLAT, DeepSpeedStrategy: HIDDEN, OwnStrategy: FLAT}
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_strategies_that_hide_their_parameters_are_refused_with_one_warning(kind: type) -> None:
     module, guard = Regression(), Guard("ThermoMonitor")
     optimizer = module.configure_optimizers()
     with pytest.warns(UserWarning, match="ThermoMonitor") as caught:
         session = session_of(kind.__new__(kind), [optimizer], module, guard)
     assert [str(warning.message) for warning in caught] == [
-        f"ThermoMonitor is switched off for the rest of this run: parameters sharded by {kind.__name__} are not "
-        "supported yet. Training goes on unchanged."
+        f"ThermoMonitor is switched off for the rest of this run: {REASONS[kind]}: use ModelParallelStrategy with "
+        "fully_shard() instead. Training goes on unchanged."
     ]
     assert guard.disabled
     assert session.watches == []

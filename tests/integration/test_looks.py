@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from integration.curvature_models import Once
 from integration.models import (
     INPUTS,
     LoggingRegression,
@@ -184,6 +185,30 @@ def test_rugh_temperature_is_that_of_the_true_slope() -> None:
     exact = slopes[0] / (2.0 * curvature(slice(800)) + 2.0)
     assert abs(value - exact) < 3.0 * stderr
     assert stderr < 0.3 * exact
+
+
+@pytest.mark.filterwarnings("ignore:.*finite differences")
+def test_finite_differences_see_the_same_looks() -> None:
+    class Custom(Regression):
+        """The same network, with an activation that can be differentiated once."""
+
+        def __init__(self, activation: Any) -> None:
+            super().__init__()
+            self._activation = activation
+
+        def loss(self, batch: Any) -> Tensor:
+            inputs, targets = batch
+            return mse_loss(self.net[2](self._activation(self.net[0](inputs))), targets)
+
+    runs = [
+        fit(Custom(activation), FreeEnergyMonitor(window=8, curvature_every_n_steps=4), 40)
+        for activation in (torch.tanh, Once.apply)
+    ]
+    for tag in ("laplacian", "laplacian_stderr", "rugh_temperature"):
+        exact, differences = (run.series(f"thermo/{tag}") for run in runs)
+        assert len(exact) == 9  # after the last step there is no other batch
+        assert differences == pytest.approx(exact, rel=1e-4, nan_ok=True)
+        assert sum(value == value for value in exact) > 2  # the others are NaN: the first looks have large errors
 
 
 def test_efficiencies_of_the_batch_that_was_looked_at() -> None:

@@ -14,6 +14,7 @@ from thermo_callbacks.callbacks._records import Record
 from thermo_callbacks.callbacks._survey import Instrument
 from thermo_callbacks.metrics import WorkEfficiency
 from thermo_callbacks.probes._activation_records import ActivationRecord
+from thermo_callbacks.probes._sharded import is_sharded
 from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
 
@@ -50,6 +51,9 @@ class ActivationInstrument(Instrument):
         """Begin to watch the pass, or replay it."""
         if not is_compiled(self._module):
             self._probe.start()
+            return
+        if is_sharded(self._module):
+            self.guard.disable("compiled code is looked at in a replay, which sharded parameters do not allow")
             return
         # a mode or a hook around compiled code would compile it anew, for this step and again for the next
         # torch tells that the probe's hooks see the compiled module's shell as well: the probe knows shells

@@ -10,6 +10,7 @@ from thermo_callbacks.callbacks._arguments import MINIMUM_STEPS, Loss, check_arg
 from thermo_callbacks.callbacks._bulk import BulkInstrument
 from thermo_callbacks.callbacks._compat import Callback, logging_step
 from thermo_callbacks.callbacks._curvature import CurvatureInstrument
+from thermo_callbacks.callbacks._final_values import announce_final_values, conclude_final_values
 from thermo_callbacks.callbacks._plan import Plan
 from thermo_callbacks.callbacks._publisher import Publisher
 from thermo_callbacks.callbacks._records import (
@@ -21,8 +22,11 @@ from thermo_callbacks.callbacks._records import (
     total_laplacian_record,
 )
 from thermo_callbacks.callbacks._session import Session
+from thermo_callbacks.callbacks._shards import agree, refusal
 from thermo_callbacks.callbacks._survey import Instrument, Survey
+from thermo_callbacks.callbacks._topology import TopologyLog
 from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.probes._sharded import is_sharded
 from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layers import layer_parameters
@@ -67,6 +71,7 @@ class Monitor(Callback):
     def _forget(self) -> None:
         self._guard = Guard(type(self).__name__)
         self._publisher = Publisher()
+        self._topology = TopologyLog(self._publisher, type(self).__name__)
         self._recorder = Recorder(self._plan.quantities)
         self._watch_states: list[dict[str, Any]] = []
         self._survey_state: dict[str, Any] = {}
@@ -102,11 +107,12 @@ class Monitor(Callback):
                 )
             )
         if self._plan.bulk:
-            instruments.append(
-                BulkInstrument(
-                    trainer, pl_module, probe=self._bulk_probe, loss_fn=self.loss_fn, seed=self.seed, name=name
-                )
+            bulk = BulkInstrument(
+                trainer, pl_module, probe=self._bulk_probe, loss_fn=self.loss_fn, seed=self.seed, name=name
             )
+            if session.sharded:
+                bulk.guard.disable("it needs whole parameters in one process, and these are sharded")
+            instruments.append(bulk)
         return instruments
 
     @property
@@ -118,9 +124,9 @@ class Monitor(Callback):
         """Last value of each quantity.
 
         Returns:
-            Tag to value, as in the logs; empty before the first window has ended.
+            Tag to value, as in the logs; none but those of the topology before the first window has ended.
         """
-        return dict(self._publisher.latest)
+        return self._publisher.values
 
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without what belongs to the one running fit."""
@@ -138,6 +144,8 @@ class Monitor(Callback):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Check what can't be checked without the model, before the first batch."""
         layer_parameters(pl_module, self.layers)
+        plans = [callback._plan for callback in trainer.callbacks if isinstance(callback, Monitor)]
+        announce_final_values(trainer, pl_module, plans)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start watching the optimizers: they exist by now, and a checkpoint's state is loaded."""
@@ -154,11 +162,9 @@ class Monitor(Callback):
             )
             self._session = session
             session.restore(self._watch_states)
-            if self._plan.transition:
-                if self._transition_state:
-                    self._transition.load_state_dict(self._transition_state, pl_module.device)
-                    self._transition_state = {}
-                self._transition.start(session.layers())
+            if self._transition_state:
+                self._transition.load_state_dict(self._transition_state, pl_module.device)
+                self._transition_state = {}
             if self._plan.looks and not self._guard.disabled:
                 self._survey = Survey(
                     self._instruments(trainer, pl_module, session),
@@ -166,6 +172,26 @@ class Monitor(Callback):
                     first=self.window,
                 )
                 self._survey.load_state_dict(self._survey_state)
+        self._begin_together(trainer, pl_module)
+        with self._guard.watch("looking at the weights"), self._guard.invisible(pl_module.device):
+            if self._plan.transition and not self._guard.disabled:
+                self._transition.start(self._layers())
+        if self._plan.topology and not self._guard.disabled:
+            self._topology.start(trainer, pl_module)
+
+    def _layers(self) -> dict[str, list[Any]]:
+        """Layers that are trained now."""
+        return {} if self._session is None else self._session.layers()
+
+    def _begin_together(self, trainer: Any, pl_module: Any) -> None:
+        """Where parameters are sharded, a process that could not begin must not leave the others waiting."""
+        if refusal(trainer.strategy) is not None or not is_sharded(pl_module):
+            return
+        agree(self._guard, self._layers)
+        if self._session is not None:
+            self._session.stop_if_disabled()
+        if self._guard.disabled:
+            self._survey = None
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at the step that was made, or get ready to look at the one that comes."""
@@ -173,6 +199,11 @@ class Monitor(Callback):
             with self._guard.invisible(pl_module.device):
                 record = self._survey.batch_start(batch, batch_idx, step)
                 self._publish_look(trainer, record, step)
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        """Read the topology off the first loss, where it is not known before."""
+        if self._topology.waiting:
+            self._topology.see_loss(trainer, pl_module, loss)
 
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         """Count the batches that are accumulated into one step."""
@@ -187,7 +218,7 @@ class Monitor(Callback):
         if self._survey is not None and self._survey.looking:
             with no_trace(pl_module.device.type):
                 self._survey.before_step(optimizer, lambda: session.gradient_factor(optimizer))
-        if not self._guard.disabled:
+        if session.active:
             with self._guard.watch("reading gradients"):
                 session.before_step(optimizer)
         session.note_step()
@@ -229,29 +260,33 @@ class Monitor(Callback):
 
     def _offer(self, trainer: Any, pl_module: Any) -> None:
         session = self._session
-        if session is None or self._guard.disabled:
+        if session is None or not session.active:
             return
         record = self._publisher.latest
         with self._guard.watch("looking into an open window"), self._guard.invisible(pl_module.device):
-            if not record and (watches := session.with_steps(MINIMUM_STEPS)):
+            if session.first_window_open(bool(record)) and (watches := session.with_steps(MINIMUM_STEPS)):
                 # a monitored metric that does not exist ends the run: say what the open window says
                 windows = [(watch.probe.names, watch.peek(session.batch_size)) for watch in watches]
                 names = {name for layers, _ in windows for name in layers}
-                record = self._recorder.record(windows, names, self._say)
-            self._publisher.offer(trainer, record)
+                record = record | self._recorder.record(windows, names, self._say)
+            if not self._guard.disabled:
+                self._publisher.offer(trainer, self._publisher.constants | record)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Report a run that was shorter than one window, and draw the figures of the whole run."""
         session = self._session
-        if session is None or self._guard.disabled:
+        if session is None or not session.active:
             return
         # closing a window early must not change what a resumed run goes on with
         states = self._current_states()
         step = max(0, logging_step(trainer) - 1)
         with self._guard.watch("ending the run"), self._guard.invisible(pl_module.device):
-            if not self._publisher.windows and (watches := session.with_steps(MINIMUM_STEPS)):
+            known = self._publisher.windows > 0
+            if session.first_window_open(known) and (watches := session.with_steps(MINIMUM_STEPS)):
                 self._publisher.publish(trainer, self._close(session, watches), step)
-            self._publisher.draw(trainer, step)
+            if not self._guard.disabled:
+                self._publisher.draw(trainer, step)
+                conclude_final_values(trainer, pl_module, self._publisher.latest.keys())
         self._end_session(states)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:

@@ -19,6 +19,7 @@ class Plan:
         curvature: What is measured with Hessian-vector products: ``"laplacian"``, ``"destruction"``, ``"rugh"``.
         activations: Whether the activations are looked at.
         bulk: Whether the neuron states are.
+        topology: Whether the network's topology is logged when training starts.
     """
 
     quantities: tuple[Quantity, ...]
@@ -28,6 +29,7 @@ class Plan:
     curvature: frozenset[str] = frozenset()
     activations: bool = False
     bulk: bool = False
+    topology: bool = False
 
     @property
     def looks(self) -> bool:
@@ -38,9 +40,15 @@ class Plan:
 _LIGHT = (*TEMPERATURES, *EQUILIBRIUM, *NOISE)
 _CURVATURE = frozenset({"laplacian", "destruction", "rugh"})
 PRESETS = {
-    "light": Plan(_LIGHT, heat=True),
+    "light": Plan(_LIGHT, heat=True, topology=True),
     "standard": Plan(
-        (*_LIGHT, *ENTROPIES), heat=True, free_energy=True, transition=True, curvature=_CURVATURE, activations=True
+        (*_LIGHT, *ENTROPIES),
+        heat=True,
+        free_energy=True,
+        transition=True,
+        curvature=_CURVATURE,
+        activations=True,
+        topology=True,
     ),
     "full": Plan(
         (*_LIGHT, *ENTROPIES),
@@ -50,6 +58,7 @@ PRESETS = {
         curvature=_CURVATURE,
         activations=True,
         bulk=True,
+        topology=True,
     ),
 }
 TEMPERATURE = Plan(TEMPERATURES)

@@ -29,12 +29,18 @@ class Publisher:
 
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}
+        self.constants: dict[str, float] = {}  # known from the start, and logged once
         self.windows = 0
         self.engines: dict[str, Any] = {}  # type of engine of each activation, for the colours of its chart
         self._histories = {family: LayerHistory() for family in ("thermo_temperature", "thermo_laplacian")}
         self._path = PathHistory()
         self._looks = 0
         self._drawn = 0  # windows and looks on the last figures
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Constants of the run and the last values of all else."""
+        return self.constants | self.latest
 
     def publish(self, trainer: Any, record: dict[str, float], step: int, *, window: bool = True) -> None:
         """Log values.
@@ -49,7 +55,7 @@ class Publisher:
         self._looks += not window
         grown = not record.keys() <= self.latest.keys()
         self.latest.update(record)
-        self.offer(trainer, self.latest)
+        self.offer(trainer, self.values)
         # not self.log: Lightning would repeat the last value at every flush until the epoch ends
         for logger in trainer.loggers:
             logger.log_metrics(record, step=step)
@@ -57,7 +63,7 @@ class Publisher:
         writers = tensorboard_writers(trainer.loggers)
         if writers and grown:  # what a later look brings first has charts too
             layers = max((history.layers for history in self._histories.values()), key=len)
-            write_page(writers, layers, self.latest.keys(), step)
+            write_page(writers, layers, self.values.keys(), step)
         if writers and "thermo/equilibrium_ratio" in record:
             write_equilibrium_reference(writers, step)
         if self.windows >= FIRST_DRAWING and self.windows + self._looks >= 2 * self._drawn:

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks._compat import gradient_scale, samples_per_step
+from thermo_callbacks.callbacks._shards import merge, refusal, samples_factor
+from thermo_callbacks.callbacks._trained_layers import trained_layers
 from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.probes._sharded import is_sharded
 from thermo_callbacks.probes.guard import Guard, no_trace
-from thermo_callbacks.probes.layers import layer_parameters
-
-# parameters are shards there, or gradients are not in .grad
-_SHARDED_STRATEGIES = ("FSDPStrategy", "ModelParallelStrategy", "DeepSpeedStrategy")
 
 REFRESH = 50
 """Batches between two looks at an optimizer that trains no layer to watch: layers may thaw, and looking takes time."""
@@ -58,10 +57,14 @@ class Session:
         self._losses: list[Tensor] = []
         self._read: list[OptimizerWatch] = []  # watches that took in a step of this batch
         self._device_type = pl_module.device.type
-        strategy = type(trainer.strategy)
-        if any(kind.__name__ in _SHARDED_STRATEGIES for kind in strategy.__mro__):
-            guard.disable(f"parameters sharded by {strategy.__name__} are not supported yet")
+        self.closed = 0  # windows that have ended, or were restored as such
+        self.sharded = self._in_step = False
+        if (reason := refusal(trainer.strategy)) is not None:
+            guard.disable(reason)
             return
+        self.sharded = self._in_step = is_sharded(pl_module)
+        if self.sharded:
+            self.batch_size *= samples_factor(trainer)
         for optimizer in trainer.optimizers:
             self._attach(optimizer)
         for optimizer in trainer.optimizers:  # last, so that a fault before this leaves no hook behind
@@ -98,18 +101,7 @@ class Session:
         return layers
 
     def _layers_of(self, optimizer: Optimizer) -> dict[str, list[nn.Parameter]]:
-        """Layers that one optimizer trains."""
-        trained = _trained(optimizer)
-        elsewhere = set().union(*(_trained(other) for other in self.trainer.optimizers if other is not optimizer))
-        layers: dict[str, list[nn.Parameter]] = {}
-        for name, owned in layer_parameters(self.pl_module, self._patterns).items():
-            # a layer shared out between optimizers (matrices to one, biases to another) is a layer of each
-            shared = any(id(parameter) in elsewhere for parameter in owned)
-            label = f"{name}@{self._optimizer_name(optimizer)}" if shared else name
-            own = [parameter for parameter in owned if id(parameter) in trained]
-            if own:
-                layers[label] = own
-        return layers
+        return trained_layers(self.pl_module, self.trainer.optimizers, optimizer, self._patterns)
 
     def _refresh(self, optimizer: Optimizer) -> None:
         """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
@@ -124,17 +116,16 @@ class Session:
         for device, layers in by_device.items():
             watch = known.get(device)
             if watch is None:
-                watch = OptimizerWatch(optimizer, layers, **self._settings)
+                watch = OptimizerWatch(optimizer, layers, sharded=self.sharded, **self._settings)
                 current.append(watch)
                 self.watches.append(watch)
             elif watch.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
                 watch.rebuild(layers)
 
-    def _optimizer_name(self, optimizer: Optimizer) -> str:
-        """Class of the optimizer, with its number where several have the same."""
-        name = type(optimizer).__name__
-        alike = [other for other in self.trainer.optimizers if type(other).__name__ == name]
-        return name if len(alike) == 1 else f"{name}-{self.trainer.optimizers.index(optimizer)}"
+    @property
+    def active(self) -> bool:
+        """Whether steps are followed: where parameters are sharded also after a fault, which others must learn of."""
+        return self._in_step or not self.guard.disabled
 
     @property
     def stepped(self) -> bool:
@@ -170,9 +161,12 @@ class Session:
         for watch in tuple(watches):
             if watch.announce(self._batch):
                 with no_trace(self._device_type):
-                    if not watch.stream.steps:
+                    if not watch.taken:
                         self._refresh(optimizer)
-                    watch.read_before(self.gradient_factor(optimizer))
+                    if self.sharded:
+                        watch.pass_over()
+                    if not self.guard.disabled:
+                        watch.read_before(self.gradient_factor(optimizer))
 
     def note_step(self) -> None:
         """All have read what they need before the step: the batch under way ends in one, read or not."""
@@ -191,13 +185,13 @@ class Session:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is not None:
             return
-        if not self.guard.disabled:
+        if self.active:
             with self.guard.watch("reading gradients"):
                 self.before_step(optimizer)
         self.note_step()
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.guard.disabled:
+        if not self.active:
             return
         for watch in self._by_optimizer[id(optimizer)]:
             if not watch.pending:
@@ -205,13 +199,13 @@ class Session:
                     f"{self.guard.name} can't watch steps of {type(optimizer).__name__} that Lightning does not know "
                     "of: call step() of an optimizer from self.optimizers(), or step() of the raw one without a closure"
                 )
-            elif watch.arrive():
+            elif watch.arrive() and not self.guard.disabled:
                 with self.guard.watch("reading displacements"), no_trace(self._device_type):
                     watch.read_after()
                     self._read.append(watch)
 
     def with_steps(self, minimum: int) -> list[OptimizerWatch]:
-        """Watches with enough steps in their open window.
+        """Watches with enough steps in their open window, which can be looked into.
 
         Args:
             minimum: Fewest steps.
@@ -219,7 +213,30 @@ class Session:
         Returns:
             The watches.
         """
-        return [watch for watch in self.watches if watch.stream.steps >= minimum]
+        return self._brought_together([watch for watch in self.watches if watch.taken >= minimum])
+
+    def first_window_open(self, known: bool) -> bool:
+        """Whether nothing has been said of any window yet, which the processes of a sharded run must answer alike.
+
+        Args:
+            known: Whether there are values already, in this process.
+
+        Returns:
+            Whether it is time to look into the open window.
+        """
+        return not self.closed if self.sharded else not known
+
+    def _brought_together(self, watches: list[OptimizerWatch]) -> list[OptimizerWatch]:
+        """The same watches, knowing what all processes have seen."""
+        if not (self._in_step and watches):
+            return watches
+        able = merge(watches, self.guard, self.trainer.strategy.root_device)
+        self.stop_if_disabled()
+        return able
+
+    def stop_if_disabled(self) -> None:
+        """All processes know of a fault in one of them: none waits for another from now on."""
+        self._in_step = self._in_step and not self.guard.disabled
 
     def state(self) -> list[dict[str, Any]]:
         """State of each watch, for a checkpoint."""
@@ -233,11 +250,17 @@ class Session:
         """
         if not states:
             return
+        self.closed = sum(state["last"] is not None for state in states)
         fitting = [watch.load_state_dict(state) for watch, state in zip(self.watches, states, strict=False)]
         if len(states) != len(self.watches) or not all(fitting):
             self.guard.say(
                 f"{self.guard.name} found statistics of other layers or optimizers in the checkpoint: those that don't "
                 "fit start afresh. Give it the model and arguments of the run that wrote the checkpoint to go on."
+            )
+        if interrupted := max((watch.interrupted for watch in self.watches), default=0):
+            self.guard.say(
+                f"{self.guard.name} begins its open window, of {interrupted} steps so far, afresh: a checkpoint holds "
+                "what one process knows, and each process has seen a part of the sharded parameters"
             )
 
     def end_batch(self, outputs: Any) -> list[OptimizerWatch]:
@@ -251,7 +274,7 @@ class Session:
         """
         self._batch += 1
         announced, self._announced = self._announced, False
-        if self.guard.disabled:
+        if not self.active:
             return []
         if not announced:  # a batch that is accumulated into the step of a later one
             if any(watch.measuring for watch in self.watches):
@@ -265,7 +288,9 @@ class Session:
                     watch.record_loss(loss)
             self._read.clear()
         self._losses.clear()  # those of a step that was skipped are no part of the next one
-        return [watch for watch in self.watches if watch.stream.full]
+        complete = self._brought_together([watch for watch in self.watches if watch.full])
+        self.closed += len(complete)
+        return complete
 
     def _keep_loss(self, outputs: Any) -> None:
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
@@ -274,8 +299,3 @@ class Session:
             planned = self.trainer.accumulate_grad_batches if self.pl_module.automatic_optimization else 1
             loss = loss.detach().reshape(())
             self._losses.append(loss if planned == 1 else loss * planned)
-
-
-def _trained(optimizer: Optimizer) -> set[int]:
-    """Identities of the parameters in an optimizer's groups."""
-    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}

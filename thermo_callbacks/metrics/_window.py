@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,20 @@ serves all layers, however ragged, at a cost of at most CHUNK - 1 zeros a layer.
 
 # rows of a step's sums; the first two pairs stand where their means stand, the last three where a step's rows stand
 _PAIR, _INNOVATION, _POSITION_GRADIENT, _GRADIENT, _FORCE, _WORK, _MOVE = range(7)
+
+
+class LayerSums(NamedTuple):
+    """Sums of a window over the coordinates of each of L layers, float64 on the CPU; those of shards of a model add up.
+
+    Attributes:
+        series: Products of each of W steps, ``[W, 7, L]``.
+        flags: Whether the step counts as a pair, and as a step, ``[W, 2]``.
+        terms: Sums over the whole window, ``[terms, L]``.
+    """
+
+    series: Tensor
+    flags: Tensor
+    terms: Tensor
 
 
 class StreamingWindow:
@@ -167,28 +181,38 @@ class StreamingWindow:
         previous_displacement.copy_(displacement)
         torch.stack((valid, valid * self.validity[0]), out=self.validity)
 
-    def statistics(self, watched: Tensor, sizes: Tensor, momentum: Tensor, *, batch_size: float) -> WindowStatistics:
-        """The window's sums by layer. The one place that waits for the device.
+    def statistics(
+        self,
+        watched: Tensor,
+        sizes: Tensor,
+        momentum: Tensor,
+        *,
+        batch_size: float,
+        sums: LayerSums | None = None,
+    ) -> WindowStatistics:
+        """The window's statistics by layer.
 
         Args:
             watched: Watched coordinates of each layer that had a gradient, ``[L]``.
             sizes: All coordinates of each layer that had a gradient, ``[L]``.
             momentum: Momentum of each layer's optimizer, ``[L]``.
             batch_size: Samples behind each gradient, NaN if unknown.
+            sums: Sums to make them from, where this window shows only a part of the model; None for its own.
 
         Returns:
             The statistics of the steps so far; the window itself is left as it is.
         """
-        series, flags, mean_square, entropy, halves = self._to_host(momentum)
+        by_step, flags, terms = self.layer_sums(momentum) if sums is None else sums
+        entropy = CoordinateSums(*terms[1 : 1 + len(CoordinateSums._fields)])
+        halves = terms[1 + len(CoordinateSums._fields) :]
         pair_rows, step_rows = flags.unbind(1)
         pair_count, step_count = pair_rows.cumsum(0), step_rows.cumsum(0)
-        sums = series.new_zeros(self.steps, 7, self.num_layers).index_add_(2, self.chunk_layers, series)
-        pair_sums = sums[:, : _INNOVATION + 1] * ((pair_count - 1) / pair_count.clamp(min=1))[:, None, None]
-        step_sums = sums[:, _POSITION_GRADIENT : _GRADIENT + 1]
+        pair_sums = by_step[:, : _INNOVATION + 1] * ((pair_count - 1) / pair_count.clamp(min=1))[:, None, None]
+        step_sums = by_step[:, _POSITION_GRADIENT : _GRADIENT + 1]
         step_sums = step_sums * ((step_count - 1) / step_count.clamp(min=1))[:, None, None]
         # the first row of a running mean has no deviation: W rows give W - 1 contrasts
         pair_sums, step_sums = pair_sums[pair_rows.bool()][1:], step_sums[step_rows.bool()][1:]
-        raw = sums[step_rows.bool()]
+        raw = by_step[step_rows.bool()]
         return WindowStatistics(
             innovation_gradient=pair_sums[:, _PAIR],
             innovation_square=pair_sums[:, _INNOVATION],
@@ -197,18 +221,27 @@ class StreamingWindow:
             position_displacement=raw[:, _FORCE],
             gradient_displacement=raw[:, _WORK],
             displacement_square=raw[:, _MOVE],
-            mean_gradient_square=mean_square,
+            mean_gradient_square=terms[0],
             temperature_sampling_variance=self._sampling_variance(halves, pair_rows, watched, sizes, momentum),
             **entropy._asdict(),
             watched=watched,
             sizes=sizes,
             momentum=momentum,
             batch_size=batch_size,
-            skipped=self.steps - int(step_rows.sum()),
+            skipped=len(flags) - int(step_rows.sum()),
         )
 
-    def _to_host(self, momentum: Tensor) -> tuple[Tensor, Tensor, Tensor, CoordinateSums, Tensor]:
-        """Series, flags, and sums by layer: of the mean gradient's square, of entropy's terms, and of the halves."""
+    def layer_sums(self, momentum: Tensor) -> LayerSums:
+        """Sums by layer: of each step, and of the mean gradient's square, entropy's terms and the halves.
+
+        The one place that waits for the device.
+
+        Args:
+            momentum: Momentum of each layer's optimizer, ``[L]``.
+
+        Returns:
+            The sums of the steps so far.
+        """
         by_chunk = [self.means[2].square(), *self._entropy_terms(momentum)]
         if self.sampled:
             by_chunk += [self.halves[0], self.halves[1], self.halves[0] * self.halves[1]]
@@ -219,9 +252,22 @@ class StreamingWindow:
             piece.view(part.shape)
             for piece, part in zip(torch.split(flat, [p.numel() for p in parts]), parts, strict=True)
         )
-        layer_sums = flat.new_zeros(len(by_chunk), self.num_layers).index_add_(1, self.chunk_layers, chunk_sums)
-        first_half = 1 + len(CoordinateSums._fields)
-        return series, flags, layer_sums[0], CoordinateSums(*layer_sums[1:first_half]), layer_sums[first_half:]
+        by_step = series.new_zeros(self.steps, 7, self.num_layers).index_add_(2, self.chunk_layers, series)
+        terms = flat.new_zeros(len(by_chunk), self.num_layers).index_add_(1, self.chunk_layers, chunk_sums)
+        return LayerSums(by_step, flags, terms)
+
+    def no_sums(self, steps: int) -> LayerSums:
+        """What :meth:`layer_sums` gives where no coordinate is watched.
+
+        Args:
+            steps: Steps W of the window.
+
+        Returns:
+            Zeros.
+        """
+        terms = 1 + len(CoordinateSums._fields) + 3 * self.sampled
+        shapes = ((steps, 7, self.num_layers), (steps, 2), (terms, self.num_layers))
+        return LayerSums(*(torch.zeros(shape, dtype=torch.float64) for shape in shapes))
 
     def _entropy_terms(self, momentum: Tensor) -> CoordinateSums:
         """What each coordinate adds to entropy and production; 0 for padding and whatever else did not move."""

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thermo_callbacks.probes._selection import Selection, chunk_layers, read, select
+from thermo_callbacks.probes._sharded import Part, local_part
+
 Watch = Callable[[Tensor], Tensor]
 
 
@@ -48,11 +51,18 @@ class _Segment:
     start: int
     stop: int
     views: tuple[Tensor, Tensor, Tensor]  # stretches of the rows of parameters, gradients, parameters afterwards
+    watched: int  # watched coordinates, those that other processes hold among them
+    sharded: bool  # whether this process holds only a part of it
     absent: bool = False  # whether the step under way has no gradient
     missing: int = 0  # steps of the window without a gradient
 
+    def part(self, tensor: Tensor) -> Tensor:
+        """What this process holds of a tensor of the parameter's shape."""
+        return local_part(tensor, self.parameter) if self.sharded else tensor
+
     def watch(self, tensor: Tensor) -> Tensor:
         """Watched coordinates of a tensor of the parameter's shape."""
+        tensor = self.part(tensor)
         return tensor.reshape(-1) if self.index is None else torch.take(tensor, self.index.long())
 
 
@@ -66,10 +76,18 @@ class CoordinateProbe:
         sample: Coordinates to watch in a layer; None for all.
         seed: Seed of the choice of coordinates.
         chunk: Each layer's stretch of the flat rows is padded with zeros to a multiple of this.
+        parts: What this process holds of each parameter, where parameters are sharded; the coordinates that all
+            processes watch together are those that one would watch in whole parameters. None: everything.
     """
 
     def __init__(
-        self, layers: Mapping[str, Sequence[nn.Parameter]], *, sample: int | None, seed: int, chunk: int
+        self,
+        layers: Mapping[str, Sequence[nn.Parameter]],
+        *,
+        sample: int | None,
+        seed: int,
+        chunk: int,
+        parts: Mapping[nn.Parameter, Part] | None = None,
     ) -> None:
         parameters = [parameter for owned in layers.values() for parameter in owned]
         self.names = tuple(layers)
@@ -86,36 +104,47 @@ class CoordinateProbe:
         lengths = [
             sum(p.numel() for p in layers[name]) if choice is None else len(choice) for name, choice in choices.items()
         ]
-        chunks = [-(-length // chunk) for length in lengths]
-        self.chunk_layers = torch.arange(len(chunks)).repeat_interleave(torch.tensor(chunks))
-        self._buffer = torch.zeros(4, sum(chunks) * chunk, device=self.device, dtype=self.dtype)
+        self.chunk_layers = chunk_layers(lengths, chunk)
+        self.whole_chunk_layers = self.chunk_layers  # those of a process that holds the whole model
+        selections = [select(owned, choices[name], parts) for name, owned in layers.items()]
+        if parts is not None:
+            self.chunk_layers = chunk_layers([sum(part.here for part in parts_of) for parts_of in selections], chunk)
+        self._buffer = torch.zeros(4, self.chunk_layers.numel() * chunk, device=self.device, dtype=self.dtype)
         self._segments: list[_Segment] = []
-        start = 0
-        for layer, (name, owned) in enumerate(layers.items()):
-            self._place(layer, owned, choices[name], start)
-            start += chunks[layer] * chunk
+        starts = torch.searchsorted(self.chunk_layers, torch.arange(len(selections))) * chunk
+        for layer, (start, selected) in enumerate(zip(starts.tolist(), selections, strict=True)):
+            self._place(layer, selected, start, sharded=parts is not None)
 
-    def _place(self, layer: int, owned: Sequence[nn.Parameter], choice: np.ndarray | None, start: int) -> None:
+    def _place(self, layer: int, selections: Sequence[Selection], start: int, *, sharded: bool) -> None:
         """Give the layer's parameters their stretches of the rows."""
-        offset = 0
-        for parameter in owned:
-            size = parameter.numel()
-            index = None
-            if choice is not None:
-                inside = choice[(choice >= offset) & (choice < offset + size)] - offset
-                narrow = np.int32 if size < 2**31 else np.int64  # half the memory traffic of three reads a step
-                index = torch.from_numpy(inside.astype(narrow)).to(self.device)
-            offset += size
-            stop = start + (size if index is None else index.numel())
-            if stop > start:
+        for selection in selections:
+            stop = start + selection.here
+            if selection.watched:
+                index = None if selection.places is None else torch.from_numpy(selection.places).to(self.device)
                 before, gradient, _, after = (row[start:stop] for row in self._buffer)
-                self._segments.append(_Segment(parameter, layer, index, start, stop, (before, gradient, after)))
+                self._segments.append(
+                    _Segment(
+                        selection.parameter,
+                        layer,
+                        index,
+                        start,
+                        stop,
+                        (before, gradient, after),
+                        selection.watched,
+                        sharded,
+                    )
+                )
             start = stop
 
     @property
     def rows(self) -> Tensor:
         """Parameters before the step, gradient, displacement: flat, zeros between layers, ``[3, n]``."""
         return self._buffer[:3]
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether any watched parameter has a gradient."""
+        return any(segment.parameter.grad is not None for segment in self._segments)
 
     def before_step(self, scale: Tensor | float = 1.0) -> bool:
         """Read parameters and gradients.
@@ -129,13 +158,13 @@ class CoordinateProbe:
         any_gradient = False
         for segment in self._segments:
             before, gradient_row, _ = segment.views
-            _read(segment.parameter, segment.index, before)
+            read(segment.part(segment.parameter), segment.index, before)
             gradient = segment.parameter.grad
             segment.absent = gradient is None
             if gradient is None:  # the loss of this batch does not depend on it: a gradient of zero, and no move
                 gradient_row.zero_()
             else:
-                _read(gradient, segment.index, gradient_row)
+                read(segment.part(gradient), segment.index, gradient_row)
                 any_gradient = True
         if isinstance(scale, Tensor) or scale != 1.0:
             self._buffer[1].mul_(scale)
@@ -144,7 +173,7 @@ class CoordinateProbe:
     def after_step(self) -> None:
         """Read the parameters again: the displacement is what the optimizer really did."""
         for segment in self._segments:
-            _read(segment.parameter, segment.index, segment.views[2])
+            read(segment.part(segment.parameter), segment.index, segment.views[2])
             segment.missing += segment.absent
         torch.sub(self._buffer[3], self._buffer[0], out=self._buffer[2])
 
@@ -178,7 +207,7 @@ class CoordinateProbe:
         counts = torch.zeros(2, len(self.names), dtype=torch.float64)
         for segment in self._segments:
             if segment.missing < steps:
-                counts[0, segment.layer] += segment.stop - segment.start
+                counts[0, segment.layer] += segment.watched
                 counts[1, segment.layer] += segment.parameter.numel()
         return counts[0], counts[1]
 
@@ -212,33 +241,6 @@ class CoordinateProbe:
         """
         sums = torch.zeros(2, len(self.names), dtype=torch.float64)
         for segment in self._segments:
-            count = segment.stop - segment.start
+            count = segment.watched
             sums[:, segment.layer] += torch.tensor([value(segment.parameter) * count, count], dtype=torch.float64)
         return sums[0] / sums[1]
-
-
-def _read(source: Tensor, index: Tensor | None, target: Tensor) -> None:
-    """Copy the watched coordinates of a parameter or gradient, in whatever form it comes."""
-    if source.is_sparse:
-        target.copy_(_read_sparse(source, index))
-    elif index is None:
-        target.copy_(source.reshape(-1))
-    elif source.dtype == target.dtype and source.is_contiguous():
-        torch.index_select(source.view(-1), 0, index, out=target)  # the fast path of nearly all parameters
-    else:
-        target.copy_(torch.take(source, index.long()))  # take() follows strides (channels-last) without a copy
-
-
-def _read_sparse(source: Tensor, index: Tensor | None) -> Tensor:
-    """Watched coordinates of a sparse gradient, without making it dense unless all are watched."""
-    if index is None or source.sparse_dim() != 1:
-        dense = source.to_dense().reshape(-1)
-        return dense if index is None else dense[index]
-    source = source.coalesce()
-    rows = source.indices()[0]
-    if not rows.numel():
-        return torch.zeros_like(index, dtype=source.dtype)
-    values = source.values().reshape(rows.numel(), -1)
-    row, column = index // values.shape[1], index % values.shape[1]
-    found = torch.searchsorted(rows, row).clamp(max=rows.numel() - 1)
-    return torch.where(rows[found] == row, values[found, column], 0.0)

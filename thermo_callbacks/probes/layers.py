@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from thermo_callbacks.probes._sharded import reshard
+
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 ROOT = "root"
 """Name of the layer that the model itself is, if it owns parameters directly."""
@@ -37,7 +39,7 @@ def layer_parameters(model: nn.Module, patterns: Sequence[str] | None = None) ->
     """Trainable parameters of each layer, in order of definition; a tied parameter belongs to its first owner.
 
     Args:
-        model: The model.
+        model: The model, not in the middle of a pass.
         patterns: Glob patterns of layer names to keep; None keeps all.
 
     Returns:
@@ -52,6 +54,7 @@ def layer_parameters(model: nn.Module, patterns: Sequence[str] | None = None) ->
         >>> {name: len(parameters) for name, parameters in layer_parameters(model).items()}
         {'0': 2, '2': 1}
     """
+    reshard(model)
     layers: dict[str, list[nn.Parameter]] = {}
     known: set[str] = set()
     seen: set[int] = set()

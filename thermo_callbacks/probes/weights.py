@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from thermo_callbacks.functional._spacings import entropy_of, surprisals
+from thermo_callbacks.probes._sharded import is_distributed, local_part, part_of, sum_over_processes
 from thermo_callbacks.probes.coordinates import choose_coordinates
 
 FEWEST = 5  # values that show a density
@@ -85,10 +87,13 @@ def weight_entropies(
         raise ValueError(f"sample must be at least {FEWEST} elements to show a density, or None for all, got {sample}")
     kept: Choices = {} if choices is None else choices
     looked_at = {
-        (name, index): _look(parameter.detach(), f"{name}/{index}", sample, seed, kept)
+        (name, index): _look(parameter, f"{name}/{index}", sample, seed, kept)
         for name, parameters in layers.items()
         for index, parameter in enumerate(parameters)
     }
+    looked_at |= _brought_together(
+        {place: looked_at[place] for place in looked_at if is_distributed(layers[place[0]][place[1]])}
+    )
     entropies, contributions = _measure(looked_at)
     return {
         name: [
@@ -103,14 +108,29 @@ def weight_entropies(
     }
 
 
-def _look(tensor: Tensor, label: str, sample: int | None, seed: int, kept: Choices) -> Tensor:
-    """The elements that are looked at, flat."""
-    place = (label, tensor.numel(), tensor.device)
+def _look(parameter: nn.Parameter, label: str, sample: int | None, seed: int, kept: Choices) -> Tensor:
+    """The elements that are looked at, flat; zeros for those that another process holds."""
+    place = (label, parameter.numel(), parameter.device)
     if place not in kept:
-        choice = choose_coordinates(tensor.numel(), sample, seed=seed, layer=label)
-        kept[place] = None if choice is None else torch.from_numpy(choice).to(tensor.device)
-    index = kept[place]
-    return tensor.reshape(-1) if index is None else torch.take(tensor, index)
+        choice = choose_coordinates(parameter.numel(), sample, seed=seed, layer=label)
+        kept[place] = None if choice is None else torch.from_numpy(choice).to(parameter.device)
+    index, values = kept[place], local_part(parameter.detach())
+    if is_distributed(parameter):
+        part = part_of(parameter, label)
+        chosen = np.arange(parameter.numel()) if index is None else index.cpu().numpy()
+        where, here = (torch.from_numpy(found).to(values.device) for found in part.find(chosen))
+        elements = values.new_zeros(len(chosen))
+        return elements.index_copy_(0, where, torch.take(values, here)) if part.counted else elements
+    return values.reshape(-1) if index is None else torch.take(values, index)
+
+
+def _brought_together(elements: Mapping[_Key, Tensor]) -> dict[_Key, Tensor]:
+    """Elements of sharded parameters, from all processes, each of which must call this."""
+    if not elements:
+        return {}
+    packed = torch.cat([values.double() for values in elements.values()])
+    pieces = torch.split(sum_over_processes(packed, packed.device), [values.numel() for values in elements.values()])
+    return {place: piece.to(values) for (place, values), piece in zip(elements.items(), pieces, strict=True)}
 
 
 def _measure(looked_at: Mapping[_Key, Tensor]) -> tuple[dict[_Key, float], dict[_Key, Tensor]]:

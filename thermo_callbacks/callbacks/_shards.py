@@ -1,0 +1,107 @@
+"""What the processes of a run with sharded parameters do together, each of them, also one in which something failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.probes._sharded import part_of, sum_over_processes
+from thermo_callbacks.probes.guard import Guard
+
+REFUSED = {
+    "FSDPStrategy": "FSDPStrategy lays all parameters of a module out in one flat tensor and cuts it anywhere, which "
+    "leaves no layer's coordinates to watch: use ModelParallelStrategy with fully_shard() instead",
+    "DeepSpeedStrategy": "DeepSpeedStrategy keeps gradients in buffers of its own, where no other code can read them: "
+    "use ModelParallelStrategy with fully_shard() instead",
+}
+"""Strategies that can't be watched, by the name of their class or of one that it derives from."""
+
+
+def refusal(strategy: Any) -> str | None:
+    """Why a strategy can't be watched.
+
+    Args:
+        strategy: The Trainer's strategy.
+
+    Returns:
+        The reason; None if it can be.
+    """
+    return next((REFUSED[kind.__name__] for kind in type(strategy).__mro__ if kind.__name__ in REFUSED), None)
+
+
+def samples_factor(trainer: Any) -> float:
+    """Share of the processes that have samples of their own: those of one tensor-parallel group see the same batch.
+
+    Args:
+        trainer: The Trainer.
+
+    Returns:
+        Different batches per process, 1 for data parallelism alone.
+    """
+    options = getattr(trainer.strategy, "distributed_sampler_kwargs", None) or {}
+    batches, processes = int(options.get("num_replicas", trainer.world_size)), int(trainer.world_size)
+    return batches / processes
+
+
+def agree(guard: Guard, layers: Callable[[], dict[str, list[nn.Parameter]]]) -> None:
+    """Begin to watch in all processes, or in none.
+
+    Args:
+        guard: Is switched off where it is in another process, or where the parts are not those of one model.
+        layers: Gives the layers that are watched here.
+    """
+    sizes = {}
+    if not guard.disabled:
+        with guard.watch("looking at the shards"):
+            for name, owned in layers().items():
+                parts = [part_of(parameter, f"of layer {name}") for parameter in owned]
+                sizes[name] = (sum(parameter.numel() for parameter in owned), sum(part.size for part in parts))
+    answers: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(answers, (guard.disabled, sizes))
+    if any(failed for failed, _ in answers):
+        guard.disable("it failed in another process")
+    for name, (whole, _) in sizes.items():
+        held = sum(seen.get(name, (0, 0))[1] for _, seen in answers)
+        if held != whole:
+            guard.disable(
+                f"the parts of layer {name!r} that the processes hold come to {held} of its {whole} coordinates: all "
+                "processes must have the same layers, distributed over all of them"
+            )
+
+
+def merge(watches: Sequence[OptimizerWatch], guard: Guard, device: torch.device) -> list[OptimizerWatch]:
+    """Bring together what the processes have seen of some open windows.
+
+    Args:
+        watches: The windows' watches, the same in all processes.
+        guard: Switches off what fails, here or in another process.
+        device: Device that the processes exchange tensors of.
+
+    Returns:
+        The watches; none of them if one process has failed.
+    """
+    if not watches:
+        return []
+    shares: list[list[Tensor]] = []
+    if not guard.disabled:
+        with guard.watch("adding up its window"):
+            shares = [watch.own_share(able=True) for watch in watches]
+    able = not guard.disabled
+    if not able:
+        shares = [watch.own_share(able=False) for watch in watches]
+    parts = [part for share in shares for part in share]
+    packed = torch.cat([*(part.reshape(-1) for part in parts), torch.tensor([float(not able)], dtype=torch.float64)])
+    total = sum_over_processes(packed, device)
+    if total[-1] > 0:
+        guard.disable("it failed in another process")
+        return []
+    pieces = torch.split(total[:-1], [part.numel() for part in parts])
+    whole = iter([piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True)])
+    processes = torch.distributed.get_world_size()
+    for watch, share in zip(watches, shares, strict=True):
+        watch.accept([next(whole) for _ in share], processes)
+    return list(watches)

@@ -1,0 +1,239 @@
+"""Parameters of which each process holds a part: which part it is, and sums over all processes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class ShardingError(RuntimeError):
+    """Parameters are distributed in a way that can't be watched; the message says which."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What this process holds of a parameter.
+
+    Attributes:
+        positions: Where its elements stand in the whole parameter, along each dimension.
+        shape: Shape of the whole parameter.
+        counted: Whether its elements count here, and not in another process that holds the same.
+    """
+
+    positions: tuple[np.ndarray, ...]
+    shape: tuple[int, ...]
+    counted: bool
+
+    @property
+    def size(self) -> int:
+        """Elements that count here."""
+        return int(np.prod([len(places) for places in self.positions], dtype=np.int64)) if self.counted else 0
+
+    def select(self, chosen: np.ndarray | None) -> np.ndarray | None:
+        """Those of some elements that count here.
+
+        Args:
+            chosen: Flat indices in the whole parameter, sorted; None for all.
+
+        Returns:
+            Flat indices in the part, int64 in the order of ``chosen``; None for all of the part.
+        """
+        if not self.counted:
+            return np.empty(0, np.int64)
+        return None if chosen is None else self.find(chosen)[1]
+
+    def find(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where elements of the whole are in the part.
+
+        Args:
+            chosen: Flat indices in the whole parameter.
+
+        Returns:
+            Places in ``chosen`` of the elements that are held here, and their flat indices in the part; both int64.
+        """
+        held, flat = np.ones(len(chosen), bool), np.zeros(len(chosen), np.int64)
+        for places, size, along in zip(self.positions, self.shape, _unravel(chosen, self.shape), strict=True):
+            table = np.full(size, -1, np.int64)
+            table[places] = np.arange(len(places))
+            here = table[along]
+            held &= here >= 0
+            flat = flat * len(places) + here
+        where = np.flatnonzero(held)
+        return where, flat[where]
+
+    def cut(self, whole: Tensor) -> Tensor:
+        """What this process holds of a tensor of the whole parameter's shape.
+
+        Args:
+            whole: The tensor.
+
+        Returns:
+            A tensor of the part's shape.
+        """
+        for dimension, places in enumerate(self.positions):
+            if len(places) < whole.shape[dimension]:
+                whole = whole.index_select(dimension, torch.from_numpy(places).to(whole.device))
+        return whole
+
+
+def is_distributed(tensor: Tensor) -> bool:
+    """Whether a tensor knows how it is distributed over processes.
+
+    Args:
+        tensor: Any tensor.
+
+    Returns:
+        True for a DTensor.
+    """
+    kinds = sys.modules.get("torch.distributed.tensor")  # without the module there is none, and importing it takes long
+    return kinds is not None and isinstance(tensor, kinds.DTensor)
+
+
+def local_part(tensor: Tensor, like: Tensor | None = None) -> Tensor:
+    """What this process holds of a tensor.
+
+    Args:
+        tensor: Any tensor.
+        like: The parameter whose distribution it must have, if it has one.
+
+    Returns:
+        The part, in the tensor's own memory; the tensor itself if it is not distributed.
+
+    Raises:
+        ShardingError: If it is distributed in another way than ``like``, as gradients are that wait to be summed.
+    """
+    if not is_distributed(tensor):
+        return tensor
+    distributed: Any = tensor
+    if like is not None and is_distributed(like) and distributed.placements != like.placements:  # type: ignore[attr-defined]
+        raise ShardingError(
+            f"a tensor of shape {list(tensor.shape)} is distributed as {_words(distributed)} and its parameter as "
+            f"{_words(like)}: redistribute its gradient before the optimizer steps"
+        )
+    part: Tensor = distributed.to_local()
+    return part
+
+
+def part_of(parameter: nn.Parameter, name: str) -> Part:
+    """What this process holds of a parameter.
+
+    Args:
+        parameter: The parameter, of a run in several processes.
+        name: What to call it in a message.
+
+    Returns:
+        The part. A whole parameter that all processes hold counts in the first.
+
+    Raises:
+        ShardingError: If its elements are sums that wait to be made, or the part has no regular shape.
+    """
+    shape = tuple(parameter.shape)
+    positions = [np.arange(size) for size in shape]
+    if not is_distributed(parameter):
+        return Part(tuple(positions), shape, torch.distributed.get_rank() == 0)
+    distributed: Any = parameter
+    mesh = distributed.device_mesh
+    coordinate, counted = mesh.get_coordinate(), bool((mesh.mesh == 0).any())  # others hold the same as its processes
+    for axis, placement in enumerate(distributed.placements):
+        if placement.is_replicate():
+            counted &= coordinate[axis] == 0
+        elif placement.is_partial():
+            raise ShardingError(f"the parameter {name} is distributed as {_words(parameter)}, a sum still to be made")
+        else:
+            here = positions[placement.dim]
+            # where tensor parallelism has split a dimension before, each of its pieces is split in turn
+            pieces = _chunks(here, getattr(placement, "split_factor", 1))
+            positions[placement.dim] = np.concatenate(
+                [_chunks(piece, mesh.size(axis))[coordinate[axis]] for piece in pieces]
+            )
+    part = Part(tuple(positions), shape, counted)
+    if tuple(len(places) for places in positions) != tuple(distributed.to_local().shape):
+        raise ShardingError(f"the parameter {name} is distributed as {_words(parameter)}, in parts of unknown places")
+    return part
+
+
+def _chunks(places: np.ndarray, count: int) -> list[np.ndarray]:
+    """Chunks as torch makes them: equal ones, then a shorter one, then empty ones."""
+    length = -(-len(places) // count)
+    return [places[length * index : length * (index + 1)] for index in range(count)]
+
+
+def _unravel(flat: np.ndarray, shape: Sequence[int]) -> list[np.ndarray]:
+    """Indices along each dimension."""
+    along = []
+    for size in reversed(shape):
+        along.append(flat % size)
+        flat = flat // size
+    return along[::-1]
+
+
+def _words(tensor: Any) -> str:
+    """The placements of a distributed tensor."""
+    return f"({', '.join(str(placement) for placement in tensor.placements)})"
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether each process holds a part of a model's parameters.
+
+    Args:
+        model: The model, between two passes.
+
+    Returns:
+        True if one of them is distributed over several processes.
+    """
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return False
+    reshard(model)
+    return any(is_distributed(parameter) for parameter in model.parameters())
+
+
+def reshard(model: nn.Module) -> None:
+    """Have a model show its sharded parameters: after a pass without gradients FSDP2 leaves the whole ones in place.
+
+    Args:
+        model: The model, between two passes.
+    """
+    kinds = sys.modules.get("torch.distributed.fsdp")
+    sharded = getattr(kinds, "FSDPModule", None)
+    if sharded is not None:
+        for module in model.modules():
+            if isinstance(module, sharded):
+                module.reshard()
+
+
+def sum_over_processes(values: Tensor, device: torch.device) -> Tensor:
+    """Sum of one tensor over all processes, each of which must call this.
+
+    Args:
+        values: The numbers of this process.
+        device: Device that the processes exchange tensors of.
+
+    Returns:
+        The sums, where ``values`` were.
+    """
+    total = values.to(device, copy=True)
+    torch.distributed.all_reduce(total)
+    return total.to(values.device)
+
+
+def sum_over_parts(value: Tensor, parameter: nn.Parameter) -> Tensor:
+    """Sum over a parameter's coordinates from the sums over its parts; every process must call this.
+
+    Args:
+        value: The sum over the part that this process holds.
+        parameter: The parameter.
+
+    Returns:
+        The whole sum.
+    """
+    if not is_distributed(parameter):
+        return value
+    counted = part_of(parameter, "that is summed over").counted
+    return sum_over_processes(value if counted else torch.zeros_like(value), value.device)
