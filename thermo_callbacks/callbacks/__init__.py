@@ -1,5 +1,6 @@
 """Callbacks: when to look, and where the values go."""
 
+from thermo_callbacks.callbacks.live import LiveTable
 from thermo_callbacks.callbacks.monitor import ThermoMonitor
 from thermo_callbacks.callbacks.narrow import (
     BulkMonitor,
@@ -14,6 +15,7 @@ __all__ = [
     "BulkMonitor",
     "EntropyMonitor",
     "FreeEnergyMonitor",
+    "LiveTable",
     "TemperatureMonitor",
     "ThermoMonitor",
     "TransitionTemperatureMonitor",

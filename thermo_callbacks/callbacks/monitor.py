@@ -59,6 +59,11 @@ class ThermoMonitor(Monitor):
       ``thermo_implied_gain/<module>``, ``thermo_dead_fraction/<module>``, ``thermo_saturated_fraction/<module>``,
       ``thermo_engine/<Activation>``: activations as heat engines (with several processes, on the first one's batches)
 
+    Once, when training starts, if the model is a chain of linear layers with two hidden ones or more:
+
+    - ``thermo/topology_connections``, ``thermo/topology_disorder``, ``thermo/topology_efficiency``,
+      ``thermo/topology_stability``: see :func:`~thermo_callbacks.functional.topology.analyse`
+
     A value that does not exist is NaN, and a warning says why, once.
 
     Args:
