@@ -22,6 +22,8 @@ from thermo_callbacks.common.folders import prepare_folder
 from thermo_callbacks.common.options import INTERRUPTED, PROGRAM, Parser, PositiveNumber, WholeNumber
 from thermo_callbacks.comparison.command import build_compare_parser, compare
 from thermo_callbacks.demo.settings import LEARNING_RATES, DemoSettings
+from thermo_callbacks.report.command import build_report_parser, report
+from thermo_callbacks.topology.command import build_topology_parser, topology
 
 if TYPE_CHECKING:
     from thermo_callbacks.demo.training import DemoResult
@@ -65,6 +67,10 @@ def build_parser() -> Parser:
     commands.add_subcommand(
         "compare", build_compare_parser(), help="train a network with each of several activations and compare them"
     )
+    commands.add_subcommand("report", build_report_parser(), help="put the logs of one or several runs on one page")
+    commands.add_subcommand(
+        "topology", build_topology_parser(), help="read the shape of a network, or rank the shapes of one budget"
+    )
     return parser
 
 
@@ -85,6 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "compare":
         with forgiving_output():
             return compare(parser, chosen.compare)
+    if chosen.command == "report":
+        with forgiving_output():
+            return report(parser, chosen.report)
+    if chosen.command == "topology":
+        with forgiving_output():
+            return topology(parser, chosen.topology)
     options = {name: chosen.demo[name] for name in ("max_epochs", "optimizer", "batch_size", "seed")}
     try:
         settings = DemoSettings(logdir=Path(chosen.demo.logdir), lr=chosen.demo.get("lr"), **options)
