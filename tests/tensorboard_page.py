@@ -1,4 +1,4 @@
-"""A Custom Scalars page as TensorBoard itself reads it back from event files."""
+"""Custom Scalars page and table of hyperparameters as TensorBoard itself reads them back from event files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tensorboard.plugins import base_plugin
 with warnings.catch_warnings():  # of the HTML cleaner that TensorBoard brings along
     warnings.simplefilter("ignore", DeprecationWarning)
     from tensorboard.plugins.custom_scalar import custom_scalars_plugin
+    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
     from tensorboard.plugins.scalar import scalars_plugin
 
 
@@ -49,3 +50,24 @@ def drawn_by_tensorboard(folder, run):
 def page_of(folder):
     """The layout that TensorBoard serves, of all runs in the folder."""
     return json.loads(plugin_of(folder).layout_impl(context.RequestContext(), ""))
+
+
+def table_of(folder):
+    """Names of the columns, hyperparameters and metrics apart, and the row of each run in both."""
+    multiplexer = plugin_event_multiplexer.EventMultiplexer()
+    multiplexer.AddRunsFromDirectory(str(folder)).Reload()
+    provider = data_provider.MultiplexerDataProvider(multiplexer, str(folder))
+    backend = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+    asking = context.RequestContext()
+    no_others = provider.list_hyperparameters(asking, experiment_ids=[""])
+    experiment = backend.experiment_from_metadata(asking, "", True, backend.hparams_metadata(asking, ""), no_others)
+    statuses = [getattr(api_pb2, f"STATUS_{name}") for name in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")]
+    request = api_pb2.ListSessionGroupsRequest(allowed_statuses=statuses, slice_size=100)
+    groups = list_session_groups.Handler(asking, backend, "", request).run().session_groups
+    hyperparameters = [info.name for info in experiment.hparam_infos]
+    metrics = [info.name.tag for info in experiment.metric_infos]
+    rows = {}
+    for group in groups:
+        values = {name: getattr(value, value.WhichOneof("kind")) for name, value in group.hparams.items()}
+        rows[group.name] = (values, {metric.name.tag: metric.value for metric in group.metric_values})
+    return hyperparameters, metrics, rows

@@ -68,11 +68,11 @@ def test_line_stands_at_one():
 def test_legend_names_only_the_types_that_occur():
     assert sorted(legend_of(engine_chart(ENGINES))) == [
         "learning",
-        "work, driven engine",
-        "work, passive engine",
-        "work, type unknown",
+        "work, driven",
+        "work, passive",
+        "work, unknown type",
     ]
-    assert sorted(legend_of(engine_chart(ENGINES[:1]))) == ["learning", "work, passive engine"]
+    assert sorted(legend_of(engine_chart(ENGINES[:1]))) == ["learning", "work, passive"]
 
 
 @pytest.mark.parametrize(

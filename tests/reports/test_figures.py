@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import matplotlib
 import numpy as np
@@ -50,6 +50,18 @@ def test_equal_ratios_are_equal_steps_of_colour():
 def test_colour_bar_names_the_unit():
     figure = temperature_heat_map(history_of({"a": 1e-3, "b": 1e-2}))
     assert figure.axes[1].get_ylabel() == "temperature\n[units of the loss]"
+
+
+@pytest.mark.parametrize("coldest", [1.3e-6, 4e-6, 2.1e-5, 5.9e-5, 3e-9])
+def test_ticks_of_the_colour_bar_do_not_overlap_in_the_lowest_figure(coldest):
+    history = TemperatureHistory()
+    history.append(0, {"body": coldest, "head": 8e-5})
+    figure = temperature_heat_map(history)
+    render(figure)
+    axis = figure.axes[1].yaxis
+    boxes = [label.get_window_extent() for label in axis.get_ticklabels(which="both") if label.get_text()]
+    assert boxes
+    assert all(upper.y0 >= lower.y1 or lower.y0 >= upper.y1 for lower, upper in combinations(boxes, 2))
 
 
 def test_cells_without_a_positive_value_are_grey_and_explained():
@@ -106,7 +118,7 @@ def test_a_cold_outlier_does_not_flatten_the_rest():
 
 
 @pytest.mark.parametrize(
-    ("layers", "labels", "height"), [(3, 3, 300), (40, 40, 1110), (150, 38, 1200), (1000, 40, 1200)]
+    ("layers", "labels", "height"), [(3, 3, 360), (40, 40, 1110), (150, 38, 1200), (1000, 40, 1200)]
 )
 def test_labels_are_thinned_and_the_height_is_bounded(layers, labels, height):
     figure = temperature_heat_map(history_of({f"net.{index}": 1.0 + index for index in range(layers)}))

@@ -37,7 +37,6 @@ OF_STATE = {
     "Destruction against production: equal in equilibrium": whole(
         "entropy_destruction", "entropy_production", "entropy_production_floor"
     ),
-    "Net rate: below 0 entropy falls": whole("entropy_rate"),
     "Second law: rate in standard errors, sure beyond ±2": whole("second_law_score"),
     "Entropy destruction by layer": by(LAYERS, "entropy_destruction"),
     "Laplacian by layer": by(LAYERS, "laplacian"),
@@ -130,14 +129,14 @@ def test_sum_needs_all_its_parts(missing):
 def test_categories_are_questions():
     layout = custom_scalar_layout(TAGS)
     assert list(layout) == [
-        "How hot is the run, and which layer is hottest?",
         "Is the run in equilibrium?",
+        "How hot is the run, and which layer is hottest?",
         "Where does the loss go, and which layer lowers it?",
-        "Signal or noise: is the batch large enough?",
         "Where does the entropy go?",
-        "How curved is the loss, and in which layer?",
-        "What is the free energy made of, and what does a nat cost?",
         "Which activation wastes work?",
+        "How curved is the loss, and in which layer?",
+        "Signal or noise: is the batch large enough?",
+        "What is the free energy made of, and what does a nat cost?",
         "The neurons as a gas: how stiff, and how agitated?",
     ]
     assert charts_of(layout).keys() == LINES.keys() | BANDS.keys()

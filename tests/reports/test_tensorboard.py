@@ -162,14 +162,14 @@ class TestWriting:
             write_heat_map([PrefixedWriter(writer)], short_history(), 19)
         (image,) = EventAccumulator(str(tmp_path)).Reload().Images("thermo/temperature_by_layer")
         assert image.step == 19
-        assert (image.width, image.height) == (750, 300)
+        assert (image.width, image.height) == (750, 360)
 
     @pytest.mark.parametrize(
         ("write", "what", "tag", "height"),
         [
-            (write_laplacian_heat_map, short_history, "thermo/laplacian_by_layer", 300),
-            (write_temperature_entropy_diagram, short_path, "thermo/temperature_entropy", 500),
-            (write_engine_chart, lambda: [Engine("relu", 0.5)], "thermo/engines", 300),
+            (write_laplacian_heat_map, short_history, "thermo/laplacian_by_layer", 360),
+            (write_temperature_entropy_diagram, short_path, "thermo/temperature_entropy", 510),
+            (write_engine_chart, lambda: [Engine("relu", 0.5)], "thermo/engines", 360),
         ],
     )
     def test_figure_is_an_image_at_its_step_under_the_prefix(self, write, what, tag, height, tmp_path):

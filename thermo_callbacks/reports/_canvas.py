@@ -13,9 +13,10 @@ if TYPE_CHECKING:  # matplotlib takes a second to import; a run pays for it only
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 7.5  # inches, at 100 dots per inch
-_LEAST_HEIGHT, _GREATEST_HEIGHT = 3.0, 12.0
-_INCHES_PER_ROW = 0.24
+# TensorBoard shows an image at half of this size: letters of 9 points are then nine dots high, and can be read
+WIDTH, _DOTS = 5.0, 150  # inches, and dots an inch
+_LEAST_HEIGHT, _GREATEST_HEIGHT = 2.4, 8.0
+_HEIGHT_OF_MARGINS, _HEIGHT_OF_ROW = 1.0, 0.16
 _MOST_LABELS = 40
 _LONGEST_LABEL = 36
 
@@ -32,8 +33,8 @@ def new_axes(height: float, title: str) -> tuple[Figure, Axes]:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), dpi=100, layout="constrained")
-    figure.suptitle(title, fontsize="large")  # not the axes' own: beside long names it would leave the figure
+    figure = Figure(figsize=(WIDTH, height), dpi=_DOTS, layout="constrained")
+    figure.suptitle(title, fontsize="medium")  # not the axes' own: beside long names it would leave the figure
     return figure, figure.add_subplot()
 
 
@@ -46,7 +47,7 @@ def height_of(rows: int) -> float:
     Returns:
         Inches, within bounds.
     """
-    return min(max(_LEAST_HEIGHT, 1.5 + _INCHES_PER_ROW * rows), _GREATEST_HEIGHT)
+    return min(max(_LEAST_HEIGHT, _HEIGHT_OF_MARGINS + _HEIGHT_OF_ROW * rows), _GREATEST_HEIGHT)
 
 
 def label_rows(axes: Axes, names: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from thermo_callbacks.reports.path import PathHistory
 
-_HEIGHT = 5.0  # inches
+_HEIGHT = 3.4  # inches
 _WIDE_RANGE = 20.0  # ratio of the highest to the lowest temperature from which the axis is logarithmic
 _CORNERS = 40  # of the line: the scatter of single windows makes a longer one a scribble
 _ARROWS = 5
@@ -50,7 +50,7 @@ def temperature_entropy_diagram(path: PathHistory) -> Figure:
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = new_axes(_HEIGHT, "From disorder to order? Temperature and entropy of the run")
+    figure, axes = new_axes(_HEIGHT, "Temperature and entropy: to order, and cold?")
     axes.set_xlabel("entropy of the weights [nats]: learning lowers it")
     axes.set_ylabel("temperature [units of the loss]")
     if len(path) == 0:
@@ -58,7 +58,7 @@ def temperature_entropy_diagram(path: PathHistory) -> Figure:
         return figure
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
     if path.temperatures.min() > 0.0 and path.temperatures.max() > _WIDE_RANGE * path.temperatures.min():
         axes.set_yscale("log")
     steps, points = path.steps, np.column_stack([path.entropies, path.temperatures])
@@ -112,5 +112,5 @@ def _mark_ends(axes: Axes, corners: Points) -> None:
     if len(corners) == 1:
         marks = [(corners[0], "o", _START, "the only point so far")]
     for where, marker, colour, label in marks:
-        axes.plot(*where, marker, color=colour, markersize=10, markeredgecolor="black", label=label, zorder=4)
+        axes.plot(*where, marker, color=colour, markersize=8, markeredgecolor="black", label=label, zorder=4)
     axes.legend(loc="best")

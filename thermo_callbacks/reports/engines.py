@@ -21,9 +21,9 @@ _FAMILIES = ("thermo_work_efficiency", "thermo_learning_efficiency")
 _FARTHEST = 3.0  # efficiency at which the axis ends at the latest
 _FEW = 4
 _COLOURS: dict[Kind, tuple[str, str]] = {  # blue and orange differ for all eyes, and in brightness
-    "passive": ("#0072B2", "work, passive engine"),
-    "driven": ("#E69F00", "work, driven engine"),
-    "unknown": ("0.6", "work, type unknown"),
+    "passive": ("#0072B2", "work, passive"),
+    "driven": ("#E69F00", "work, driven"),
+    "unknown": ("0.6", "work, unknown type"),
 }
 
 
@@ -83,9 +83,9 @@ def engine_chart(engines: Sequence[Engine]) -> Figure:
         >>> [float(bar.get_width()) for bar in figure.axes[0].patches]
         [0.5, 0.4]
     """
-    figure, axes = new_axes(height_of(len(engines)), "Which activation wastes work? Efficiency through the depth")
+    figure, axes = new_axes(height_of(len(engines)), "Efficiency through the depth: who wastes work?")
     axes.set_xlabel("efficiency: share of the power that comes in")
-    axes.set_ylabel("first activation on top")
+    axes.set_ylabel("← depth")
     if not engines:
         say_nothing_yet(axes, "activations")
         return figure
@@ -105,7 +105,7 @@ def engine_chart(engines: Sequence[Engine]) -> Figure:
     _write_beyond(axes, work, learning, limit)
     if not known.size:
         say(axes, "no activation has an efficiency yet")
-    figure.legend(loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False, handlelength=1.2, columnspacing=1.0)
     return figure
 
 

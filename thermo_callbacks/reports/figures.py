@@ -14,6 +14,7 @@ from thermo_callbacks.reports._canvas import height_of, label_rows, new_axes, re
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
+    from matplotlib.colorbar import Colorbar
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
 
@@ -50,7 +51,7 @@ def temperature_heat_map(history: LayerHistory) -> Figure:
         >>> [label.get_text() for label in temperature_heat_map(history).axes[0].get_yticklabels()]
         ['body', 'head']
     """
-    figure, axes = _map_axes(history, "Which layer is hot, and when? Temperature by layer")
+    figure, axes = _map_axes(history, "Temperature by layer: which is hot, and when?")
     cells = history.values
     if cells.size == 0:
         say_nothing_yet(axes, "temperatures")
@@ -58,7 +59,13 @@ def temperature_heat_map(history: LayerHistory) -> Figure:
     shown, scale, colours = _temperature_scale(cells)
     mesh = _draw_cells(axes, history, shown, scale, colours)
     if (cells > 0.0).any():
-        _add_bar(figure, axes, mesh, "temperature\n[units of the loss]")
+        bar = _add_bar(figure, axes, mesh, "temperature\n[units of the loss]")
+        lowest, highest = bar.ax.get_ylim()
+        if highest < 100.0 * lowest:
+            # matplotlib's own ticks lie on top of each other here
+            bar.minorticks_off()
+            ticks = _round_numbers(lowest, highest)
+            bar.set_ticks(ticks, labels=[f"{value:.1e}".replace(".0e", "e") for value in ticks])
     else:
         say(axes, "no layer has a positive temperature yet")
     greys = {"no value": (_NO_VALUE, np.isnan(cells)), "not above zero": (_NOT_POSITIVE, cells <= 0.0)}
@@ -90,7 +97,7 @@ def laplacian_heat_map(history: LayerHistory) -> Figure:
     from matplotlib import colormaps
     from matplotlib.colors import SymLogNorm
 
-    figure, axes = _map_axes(history, "Which layer is curved, and when? Laplacian of the loss by layer")
+    figure, axes = _map_axes(history, "Laplacian by layer: which is curved, and when?")
     cells = history.values
     known = np.abs(cells[np.isfinite(cells)])
     if cells.size == 0:
@@ -117,8 +124,8 @@ def _map_axes(history: LayerHistory, title: str) -> tuple[Figure, Axes]:
 
     figure, axes = new_axes(height_of(len(history.layers)), title)
     axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-    axes.set_ylabel("layer, first at the top")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.set_ylabel("← depth")
     if history.layers:
         label_rows(axes, history.layers)
     return figure, axes
@@ -145,9 +152,19 @@ def _draw_cells(axes: Axes, history: LayerHistory, cells: Cells, scale: Normaliz
     return axes.pcolormesh(history.boundaries, edges, np.ma.masked_invalid(cells), norm=scale, cmap=colours)
 
 
-def _add_bar(figure: Figure, axes: Axes, mesh: QuadMesh, label: str, ticks: Sequence[float] | None = None) -> None:
+def _round_numbers(lowest: float, highest: float) -> list[float]:
+    """1, 2 and 5 times powers of ten, or the ends where fewer than two lie between them."""
+    powers = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)))
+    numbers = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    between = [number for number in numbers if lowest <= number <= highest]
+    return between if len(between) > 1 else [lowest, highest]
+
+
+def _add_bar(figure: Figure, axes: Axes, mesh: QuadMesh, label: str, ticks: Sequence[float] | None = None) -> Colorbar:
     # the aspect keeps the bar a sixth of an inch wide at any height
-    figure.colorbar(mesh, ax=axes, pad=0.01, aspect=6.0 * figure.get_figheight(), ticks=ticks).set_label(label)
+    bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=6.0 * figure.get_figheight(), ticks=ticks)
+    bar.set_label(label)
+    return bar
 
 
 def _explain(figure: Figure, greys: Sequence[tuple[str, str]]) -> None:

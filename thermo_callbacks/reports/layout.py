@@ -22,15 +22,6 @@ class _Chart(NamedTuple):
 
 # TensorBoard draws the lines of a category before its bands, whatever their order here
 _QUESTIONS: dict[str, tuple[_Chart, ...]] = {
-    "How hot is the run, and which layer is hottest?": (
-        _Chart(
-            "Temperature of the run, 95 % band",
-            ("thermo/temperature", "thermo/temperature_lower", "thermo/temperature_upper"),
-            least=3,
-            kind="Margin",
-        ),
-        _Chart("Temperature by layer", families=("thermo_temperature",)),
-    ),
     "Is the run in equilibrium?": (
         _Chart(
             "Equilibrium ratio of the run: 1 if it is",
@@ -47,6 +38,15 @@ _QUESTIONS: dict[str, tuple[_Chart, ...]] = {
             least=2,
         ),
     ),
+    "How hot is the run, and which layer is hottest?": (
+        _Chart(
+            "Temperature of the run, 95 % band",
+            ("thermo/temperature", "thermo/temperature_lower", "thermo/temperature_upper"),
+            least=3,
+            kind="Margin",
+        ),
+        _Chart("Temperature by layer", families=("thermo_temperature",)),
+    ),
     "Where does the loss go, and which layer lowers it?": (
         _Chart(
             "Energy balance: loss, heat, residual",
@@ -54,19 +54,24 @@ _QUESTIONS: dict[str, tuple[_Chart, ...]] = {
         ),
         _Chart("Heat by layer: the lowest removed most", families=("thermo_heat",)),
     ),
-    "Signal or noise: is the batch large enough?": (
-        _Chart("Noise scale: samples where they are equal", ("thermo/noise_scale",), families=("thermo_noise_scale",)),
-        _Chart("Signal share of a step", ("thermo/signal_share",), families=("thermo_signal_share",)),
-    ),
     "Where does the entropy go?": (
         _Chart("Entropy of the weights: it falls while they learn", ("thermo/entropy",)),
         _Chart(
             "Destruction against production: equal in equilibrium",
             ("thermo/entropy_destruction", "thermo/entropy_production", "thermo/entropy_production_floor"),
         ),
-        _Chart("Net rate: below 0 entropy falls", ("thermo/entropy_rate",)),
         _Chart("Second law: rate in standard errors, sure beyond ±2", ("thermo/second_law_score",)),
         _Chart("Entropy destruction by layer", families=("thermo_entropy_destruction",)),
+    ),
+    "Which activation wastes work?": (
+        _Chart(
+            "Work efficiency: share of the signal passed on",
+            ("thermo/work_efficiency", "thermo/work_efficiency_product"),
+            families=("thermo_work_efficiency",),
+        ),
+        _Chart("Learning efficiency: share of the gradient let back", families=("thermo_learning_efficiency",)),
+        _Chart("Engines: work efficiency by type", families=("thermo_engine",)),
+        _Chart("Dead units: share that never changes", families=("thermo_dead_fraction",)),
     ),
     "How curved is the loss, and in which layer?": (
         _Chart(
@@ -82,6 +87,10 @@ _QUESTIONS: dict[str, tuple[_Chart, ...]] = {
             least=2,
         ),
     ),
+    "Signal or noise: is the batch large enough?": (
+        _Chart("Noise scale: samples where they are equal", ("thermo/noise_scale",), families=("thermo_noise_scale",)),
+        _Chart("Signal share of a step", ("thermo/signal_share",), families=("thermo_signal_share",)),
+    ),
     "What is the free energy made of, and what does a nat cost?": (
         _Chart(
             "Free energy F = U - TS",
@@ -93,16 +102,6 @@ _QUESTIONS: dict[str, tuple[_Chart, ...]] = {
             "Loss per nat of the outputs: 1 if calibrated",
             ("thermo/transition_temperature_outputs", "thermo/transition_temperature_shift"),
         ),
-    ),
-    "Which activation wastes work?": (
-        _Chart(
-            "Work efficiency: share of the signal passed on",
-            ("thermo/work_efficiency", "thermo/work_efficiency_product"),
-            families=("thermo_work_efficiency",),
-        ),
-        _Chart("Learning efficiency: share of the gradient let back", families=("thermo_learning_efficiency",)),
-        _Chart("Engines: work efficiency by type", families=("thermo_engine",)),
-        _Chart("Dead units: share that never changes", families=("thermo_dead_fraction",)),
     ),
     "The neurons as a gas: how stiff, and how agitated?": (
         _Chart("Complexity: how stiffly the neurons are tied", ("thermo/complexity",)),
