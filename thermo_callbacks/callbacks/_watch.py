@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from thermo_callbacks.callbacks._bursts import Bursts
 from thermo_callbacks.callbacks._dynamics import Dynamics
 from thermo_callbacks.metrics._ledger import EnergyLedger
-from thermo_callbacks.metrics._window import CHUNK, LayerSums, StreamingWindow
+from thermo_callbacks.metrics._window import CHUNK, StreamingWindow
 from thermo_callbacks.metrics._window_statistics import WindowStatistics
+from thermo_callbacks.metrics._window_sums import LayerSums
 from thermo_callbacks.probes._sharded import part_of
 from thermo_callbacks.probes.coordinates import CoordinateProbe
 from thermo_callbacks.probes.optimizers import gradient_sign
@@ -190,13 +191,9 @@ class OptimizerWatch(Bursts):
             The statistics; the window goes on.
         """
         watched, sizes = self.probe.coordinates(self.stream.steps)
-        return self.stream.statistics(
-            watched,
-            sizes,
-            self._dynamics.momentum_by_layer(),
-            batch_size=batch_size,
-            sums=None if self._shared is None else self._shared[0],
-        )
+        momentum = self._dynamics.momentum_by_layer()
+        sums = self.stream.layer_sums(momentum) if self._shared is None else self._shared[0]
+        return sums.statistics(watched, sizes, momentum, batch_size=batch_size)
 
     def losses(self) -> Tensor:
         """Loss of each step of the window so far, on the host; NaN where it is not known.

@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from thermo_callbacks.functional._momentum import pair_scale
-from thermo_callbacks.functional._statistics import sampling_variance_from_sums
 from thermo_callbacks.functional._window_entropy import CoordinateSums, coordinate_terms
 from thermo_callbacks.metrics._window_statistics import WindowStatistics
+from thermo_callbacks.metrics._window_sums import FORCE, INNOVATION, PAIR, POSITION_GRADIENT, LayerSums
 
 CHUNK = 256
 """Coordinates in a chunk: each layer's stretch of the flat buffers is padded to a multiple of it, so that one reduction
 serves all layers, however ragged, at a cost of at most CHUNK - 1 zeros a layer."""
-
-# rows of a step's sums; the first two pairs stand where their means stand, the last three where a step's rows stand
-_PAIR, _INNOVATION, _POSITION_GRADIENT, _GRADIENT, _FORCE, _WORK, _MOVE = range(7)
-
-
-class LayerSums(NamedTuple):
-    """Sums of a window over the coordinates of each of L layers, float64 on the CPU; those of shards of a model add up.
-
-    Attributes:
-        series: Products of each of W steps, ``[W, 7, L]``.
-        flags: Whether the step counts as a pair, and as a step, ``[W, 2]``.
-        terms: Sums over the whole window, ``[terms, L]``.
-    """
-
-    series: Tensor
-    flags: Tensor
-    terms: Tensor
 
 
 class StreamingWindow:
@@ -123,7 +106,7 @@ class StreamingWindow:
         finite = torch.isfinite(gradient.sum())
         torch.where(finite, gradient, self.means[2], out=gradient)
         valid = finite.to(rows.dtype)
-        torch.mul(rows, displacement, out=self._products[_FORCE:])
+        torch.mul(rows, displacement, out=self._products[FORCE:])
         plain = isinstance(momentum, float) and momentum == 0.0
         pair_valid = valid if plain else valid * self.validity[1]
         flags = torch.stack((pair_valid, valid), out=self.flags[self.steps])
@@ -134,20 +117,20 @@ class StreamingWindow:
         pair_share, step_share = (flags - weights).unbind()
         gradient_deviation = self._deviation(2, gradient, step_weight)
         position_deviation = self._deviation(3, position, step_weight)
-        self._multiply(_POSITION_GRADIENT, gradient_deviation, position_deviation)
+        self._multiply(POSITION_GRADIENT, gradient_deviation, position_deviation)
         self.scatter.addcmul_(position_deviation.square_(), step_share)
         if plain:
-            self._multiply(_PAIR, self._deviation(0, displacement, step_weight), gradient_deviation)
+            self._multiply(PAIR, self._deviation(0, displacement, step_weight), gradient_deviation)
             self.means[1].copy_(self.means[2])  # a momentum that starts inside the window finds its mean here
             self.validity.zero_()
         else:
             innovation, previous_gradient, _ = self.memory.unbind()
             difference = previous_gradient - momentum * gradient
             deviation = self._deviation(0, innovation, pair_weight)
-            self._multiply(_PAIR, deviation, self._deviation(1, difference, pair_weight))
+            self._multiply(PAIR, deviation, self._deviation(1, difference, pair_weight))
             self._remember(gradient, displacement, valid, momentum, response)
-        self._products[_INNOVATION].div_(self._divisor)
-        self.halves[self.steps % len(self.halves)].addcmul_(self._products[_PAIR], pair_share)
+        self._products[INNOVATION].div_(self._divisor)
+        self.halves[self.steps % len(self.halves)].addcmul_(self._products[PAIR], pair_share)
         torch.sum(self._products.view(7, -1, CHUNK), -1, out=self.series[self.steps])
         self.steps += 1
 
@@ -181,55 +164,19 @@ class StreamingWindow:
         previous_displacement.copy_(displacement)
         torch.stack((valid, valid * self.validity[0]), out=self.validity)
 
-    def statistics(
-        self,
-        watched: Tensor,
-        sizes: Tensor,
-        momentum: Tensor,
-        *,
-        batch_size: float,
-        sums: LayerSums | None = None,
-    ) -> WindowStatistics:
-        """The window's statistics by layer.
+    def statistics(self, watched: Tensor, sizes: Tensor, momentum: Tensor, *, batch_size: float) -> WindowStatistics:
+        """The window's statistics by layer, as :meth:`LayerSums.statistics` makes them of its own sums.
 
         Args:
             watched: Watched coordinates of each layer that had a gradient, ``[L]``.
             sizes: All coordinates of each layer that had a gradient, ``[L]``.
             momentum: Momentum of each layer's optimizer, ``[L]``.
             batch_size: Samples behind each gradient, NaN if unknown.
-            sums: Sums to make them from, where this window shows only a part of the model; None for its own.
 
         Returns:
             The statistics of the steps so far; the window itself is left as it is.
         """
-        by_step, flags, terms = self.layer_sums(momentum) if sums is None else sums
-        entropy = CoordinateSums(*terms[1 : 1 + len(CoordinateSums._fields)])
-        halves = terms[1 + len(CoordinateSums._fields) :]
-        pair_rows, step_rows = flags.unbind(1)
-        pair_count, step_count = pair_rows.cumsum(0), step_rows.cumsum(0)
-        pair_sums = by_step[:, : _INNOVATION + 1] * ((pair_count - 1) / pair_count.clamp(min=1))[:, None, None]
-        step_sums = by_step[:, _POSITION_GRADIENT : _GRADIENT + 1]
-        step_sums = step_sums * ((step_count - 1) / step_count.clamp(min=1))[:, None, None]
-        # the first row of a running mean has no deviation: W rows give W - 1 contrasts
-        pair_sums, step_sums = pair_sums[pair_rows.bool()][1:], step_sums[step_rows.bool()][1:]
-        raw = by_step[step_rows.bool()]
-        return WindowStatistics(
-            innovation_gradient=pair_sums[:, _PAIR],
-            innovation_square=pair_sums[:, _INNOVATION],
-            position_gradient=step_sums[:, 0],
-            gradient_square=step_sums[:, 1],
-            position_displacement=raw[:, _FORCE],
-            gradient_displacement=raw[:, _WORK],
-            displacement_square=raw[:, _MOVE],
-            mean_gradient_square=terms[0],
-            temperature_sampling_variance=self._sampling_variance(halves, pair_rows, watched, sizes, momentum),
-            **entropy._asdict(),
-            watched=watched,
-            sizes=sizes,
-            momentum=momentum,
-            batch_size=batch_size,
-            skipped=len(flags) - int(step_rows.sum()),
-        )
+        return self.layer_sums(momentum).statistics(watched, sizes, momentum, batch_size=batch_size)
 
     def layer_sums(self, momentum: Tensor) -> LayerSums:
         """Sums by layer: of each step, and of the mean gradient's square, entropy's terms and the halves.
@@ -276,19 +223,6 @@ class StreamingWindow:
         temperature = self.halves.sum(0) * pair_scale(1, pairs, decay) / (pairs - 1.0) if pairs > 1.0 else math.nan
         diffusion = temperature * self.mobility
         return coordinate_terms(self.scatter / max(steps - 1.0, 1.0), torch.as_tensor(diffusion), steps)
-
-    def _sampling_variance(
-        self, halves: Tensor, pair_rows: Tensor, watched: Tensor, sizes: Tensor, momentum: Tensor
-    ) -> Tensor:
-        """Variance of each layer's kinetic temperature from watching n of its N coordinates."""
-        counted = pair_rows.bool() & (pair_rows.cumsum(0) > 1)
-        even, odd = int(counted[0::2].sum()), int(counted[1::2].sum())
-        if not self.sampled or not even or not odd:
-            return torch.zeros_like(watched)
-        scale = pair_scale(1, int(pair_rows.sum()), momentum)
-        first, second = halves[0] * scale / even, halves[1] * scale / odd
-        product = halves[2] * scale**2 / (even * odd)
-        return sampling_variance_from_sums(first, second, product, watched=watched, total=sizes)
 
     @classmethod
     def state_keys(cls) -> set[str]:
