@@ -209,3 +209,15 @@ def test_other_loggers_are_left_alone(tmp_path: Path) -> None:
     trainer = quiet_trainer(logger=CSVLogger(tmp_path, name="", version="run"), callbacks=[light()])
     trainer.fit(Saving({"rate": 0.25}), loader(24))
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["hparams.yaml", "metrics.csv"]
+
+
+def test_a_fault_in_the_table_costs_only_the_table(monkeypatch, tmp_path):
+    def fail(*arguments):
+        raise RuntimeError("another Lightning")
+
+    monkeypatch.setattr("lightning.fabric.utilities.logger._flatten_dict", fail)
+    monitor = ThermoMonitor("light", window=8)
+    trainer = quiet_trainer(callbacks=monitor, logger=CSVLogger(tmp_path))
+    with pytest.warns(UserWarning, match="table of final values is switched off.*another Lightning"):
+        trainer.fit(Saving({"rate": 0.1}), loader(8))
+    assert monitor.latest()["thermo/temperature"] > 0.0

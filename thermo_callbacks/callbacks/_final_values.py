@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from lightning.fabric.utilities.logger import _flatten_dict, _sanitize_params
-
 from thermo_callbacks.callbacks._plan import Plan
+from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.reports import tensorboard_writers
 from thermo_callbacks.reports.hyperparameters import FINAL_VALUES, write_columns
 
@@ -24,13 +23,14 @@ def announce_final_values(trainer: Any, pl_module: Any, plans: Iterable[Plan]) -
         pl_module: The module.
         plans: What the monitors of the run measure.
     """
-    hyperparameters = _saved(trainer, pl_module)
-    if hyperparameters is None:
-        return
-    expected = {tag for plan in plans for tag in _expected(plan)}
-    tags = [tag for tag in FINAL_VALUES if tag in expected]
-    for logger in _with_default_metric(trainer):
-        write_columns(tensorboard_writers([logger]), tags, hyperparameters, (_DEFAULT_METRIC,))
+    with _guard(trainer).watch("announcing its columns"):
+        hyperparameters = _saved(trainer, pl_module)
+        if hyperparameters is None:
+            return
+        expected = {tag for plan in plans for tag in _expected(plan)}
+        tags = [tag for tag in FINAL_VALUES if tag in expected]
+        for logger in _with_default_metric(trainer):
+            write_columns(tensorboard_writers([logger]), tags, hyperparameters, (_DEFAULT_METRIC,))
 
 
 def conclude_final_values(trainer: Any, pl_module: Any, logged: Collection[str]) -> None:
@@ -41,11 +41,19 @@ def conclude_final_values(trainer: Any, pl_module: Any, logged: Collection[str])
         pl_module: The module.
         logged: Tags of the run.
     """
-    if _saved(trainer, pl_module) is not None:
-        return
-    tags = [tag for tag in FINAL_VALUES if tag in logged]
-    if tags:
-        write_columns(tensorboard_writers(_with_default_metric(trainer)), tags)
+    with _guard(trainer).watch("writing its row"):
+        if _saved(trainer, pl_module) is not None:
+            return
+        tags = [tag for tag in FINAL_VALUES if tag in logged]
+        if tags:
+            write_columns(tensorboard_writers(_with_default_metric(trainer)), tags)
+
+
+def _guard(trainer: Any) -> Guard:
+    """Of its own: a fault here costs the table its columns, and none of the measurements."""
+    guard = Guard("The table of final values")
+    guard.quiet = not trainer.is_global_zero
+    return guard
 
 
 def _with_default_metric(trainer: Any) -> list[Any]:
@@ -62,6 +70,9 @@ def _saved(trainer: Any, pl_module: Any) -> dict[str, Any] | None:
         return None
     merged = {name: value for owner in owners for name, value in owner.hparams_initial.items()}
     merged.pop("_class_path", None)  # the command line's own, which Lightning doesn't log
+    # here, since they are private to Lightning: where they are gone, the table misses columns and no run is stopped
+    from lightning.fabric.utilities.logger import _flatten_dict, _sanitize_params
+
     plain = _sanitize_params(_flatten_dict(merged))
     # a matrix is logged as text
     return {name: str(value) if getattr(value, "ndim", 0) > 1 else value for name, value in plain.items()}

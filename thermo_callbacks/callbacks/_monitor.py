@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from thermo_callbacks.callbacks._activations import ActivationInstrument
 from thermo_callbacks.callbacks._arguments import MINIMUM_STEPS, Loss, check_arguments
-from thermo_callbacks.callbacks._bulk import BulkInstrument
+from thermo_callbacks.callbacks._closing import close_windows
 from thermo_callbacks.callbacks._compat import Callback, logging_step
-from thermo_callbacks.callbacks._curvature import CurvatureInstrument
 from thermo_callbacks.callbacks._final_values import announce_final_values, conclude_final_values
+from thermo_callbacks.callbacks._instruments import LookSettings, build_instruments
 from thermo_callbacks.callbacks._plan import Plan
 from thermo_callbacks.callbacks._publisher import Publisher
-from thermo_callbacks.callbacks._records import (
-    Record,
-    Recorder,
-    balance_record,
-    energy_record,
-    free_energy_record,
-    total_laplacian_record,
-)
+from thermo_callbacks.callbacks._records import Record, Recorder, balance_record, total_laplacian_record
 from thermo_callbacks.callbacks._session import Session
 from thermo_callbacks.callbacks._shards import agree, refusal
-from thermo_callbacks.callbacks._survey import Instrument, Survey
+from thermo_callbacks.callbacks._survey import Survey
 from thermo_callbacks.callbacks._topology import TopologyLog
 from thermo_callbacks.callbacks._watch import OptimizerWatch
 from thermo_callbacks.probes._sharded import is_sharded
@@ -78,43 +70,6 @@ class Monitor(Callback):
         self._transition = TypeOneTransition(sample=self.sample, seed=self.seed)
         self._transition_state: dict[str, Any] = {}
 
-    def _instruments(self, trainer: Any, pl_module: Any, session: Session) -> list[Instrument]:
-        """What looks at one step in :attr:`curvature_every_n_steps`."""
-        instruments: list[Instrument] = []
-        name = type(self).__name__
-        if self._plan.activations:
-            instruments.append(
-                ActivationInstrument(
-                    trainer,
-                    pl_module,
-                    loss_fn=self.loss_fn,
-                    engines=self._publisher.engines,
-                    extra=self.activations,
-                    name=name,
-                )
-            )
-        if self._plan.curvature:
-            instruments.append(
-                CurvatureInstrument(
-                    trainer,
-                    pl_module,
-                    layers=session.layers,
-                    wanted=self._plan.curvature,
-                    loss_fn=self.loss_fn,
-                    within_layers=self.within_layers,
-                    seed=self.seed,
-                    name=name,
-                )
-            )
-        if self._plan.bulk:
-            bulk = BulkInstrument(
-                trainer, pl_module, probe=self._bulk_probe, loss_fn=self.loss_fn, seed=self.seed, name=name
-            )
-            if session.sharded:
-                bulk.guard.disable("it needs whole parameters in one process, and these are sharded")
-            instruments.append(bulk)
-        return instruments
-
     @property
     def state_key(self) -> str:
         """Key of this callback's state in a checkpoint: one for each choice of arguments."""
@@ -166,11 +121,8 @@ class Monitor(Callback):
                 self._transition.load_state_dict(self._transition_state, pl_module.device)
                 self._transition_state = {}
             if self._plan.looks and not self._guard.disabled:
-                self._survey = Survey(
-                    self._instruments(trainer, pl_module, session),
-                    every=self.curvature_every_n_steps,
-                    first=self.window,
-                )
+                instruments = build_instruments(self._plan, self._look, trainer, pl_module, session)
+                self._survey = Survey(instruments, every=self.curvature_every_n_steps, first=self.window)
                 self._survey.load_state_dict(self._survey_state)
         self._begin_together(trainer, pl_module)
         with self._guard.watch("looking at the weights"), self._guard.invisible(pl_module.device):
@@ -178,6 +130,21 @@ class Monitor(Callback):
                 self._transition.start(self._layers())
         if self._plan.topology and not self._guard.disabled:
             self._topology.start(trainer, pl_module)
+
+    @property
+    def _look(self) -> LookSettings:
+        return LookSettings(
+            name=type(self).__name__,
+            seed=self.seed,
+            loss_fn=self.loss_fn,
+            within_layers=self.within_layers,
+            activations=self.activations,
+            engines=self._publisher.engines,
+            bulk_probe=self._bulk_probe,
+        )
+
+    def _close(self, session: Session, complete: Sequence[OptimizerWatch]) -> Record:
+        return close_windows(self._plan, session, complete, self._recorder, transition=self._transition, say=self._say)
 
     def _layers(self) -> dict[str, list[Any]]:
         """Layers that are trained now."""
@@ -318,25 +285,6 @@ class Monitor(Callback):
 
     def _say(self, topic: str, message: str) -> None:
         self._guard.say(message, topic=topic)
-
-    def _close(self, session: Session, complete: Sequence[OptimizerWatch]) -> dict[str, float]:
-        """End windows and compute what is to be logged."""
-        losses = complete[0].losses() if len(session.watches) == 1 else None
-        for watch in complete:
-            watch.close(session.batch_size)
-        windows = [(watch.probe.names, watch.last) for watch in session.watches if watch.last is not None]
-        fresh = {name for watch in complete for name in watch.probe.names}
-        record = self._recorder.record(windows, fresh, self._say)
-        ledgers = [watch.ledger for watch in session.watches]
-        if self._plan.heat:
-            record |= energy_record(ledgers, fresh)
-            record["thermo/skipped_steps"] = float(sum(watch.skipped for watch in session.watches))
-        if self._plan.transition:
-            heat = {name: value for ledger in ledgers for name, value in ledger.heat.items()}
-            record |= self._transition.close_window(session.layers(), losses=losses, heat=heat, say=self._say)
-        if self._plan.free_energy:
-            record |= free_energy_record(record, ledgers)
-        return record
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: CPU tensors and plain Python values, so that it loads with ``weights_only``."""

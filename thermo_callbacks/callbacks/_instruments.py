@@ -1,0 +1,79 @@
+"""What takes part in a look, as a plan asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from thermo_callbacks.callbacks._activations import ActivationInstrument
+from thermo_callbacks.callbacks._arguments import Loss
+from thermo_callbacks.callbacks._bulk import BulkInstrument
+from thermo_callbacks.callbacks._curvature import CurvatureInstrument
+from thermo_callbacks.callbacks._plan import Plan
+from thermo_callbacks.callbacks._session import Session
+from thermo_callbacks.callbacks._survey import Instrument
+from thermo_callbacks.probes.bulk import BulkProbe
+
+
+@dataclass(frozen=True)
+class LookSettings:
+    """How a monitor looks.
+
+    Attributes:
+        name: What to call the monitor in a warning.
+        seed: Seed of all that is random.
+        loss_fn: Loss of a module and a batch, in place of the training step.
+        within_layers: Whether each layer has probes of its own.
+        activations: Activations that are looked at besides those of ``torch.nn``.
+        engines: Where the type of engine of each activation is put down.
+        bulk_probe: Measures the bulk.
+    """
+
+    name: str
+    seed: int
+    loss_fn: Loss | None
+    within_layers: bool
+    activations: tuple[Any, ...]
+    engines: dict[str, Any]
+    bulk_probe: BulkProbe
+
+
+def build_instruments(
+    plan: Plan, settings: LookSettings, trainer: Any, pl_module: Any, session: Session
+) -> list[Instrument]:
+    """Instruments of a run.
+
+    Args:
+        plan: What is measured.
+        settings: How.
+        trainer: The Trainer.
+        pl_module: The module in training.
+        session: The session of the fit.
+
+    Returns:
+        The instruments, in the order in which they look.
+    """
+    common: dict[str, Any] = {"name": settings.name, "loss_fn": settings.loss_fn}
+    instruments: list[Instrument] = []
+    if plan.activations:
+        instruments.append(
+            ActivationInstrument(trainer, pl_module, engines=settings.engines, extra=settings.activations, **common)
+        )
+    common["seed"] = settings.seed
+    if plan.curvature:
+        instruments.append(
+            CurvatureInstrument(
+                trainer,
+                pl_module,
+                layers=session.layers,
+                wanted=plan.curvature,
+                within_layers=settings.within_layers,
+                **common,
+            )
+        )
+    if plan.bulk:
+        bulk = BulkInstrument(trainer, pl_module, probe=settings.bulk_probe, **common)
+        if session.sharded:
+            bulk.guard.disable("it needs whole parameters in one process, and these are sharded")
+        instruments.append(bulk)
+    return instruments
