@@ -249,7 +249,7 @@ def test_activations_of_ones_own_are_looked_at() -> None:
 
 
 def test_an_activation_that_cant_be_seen_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="extra"):
+    with pytest.raises(ValueError, match="activations must hold"):
         WorkEfficiencyMonitor(activations=[lambda states: states])
 
 

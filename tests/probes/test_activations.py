@@ -132,29 +132,29 @@ class Swish(nn.Module):
 def test_an_extra_module_hides_the_calls_inside() -> None:
     model = nn.Sequential(nn.Linear(5, 4), Swish(), nn.ReLU())
     assert seen(model) == {"1.sigmoid": "Sigmoid", "2": "ReLU"}
-    assert seen(model, extra=[Swish]) == {"1": "Swish", "2": "ReLU"}
-    assert seen(Calls(lambda self, z: Swish()(z)), extra=[Swish]) == {"root.Swish": "Swish"}
-    assert seen(nn.Sequential(nn.Identity()), extra=[nn.Identity]) == {"0": "Identity"}
+    assert seen(model, activations=[Swish]) == {"1": "Swish", "2": "ReLU"}
+    assert seen(Calls(lambda self, z: Swish()(z)), activations=[Swish]) == {"root.Swish": "Swish"}
+    assert seen(nn.Sequential(nn.Identity()), activations=[nn.Identity]) == {"0": "Identity"}
 
 
 def test_an_extra_module_must_keep_the_shape() -> None:
-    assert seen(nn.Sequential(nn.Linear(5, 4), nn.ReLU()), extra=[nn.Linear]) == {"1": "ReLU"}
+    assert seen(nn.Sequential(nn.Linear(5, 4), nn.ReLU()), activations=[nn.Linear]) == {"1": "ReLU"}
 
 
 @pytest.mark.parametrize("function", [torch.sin, Tensor.sin, Tensor.sin_])
 def test_an_extra_function_brings_its_method(function: Any) -> None:
     model = Calls(lambda self, z: torch.sin(z).sin() + (1.0 * z).sin_())
-    assert seen(model, extra=[function]) == {"root.sin": "sin", "root.sin#2": "sin", "root.sin#3": "sin"}
+    assert seen(model, activations=[function]) == {"root.sin": "sin", "root.sin#2": "sin", "root.sin#3": "sin"}
 
 
 @pytest.mark.parametrize(("given", "name"), [(swish, "swish"), (lambda z: z, "<lambda>"), ("relu", "'relu'")])
 def test_a_function_that_cannot_be_seen_is_refused(given: Any, name: str) -> None:
     pattern = (
-        f"extra must hold module classes and functions of torch, got {name}: calls of other functions can't be seen; "
-        "put it into the forward of a module and give that module's class"
+        f"activations must hold module classes and functions of torch, got {name}: calls of other functions can't be "
+        "seen; put it into the forward of a module and give that module's class"
     )
     with pytest.raises(ValueError, match=f"^{escape(pattern)}$"):
-        ActivationProbe(nn.ReLU(), extra=[given])
+        ActivationProbe(nn.ReLU(), activations=[given])
 
 
 @pytest.mark.parametrize("saturation", [0.0, -1.0, float("nan")])
@@ -233,7 +233,7 @@ def test_modules_inside_those_that_are_not_looked_into() -> None:
 
     model = Calls(lambda self, z: self.loss(self.twice(z), torch.ones_like(z)), loss=Judge(), twice=Twice())
     assert seen(model) == {"twice.inner.0": "Tanh", "twice.inner.1.sigmoid": "Sigmoid"}
-    assert seen(model, extra=[Twice, Swish]) == {"twice": "Twice"}
+    assert seen(model, activations=[Twice, Swish]) == {"twice": "Twice"}
 
 
 def test_a_gate_is_an_activation_where_it_stands() -> None:

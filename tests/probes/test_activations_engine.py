@@ -69,13 +69,13 @@ class TestEngine:
 
     def test_modules_differ_by_what_they_hold(self) -> None:
         parts = [Slope(0.5), Slope(1.5), nn.PReLU(init=0.5), nn.PReLU(init=1.5)]
-        with ActivationProbe(nn.Sequential(*parts), extra=[Slope]) as probe:
+        with ActivationProbe(nn.Sequential(*parts), activations=[Slope]) as probe:
             probe._model(inputs())
         assert [record.engine for record in probe.result().values()] == ["passive", "driven"] * 2
 
     def test_what_is_no_function_of_numbers_has_a_reason(self) -> None:
         model = nn.Sequential(nn.PReLU(4), nn.RReLU(), Wide())
-        with ActivationProbe(model, extra=[Wide]) as probe:
+        with ActivationProbe(model, activations=[Wide]) as probe:
             model(inputs())
         channels, random, wide = probe.result().values()
         assert channels.engine is None

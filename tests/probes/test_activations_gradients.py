@@ -41,7 +41,7 @@ class TestGradients:
 
         first = linear(4, 3)
         fused = measure(nn.Sequential(first, nn.SiLU()), inputs(20, 4))["1"]
-        written = measure(nn.Sequential(first, Swish()), inputs(20, 4), extra=[Swish])["1"]
+        written = measure(nn.Sequential(first, Swish()), inputs(20, 4), activations=[Swish])["1"]
         assert_equal_records(fused, written)
         assert written.activation == "Swish"
 
@@ -57,7 +57,7 @@ class TestGradients:
                 return self.gate(z, torch.exp(z))
             return self.gate(*self.first(x).chunk(2, 1))
 
-        record = measure(Model(forward, first=linear(4, 6), gate=Gate()), inputs(20, 4), extra=[Gate])["gate"]
+        record = measure(Model(forward, first=linear(4, 6), gate=Gate()), inputs(20, 4), activations=[Gate])["gate"]
         z = linear(4, 6)(inputs(20, 4)).detach()
         z, gate = (z, z.exp()) if way == "computed before" else z.chunk(2, 1)
         a = (z * gate).requires_grad_()
@@ -80,12 +80,12 @@ class TestGradients:
             def forward(self, z: Tensor) -> Tensor:
                 return Halve.apply(z)
 
-        record = measure(nn.Sequential(linear(4, 3), Half()), inputs(20, 4), extra=[Half])["1"]
+        record = measure(nn.Sequential(linear(4, 3), Half()), inputs(20, 4), activations=[Half])["1"]
         assert (record.work_efficiency, record.learning_efficiency) == pytest.approx((0.25, 0.25), rel=1e-12)
 
     def test_what_is_handed_on_unchanged_loses_nothing(self) -> None:
         model = nn.Sequential(linear(4, 3), nn.Identity())
-        record = measure(model, inputs(20, 4), extra=[nn.Identity])["1"]
+        record = measure(model, inputs(20, 4), activations=[nn.Identity])["1"]
         assert (record.work_efficiency, record.learning_efficiency, record.saturated_fraction) == (1.0, 1.0, 0.0)
         assert (record.carnot_bound, record.engine, record.engine_measured) == (0.0, "passive", "passive")
 

@@ -27,7 +27,7 @@ class ActivationInstrument(Instrument):
         pl_module: The module in training.
         loss_fn: Loss of a module and a batch, in place of the training step where a replay is needed.
         engines: Takes the type of engine of each activation.
-        extra: Classes of activation modules, and functions of torch, besides those of ``torch.nn``.
+        activations: Classes of activation modules, and functions of torch, besides those of ``torch.nn``.
         name: What to call the monitor in a warning.
     """
 
@@ -38,12 +38,12 @@ class ActivationInstrument(Instrument):
         *,
         loss_fn: Callable[[Any, Any], Tensor] | None,
         engines: MutableMapping[str, Any],
-        extra: Sequence[Any],
+        activations: Sequence[Any],
         name: str,
     ) -> None:
         super().__init__(f"{name}'s measurement of activations", quiet=not trainer.is_global_zero)
         self._trainer, self._module = trainer, pl_module
-        self._probe = ActivationProbe(pl_module, extra=extra)
+        self._probe = ActivationProbe(pl_module, activations=activations)
         self._loss_fn = loss_fn
         self._engines = engines
 

@@ -57,7 +57,9 @@ def build_instruments(
     instruments: list[Instrument] = []
     if plan.activations:
         instruments.append(
-            ActivationInstrument(trainer, pl_module, engines=settings.engines, extra=settings.activations, **common)
+            ActivationInstrument(
+                trainer, pl_module, engines=settings.engines, activations=settings.activations, **common
+            )
         )
     common["seed"] = settings.seed
     if plan.curvature:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
@@ -154,9 +154,14 @@ class WorkEfficiencyMonitor(Monitor):
     """
 
     def __init__(
-        self, curvature_every_n_steps: int = 200, *, activations: Sequence[Any] = (), loss_fn: Loss | None = None
+        self,
+        curvature_every_n_steps: int = 200,
+        *,
+        # not Any: the command line would leave "torch.sin" in a YAML file a string
+        activations: Sequence[type[nn.Module] | Callable[..., Any]] = (),
+        loss_fn: Loss | None = None,
     ) -> None:
-        ActivationProbe(nn.Identity(), extra=activations)  # a wrong argument fails here and not in training
+        ActivationProbe(nn.Identity(), activations=activations)  # a wrong argument fails here and not in training
         super().__init__(_plan.WORK, curvature_every_n_steps=curvature_every_n_steps, loss_fn=loss_fn)
         self.activations = tuple(activations)
 

@@ -89,11 +89,12 @@ FEATURE_DIMENSION: dict[Function, int] = {
 """Functions that make features, and the dimension that they put them in."""
 
 
-def activation_functions(extra: Iterable[Function] = ()) -> dict[Function, Activation]:
+def activation_functions(activations: Iterable[Function] = ()) -> dict[Function, Activation]:
     """The functions that count as activations.
 
     Args:
-        extra: Further elementwise functions of torch; the tensor method and the in-place variants of one come with it.
+        activations: Further elementwise functions of torch; the tensor method and the in-place variants of one come
+            with it.
 
     Returns:
         Function to what it is called.
@@ -109,13 +110,13 @@ def activation_functions(extra: Iterable[Function] = ()) -> dict[Function, Activ
         Activation(name='sin', kind='sin')
     """
     functions = dict(_BUILT_IN)
-    for function in extra:
+    for function in activations:
         name = getattr(function, "__name__", repr(function))
         written_in_python = isinstance(function, types.FunctionType) and function.__module__.split(".")[0] != "torch"
         if written_in_python or not callable(function):
             raise ValueError(
-                f"extra must hold module classes and functions of torch, got {name}: calls of other functions can't be "
-                "seen; put it into the forward of a module and give that module's class"
+                f"activations must hold module classes and functions of torch, got {name}: calls of other functions "
+                "can't be seen; put it into the forward of a module and give that module's class"
             )
         variants = _everywhere(name.rstrip("_"))
         functions |= dict.fromkeys([function, *variants], Activation(name.strip("_"), name.strip("_")))

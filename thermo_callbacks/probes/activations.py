@@ -35,8 +35,8 @@ class ActivationProbe:
     Nothing that the model computes changes; nothing of the probe is left anywhere after :meth:`stop`.
 
     *What counts.* Elementwise activation functions with a module in ``torch.nn`` (ReLU to Hardshrink), gates made with
-    them (``x * torch.sigmoid(y)``) included, and ``extra``. Softmax, GLU and the gates inside native LSTMs don't. Of
-    functions and modules that call others only the outermost counts. Calls don't count inside loss modules and
+    them (``x * torch.sigmoid(y)``) included, and ``activations``. Softmax, GLU and the gates inside native LSTMs don't.
+    Of functions and modules that call others only the outermost counts. Calls don't count inside loss modules and
     torchmetrics, on parameters, on tensors that aren't dense floating-point ones (DTensors, those under
     ``torch.func``), or in a ``TransformerEncoderLayer`` in evaluation mode that runs fused.
 
@@ -59,12 +59,12 @@ class ActivationProbe:
 
     Args:
         model: The model.
-        extra: Classes of further activation modules, whose forward gets its input as first argument, and further
+        activations: Classes of further activation modules, whose forward gets its input as first argument, and further
             elementwise functions of torch (``torch.sin``).
         saturation: Slope below which an element is saturated.
 
     Raises:
-        ValueError: If ``saturation`` isn't positive, or ``extra`` holds a function whose calls can't be seen.
+        ValueError: If ``saturation`` isn't positive, or ``activations`` holds a function whose calls can't be seen.
 
     Example:
         >>> import torch
@@ -81,15 +81,15 @@ class ActivationProbe:
         self,
         model: nn.Module,
         *,
-        extra: Iterable[type[nn.Module] | Function] = (),
+        activations: Iterable[type[nn.Module] | Function] = (),
         saturation: float = 0.01,
     ) -> None:
         if not saturation > 0.0:
             raise ValueError(f"saturation must be a positive slope (for example 0.01), got {saturation}")
-        extra = tuple(extra)
+        activations = tuple(activations)
         self._model, self._saturation = model, saturation
-        self._modules = tuple(item for item in extra if isinstance(item, type) and issubclass(item, nn.Module))
-        self._functions = activation_functions(item for item in extra if item not in self._modules)
+        self._modules = tuple(item for item in activations if isinstance(item, type) and issubclass(item, nn.Module))
+        self._functions = activation_functions(item for item in activations if item not in self._modules)
         self._watch = CallWatch(self._call_function, self._enter_module, self._leave_module)
         self._engines = EngineTypes()
         self._log = CallLog(saturation)
