@@ -49,6 +49,7 @@ class DigitClassifier(LightningModule):
 
     def __init__(self, optimizer: str, learning_rate: float) -> None:
         super().__init__()
+        self.save_hyperparameters()
         self.optimizer_name, self.learning_rate = optimizer, learning_rate
         self.conv1 = nn.Conv2d(1, 8, kernel_size=5, stride=2)
         self.conv2 = nn.Conv2d(8, 16, kernel_size=5, stride=2)
@@ -115,7 +116,7 @@ def train(settings: DemoSettings) -> DemoResult:
     training, validation = load_digits(settings.seed)
     monitor = ThermoMonitor(window=settings.window, rest=0, curvature_every_n_steps=settings.window, seed=settings.seed)
     readings = Readings(monitor)
-    logger = TensorBoardLogger(settings.logdir, name="demo", default_hp_metric=False)
+    logger = TensorBoardLogger(settings.logdir, name="demo")
     with quiet(), one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = DigitClassifier(settings.optimizer, settings.learning_rate)
