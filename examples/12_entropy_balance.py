@@ -5,8 +5,8 @@ teacher every direction has curvature and noise, so there is an equilibrium, and
 of it. The table has one row a window: the entropy of the weights, what curvature destroys of it and noise puts back in
 one step, and their ratio, which starts anywhere and comes to 1.
 
-    python examples/05_entropy_balance.py          # about a minute
-    python examples/05_entropy_balance.py --quick
+    python examples/12_entropy_balance.py          # about a minute
+    python examples/12_entropy_balance.py --quick
 """
 
 import argparse

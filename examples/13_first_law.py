@@ -9,7 +9,7 @@ Table 2. The neurons as a canonical ensemble at the temperature of their agitati
 states of training the mean bulk loss changes by T (dS + dC), up to the third order of the temperature's relative
 change, which is large at the start.
 
-    python examples/06_first_law.py [--quick]
+    python examples/13_first_law.py [--quick]
 """
 
 import argparse
