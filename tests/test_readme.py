@@ -1,4 +1,4 @@
-"""The README's example runs as it stands, and its tags are those that are logged."""
+"""The README's example runs as it stands, its table is of what is logged, and its links lead somewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 
 from thermo_callbacks.reports.legend import QUANTITIES
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.filterwarnings("ignore:no value")  # the text below the example speaks of it
@@ -28,14 +29,16 @@ def test_example_runs_as_it_stands_and_finds_the_known_temperature(tmp_path, mon
     assert f"temperature {metrics['thermo/temperature']:.5f}\n" in capsys.readouterr().out
 
 
-def test_table_has_a_row_for_each_quantity():
+def test_table_has_the_tags_and_units_of_key_quantities():
     table = README.partition("| Tag |")[2].partition("\n\n")[0]
-    rows = [row.split(" | ") for row in table.splitlines()[2:]]
-    assert {len(row) for row in rows} == {4}
-    tags = {tag for row in rows for tag in re.findall(r"`([^`]+)`", row[0])}
-    for quantity in QUANTITIES:
-        for tag in (*quantity.tags[:1], *filter(None, [quantity.family_tag])):
-            assert tag in tags, quantity.name
+    rows = [row.strip("| ").split(" | ") for row in table.splitlines()[2:]]
+    assert len(rows) >= 8
+    explained = {
+        (tag, quantity.unit)
+        for quantity in QUANTITIES
+        for tag in (*quantity.tags, *filter(None, [quantity.family_tag]))
+    }
+    assert {(tag, row[2]) for row in rows for tag in re.findall(r"`([^`]+)`", row[0])} <= explained
 
 
 def test_set_up_commands_are_those_of_the_project():
@@ -44,3 +47,9 @@ def test_set_up_commands_are_those_of_the_project():
         'pip install -c constraints.txt -e ".[demo]" && thermo-callbacks demo',
         'pip install -c constraints.txt -e ".[test]" && pytest',
     ]
+
+
+def test_links_lead_to_files_of_this_repository():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("https://")]
+    assert len(links) >= 10
+    assert [link for link in links if not (ROOT / link).exists()] == []

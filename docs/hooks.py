@@ -1,0 +1,229 @@
+"""What the site's pages are filled with when it is built: quantities, examples, changelog, formulas.
+
+A line ``<!-- quantities -->`` and its like in a page is replaced by what the package itself says, so that no table is
+kept by hand. Formulas are turned into MathML, which browsers draw by themselves: no script, no font from elsewhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from latex2mathml import converter
+
+from thermo_callbacks.reports import quantities
+from thermo_callbacks.reports.legend import legend
+from thermo_callbacks.reports.quantities import QUANTITIES, Quantity
+
+ROOT = Path(__file__).parent.parent
+MARKER = re.compile(r"^<!-- (?P<what>[a-z-]+) -->$", re.MULTILINE)
+FORMULA = re.compile(
+    r'<span class="arithmatex">\\\((?P<inline>.*?)\\\)</span>'
+    r'|<div class="arithmatex">\s*\\\[(?P<block>.*?)\\\]\s*</div>',
+    re.DOTALL,
+)
+
+
+def on_page_markdown(markdown: str, **kwargs: Any) -> str:
+    """Called by mkdocs with the text of a page.
+
+    Args:
+        markdown: The page.
+        **kwargs: What mkdocs says about it.
+
+    Returns:
+        The page with each marker replaced.
+    """
+    return MARKER.sub(lambda match: FILLINGS[match["what"]](), markdown)
+
+
+def on_page_content(html: str, **kwargs: Any) -> str:
+    """Called by mkdocs with the rendered text of a page.
+
+    Args:
+        html: The page, without the theme around it.
+        **kwargs: What mkdocs says about it.
+
+    Returns:
+        The page with its formulas in MathML.
+    """
+    return FORMULA.sub(_mathml, html)
+
+
+def _mathml(match: re.Match[str]) -> str:
+    display = "inline" if match["inline"] is not None else "block"
+    return mathml(html.unescape(match[display]), display)
+
+
+def mathml(formula: str, display: str = "inline") -> str:
+    """A formula in MathML.
+
+    Args:
+        formula: The formula, in TeX.
+        display: ``"inline"`` or ``"block"``.
+
+    Returns:
+        The element.
+    """
+    formula = " ".join(formula.split())
+    for pattern, replacement in TEX:
+        formula = pattern.sub(replacement, formula)
+    found: str = converter.convert(formula, display=display)
+    for pattern, replacement in MATHML:
+        found = pattern.sub(replacement, found)
+    return found
+
+
+TEX = (
+    (re.compile(r"\\qquad"), r"\\quad"),  # a column of text is narrower than TeX's page
+    (re.compile(r"(\|[^|]+\|)(?=\^)"), r"{\1}"),  # a power is that of what the bars hold, not of the bar
+    # what the converter does not know: single upright letters, brackets of a chosen size
+    (re.compile(r"\\mathrm\{(\w)\}"), r"\\text{\1}"),
+    (re.compile(r"\\[bB]igg?[lr]?\s*(\\[lr](?:angle|floor|ceil))"), r"\1"),
+)
+MATHML = (
+    (re.compile(r"\\_"), "_"),  # in names of arguments
+    (re.compile(r'<mo stretchy="false">(?=&#x0007C;)'), '<mo stretchy="false" lspace="0" rspace="0">'),
+    # a prime is raised by itself
+    (
+        re.compile(r"<msup>(<mi>[^<]+</mi>)<mi>&#x02032;</mi></msup>"),
+        r'<mrow>\1<mo lspace="0" rspace="0">&#x02032;</mo></mrow>',
+    ),
+)
+
+
+def groups() -> dict[str, list[Quantity]]:
+    """The quantities by what they are about.
+
+    Returns:
+        Heading to the quantities under it, both in the order of the legend.
+    """
+    modules = [importlib.import_module(f"{quantities.__name__}.{found.name}") for found in _parts(quantities)]
+    home = {quantity.name: module for module in modules for quantity in getattr(module, "QUANTITIES", ())}
+    found: dict[str, list[Quantity]] = {}
+    for quantity in QUANTITIES:
+        found.setdefault(_heading(home[quantity.name]), []).append(quantity)
+    return found
+
+
+def _parts(package: ModuleType) -> list[pkgutil.ModuleInfo]:
+    return list(pkgutil.iter_modules(package.__path__))
+
+
+def _heading(module: ModuleType) -> str:
+    words = (module.__doc__ or "").partition("\n")[0].partition(":")[0].removeprefix("Quantities of ").rstrip(".")
+    return words[:1].upper() + words[1:]
+
+
+def quantity_overview() -> str:
+    """All quantities in one table, each a link to what is said of it.
+
+    Returns:
+        Markdown.
+    """
+    rows = ["| Quantity | Logged as | Unit |", "|---|---|---|"]
+    for quantity in QUANTITIES:
+        tags = _code([*quantity.tags[:1], *filter(None, [quantity.family_tag])])
+        rows.append(f"| [{quantity.name}](#{anchor(quantity)}) | {tags} | {quantity.unit} |")
+    return "\n".join(rows)
+
+
+def quantity_pages() -> str:
+    """What is said of each quantity.
+
+    Returns:
+        Markdown, one heading a group and one below it a quantity.
+    """
+    parts = []
+    for heading, members in groups().items():
+        parts += [f"## {heading}", *map(_quantity, members)]
+    return "\n\n".join(parts)
+
+
+def _quantity(quantity: Quantity) -> str:
+    tags = [*quantity.tags, *filter(None, [quantity.family_tag])]
+    return "\n\n".join(
+        [
+            f"### {quantity.name} {{ #{anchor(quantity)} }}",
+            f"{quantity.formula}\n{{ .formula }}",
+            quantity.meaning,
+            f"**When not to believe it.** {quantity.caution}",
+            f"**What to do.** {quantity.action}",
+            f"Unit: {quantity.unit}. Logged as {_code(tags)}.",
+        ]
+    )
+
+
+def _code(tags: list[str]) -> str:
+    return ", ".join(f"`{tag}`" for tag in tags)
+
+
+def anchor(quantity: Quantity) -> str:
+    """Where the page of quantities explains one.
+
+    Args:
+        quantity: The quantity.
+
+    Returns:
+        The part of the address after the hash.
+    """
+    return re.sub(r"[^a-z0-9]+", "-", quantity.name.lower()).strip("-")
+
+
+def symbols() -> str:
+    """What the letters in the formulas mean, as the legend in TensorBoard says it.
+
+    Returns:
+        One paragraph.
+    """
+    text = legend({tag for quantity in QUANTITIES for tag in (*quantity.tags, quantity.family_tag)})
+    (found,) = (part for part in text.split("\n\n") if part.startswith("Symbols:"))
+    return found
+
+
+def examples() -> str:
+    """The example scripts, each with what it says of itself and its source.
+
+    Returns:
+        Markdown.
+    """
+    scripts = sorted(path for path in (ROOT / "examples").iterdir() if path.name[:1].isdigit())
+    return "\n\n".join(_example(path) for path in scripts if path.suffix == ".py")
+
+
+def _example(path: Path) -> str:
+    source = path.read_text(encoding="utf-8")
+    summary, _, rest = (ast.get_docstring(ast.parse(source)) or "").partition("\n")
+    body = source.split('"""', 2)[-1].strip("\n")
+    code = "\n".join(f"    {line}".rstrip() for line in ["```python", *body.splitlines(), "```"])
+    parts = [f"## {path.name}", summary, _prose(rest.strip("\n")), f'??? example "Source"\n\n{code}']
+    return "\n\n".join(filter(None, parts))
+
+
+def _prose(text: str) -> str:
+    return text.replace("``", "`")
+
+
+def changelog() -> str:
+    """The changelog, without its title.
+
+    Returns:
+        Markdown.
+    """
+    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]
+
+
+FILLINGS: dict[str, Callable[[], str]] = {
+    "quantity-overview": quantity_overview,
+    "quantities": quantity_pages,
+    "symbols": symbols,
+    "examples": examples,
+    "changelog": changelog,
+}

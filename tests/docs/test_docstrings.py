@@ -1,0 +1,153 @@
+"""Docstrings and formulas as the site shows them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import griffe
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def part(name: str) -> ModuleType:
+    """A file of the site, which is no package."""
+    specification = importlib.util.spec_from_file_location(f"site_{name}", DOCS / f"{name}.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def docstrings() -> ModuleType:
+    return part("docstrings")
+
+
+@pytest.fixture(scope="module")
+def hooks() -> ModuleType:
+    return part("hooks")
+
+
+@pytest.fixture(scope="module")
+def package() -> Any:
+    return griffe.load("thermo_callbacks", search_paths=[DOCS.parent], resolve_aliases=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "role", "expected"),
+    [
+        # beside it in its file, with its whole path, by a private path, and a method of the class itself
+        (
+            "functional.temperature.virial_temperature",
+            ":func:`kinetic_temperature`",
+            "[`kinetic_temperature`][thermo_callbacks.functional.kinetic_temperature]",
+        ),
+        (
+            "metrics.work.WorkEfficiency",
+            ":func:`~thermo_callbacks.functional.work_efficiency`",
+            "[`work_efficiency`][thermo_callbacks.functional.work_efficiency]",
+        ),
+        (
+            "metrics.curvature.FreeEnergyLaplacian",
+            ":func:`thermo_callbacks.functional.curvature.hessian_trace`",
+            "[`thermo_callbacks.functional.curvature.hessian_trace`][thermo_callbacks.functional.hessian_trace]",
+        ),
+        (
+            "callbacks.transition.TransitionTemperatureMonitor",
+            ":meth:`latest`",
+            "[`latest`][thermo_callbacks.TransitionTemperatureMonitor.latest]",
+        ),
+        # a function that a file of the same name hides
+        (
+            "metrics.entropy.ParameterEntropy",
+            ":func:`parameter_entropy`",
+            "[`parameter_entropy`][thermo_callbacks.functional.parameter_entropy]",
+        ),
+        # what the site does not show, inside and outside of the package
+        ("metrics.curvature.FreeEnergyLaplacian", ":class:`TraceMetric`", "`TraceMetric`"),
+        ("metrics.work.WorkEfficiency", ":class:`torchmetrics.Metric`", "`torchmetrics.Metric`"),
+        # what does not exist
+        ("metrics.work.WorkEfficiency", ":func:`~thermo_callbacks.gone`", "[`gone`][thermo_callbacks.gone]"),
+        ("metrics.work.WorkEfficiency", ":class:`torch.Gone`", "[`torch.Gone`][torch.Gone]"),
+    ],
+)
+def test_roles(docstrings: ModuleType, package: Any, place: str, role: str, expected: str) -> None:
+    docstrings.show_functions(package)
+    assert docstrings.markdown(f"See {role}.", package[place], docstrings.Links(package)) == f"See {expected}."
+
+
+def test_formulas_and_examples(docstrings: ModuleType, package: Any) -> None:
+    text = """\
+    Sum of :math:`q_i`.
+
+    .. math:: S = \\sum_i
+        q_i
+
+    .. math::
+
+        T = 1,
+        \\qquad U
+
+    Example:
+        >>> 1
+        1
+
+    Example::
+
+        trainer.fit(module)
+"""
+    assert (
+        docstrings.markdown(text, package, docstrings.Links(package))
+        == """\
+    Sum of \\(q_i\\).
+
+    \\[S = \\sum_i q_i\\]
+
+    \\[T = 1, \\qquad U\\]
+
+    Examples:
+        >>> 1
+        1
+
+    Examples:
+        ```python
+        trainer.fit(module)
+        ```
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("formula", "wanted"),
+    [
+        ("|D|^2", "<msup><mrow><mo"),  # the power of the bars, not of the second one
+        (r"\mathrm{E} g", "<mtext>E</mtext>"),
+        ("f'w", "<mi>f</mi><mo lspace"),
+        (r"\big\langle x \big\rangle", "&#x027E8;"),
+    ],
+)
+def test_what_the_converter_gets_wrong(hooks: ModuleType, formula: str, wanted: str) -> None:
+    found = hooks.mathml(formula)
+    assert found.startswith("<math ")
+    assert wanted in found
+    assert "\\" not in found
+
+
+def test_formulas_are_found_in_a_page(hooks: ModuleType) -> None:
+    page = '<p>a <span class="arithmatex">\\(x &lt; 1\\)</span></p><div class="arithmatex">\\[\nx\n\\]</div>'
+    shown = hooks.on_page_content(page)
+    assert shown.count("<math ") == 2
+    assert shown.startswith("<p>a <math ")
+    assert 'display="block"' in shown
+    assert "arithmatex" not in shown
+
+
+def test_an_unknown_marker_is_an_error(hooks: ModuleType) -> None:
+    assert hooks.on_page_markdown("<!-- a remark of many words -->") == "<!-- a remark of many words -->"
+    with pytest.raises(KeyError, match="quantites"):
+        hooks.on_page_markdown("<!-- quantites -->")
