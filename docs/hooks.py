@@ -1,7 +1,9 @@
 """What the site's pages are filled with when it is built: quantities, examples, changelog, formulas.
 
 A line ``<!-- quantities -->`` and its like in a page is replaced by what the package itself says, so that no table is
-kept by hand. Formulas are turned into MathML, which browsers draw by themselves: no script, no font from elsewhere.
+kept by hand. A page that is to be read in the repository, too, keeps a copy of it, up to a line
+``<!-- /quantities -->``: ``python docs/hooks.py`` renews the copies. Formulas are turned into MathML, which browsers draw
+by themselves: no script, no font from elsewhere.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from types import ModuleType
 from typing import Any
 
 from latex2mathml import converter
+from markdown.extensions.toc import slugify
 
 from thermo_callbacks.reports import quantities
 from thermo_callbacks.reports.legend import legend
 from thermo_callbacks.reports.quantities import QUANTITIES, Quantity
 
 ROOT = Path(__file__).parent.parent
-MARKER = re.compile(r"^<!-- (?P<what>[a-z-]+) -->$", re.MULTILINE)
+MARKER = re.compile(r"^<!-- (?P<what>[a-z-]+) -->$(?P<copy>.*?^<!-- /(?P=what) -->$)?", re.MULTILINE | re.DOTALL)
 FORMULA = re.compile(
     r'<span class="arithmatex">\\\((?P<inline>.*?)\\\)</span>'
     r'|<div class="arithmatex">\s*\\\[(?P<block>.*?)\\\]\s*</div>',
@@ -42,6 +45,25 @@ def on_page_markdown(markdown: str, **kwargs: Any) -> str:
         The page with each marker replaced.
     """
     return MARKER.sub(lambda match: FILLINGS[match["what"]](), markdown)
+
+
+def with_copies(markdown: str) -> str:
+    """A page as it is to stand in the repository.
+
+    Args:
+        markdown: The page.
+
+    Returns:
+        The page with its copies renewed.
+    """
+
+    def renewed(match: re.Match[str]) -> str:
+        what = match["what"]
+        if match["copy"] is None:
+            return match[0]
+        return f"<!-- {what} -->\n\n{FILLINGS[what]()}\n\n<!-- /{what} -->"
+
+    return MARKER.sub(renewed, markdown)
 
 
 def on_page_content(html: str, **kwargs: Any) -> str:
@@ -151,8 +173,8 @@ def _quantity(quantity: Quantity) -> str:
     tags = [*quantity.tags, *filter(None, [quantity.family_tag])]
     return "\n\n".join(
         [
-            f"### {quantity.name} {{ #{anchor(quantity)} }}",
-            f"{quantity.formula}\n{{ .formula }}",
+            f"### {quantity.name}",
+            f"> {quantity.formula}",
             quantity.meaning,
             f"**When not to believe it.** {quantity.caution}",
             f"**What to do.** {quantity.action}",
@@ -174,7 +196,7 @@ def anchor(quantity: Quantity) -> str:
     Returns:
         The part of the address after the hash.
     """
-    return re.sub(r"[^a-z0-9]+", "-", quantity.name.lower()).strip("-")
+    return slugify(quantity.name, "-")
 
 
 def symbols() -> str:
@@ -227,3 +249,9 @@ FILLINGS: dict[str, Callable[[], str]] = {
     "examples": examples,
     "changelog": changelog,
 }
+
+if __name__ == "__main__":
+    for page in (ROOT / "docs").rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        if (renewed_text := with_copies(text)) != text:
+            page.write_text(renewed_text, encoding="utf-8")

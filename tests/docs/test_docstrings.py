@@ -147,6 +147,22 @@ def test_formulas_are_found_in_a_page(hooks: ModuleType) -> None:
     assert "arithmatex" not in shown
 
 
+def test_copies_in_the_repository_are_what_the_package_says(hooks: ModuleType) -> None:
+    pages = [path.read_text(encoding="utf-8") for path in (hooks.ROOT / "docs").rglob("*.md")]
+    assert sum("<!-- /" in page for page in pages) >= 1
+    assert [page[:80] for page in pages if hooks.with_copies(page) != page] == [], "renew them: python docs/hooks.py"
+
+
+def test_a_copy_is_renewed_and_stands_once_on_the_site(hooks: ModuleType) -> None:
+    stale = "# Page\n\n<!-- symbols -->\n\nold\n\n<!-- /symbols -->\n\nrest"
+    fresh = hooks.with_copies(stale)
+    assert "old" not in fresh
+    assert fresh.count(hooks.symbols()) == 1
+    assert hooks.with_copies(fresh) == fresh
+    assert hooks.on_page_markdown(stale) == f"# Page\n\n{hooks.symbols()}\n\nrest"
+    assert hooks.with_copies("<!-- symbols -->") == "<!-- symbols -->"  # a page of the site alone
+
+
 def test_an_unknown_marker_is_an_error(hooks: ModuleType) -> None:
     assert hooks.on_page_markdown("<!-- a remark of many words -->") == "<!-- a remark of many words -->"
     with pytest.raises(KeyError, match="quantites"):
