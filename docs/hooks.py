@@ -2,8 +2,8 @@
 
 A line ``<!-- quantities -->`` and its like in a page is replaced by what the package itself says, so that no table is
 kept by hand. A page that is to be read in the repository, too, keeps a copy of it, up to a line
-``<!-- /quantities -->``: ``python docs/hooks.py`` renews the copies. Formulas are turned into MathML, which browsers draw
-by themselves: no script, no font from elsewhere.
+``<!-- /quantities -->``: ``python docs/hooks.py`` renews the copies. Formulas are turned into MathML, which browsers
+draw by themselves: no script, no font from elsewhere.
 """
 
 from __future__ import annotations
