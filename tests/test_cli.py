@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def test_demo_prints_its_course_and_nothing_else(demo):
 
 
 def test_demo_fits_80_columns(demo):
-    lines = [line for line in demo.text.splitlines() if "tensorboard --logdir" not in line]
+    lines = [line for line in demo.text.splitlines() if not line.startswith("  t")]  # commands to copy
     assert max(map(len, lines)) <= 80
 
 
@@ -90,6 +91,13 @@ def test_demo_shows_the_logged_values(demo, events):
 def test_demo_says_what_the_values_say(demo):
     text = " ".join(demo.text.partition("What this says:")[2].split())
     assert [text.count(subject) for subject in ("Loss:", "Temperature,", "Equilibrium:", "Noise:")] == [1] * 4
+
+
+def test_demo_ends_with_the_command_that_writes_its_report(demo, tmp_path):
+    command = re.search(r"^ +thermo-callbacks (report .*)$", demo.text, re.MULTILINE)[1]
+    *arguments, out = shlex.split(command)
+    assert main([*arguments, str(tmp_path / out)]) == 0
+    assert "Temperature" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_demo_ends_with_the_command_that_shows_its_files(demo):

@@ -1,4 +1,4 @@
-"""The command line: ``thermo-callbacks demo`` and ``thermo-callbacks compare``."""
+"""The command line: ``thermo-callbacks demo``, ``compare``, ``report`` and ``topology``."""
 
 from __future__ import annotations
 
@@ -177,3 +177,5 @@ def _print_result(console: Console, result: DemoResult, settings: DemoSettings) 
     say("The course of all values is in TensorBoard, under the tab Custom Scalars. To open it:")
     say(f"  tensorboard --logdir {shlex.quote(str(result.folder.resolve()))}", soft_wrap=True)
     say("Then go to http://localhost:6006/#custom_scalars in the browser.")
+    say("Or put it on one page, with all figures and what they say:")
+    say(f"  {PROGRAM} report {shlex.quote(str(result.folder.resolve()))} --out report.html", soft_wrap=True)

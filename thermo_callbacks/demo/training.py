@@ -74,7 +74,9 @@ class DigitClassifier(LightningModule):
         images, digits = batch
         logits = self(images)
         self.log("val_loss", cross_entropy(logits, digits))
-        self.log("val_accuracy", (logits.argmax(1) == digits).float().mean(), prog_bar=True)
+        accuracy = (logits.argmax(1) == digits).float().mean()
+        self.log("val_accuracy", accuracy, prog_bar=True)
+        self.log("hp_metric", accuracy)  # Lightning's name for the result that stands beside the hyperparameters
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer of that name."""
