@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks._compat import gradient_scale, samples_per_step
 from thermo_callbacks.callbacks._shards import merge, refusal, samples_factor
-from thermo_callbacks.callbacks._trained_layers import trained_layers
 from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.callbacks._watched import WatchedOptimizers
 from thermo_callbacks.probes._sharded import is_sharded
 from thermo_callbacks.probes.guard import Guard, no_trace
 
@@ -46,10 +46,10 @@ class Session:
         watching: bool = True,
     ) -> None:
         self.trainer, self.pl_module, self.guard = trainer, pl_module, guard
-        self.watches: list[OptimizerWatch] = []
         self.batch_size = samples_per_step(trainer)
-        self._settings, self._patterns, self._watching = settings, patterns, watching
-        self._by_optimizer: dict[int, list[OptimizerWatch]] = {}
+        self._watched = WatchedOptimizers(
+            trainer, pl_module, guard=guard, patterns=patterns, settings=settings if watching else None
+        )
         self._handles: list[Any] = []
         self._batch = 0
         self._announced = False  # a step was about to happen in this batch, read or not, done or skipped
@@ -66,20 +66,10 @@ class Session:
         if self.sharded:
             self.batch_size *= samples_factor(trainer)
         for optimizer in trainer.optimizers:
-            self._attach(optimizer)
+            self._watched.add(optimizer, sharded=self.sharded)
         for optimizer in trainer.optimizers:  # last, so that a fault before this leaves no hook behind
-            if id(optimizer) in self._by_optimizer:
+            if optimizer in self._watched:
                 self._hook(optimizer)
-
-    def _attach(self, optimizer: Optimizer) -> None:
-        if not hasattr(optimizer, "register_step_post_hook"):
-            self.guard.say(
-                f"{self.guard.name} can't watch {type(optimizer).__name__}: it has no register_step_post_hook, which "
-                "all optimizers derived from torch.optim.Optimizer have"
-            )
-            return
-        self._by_optimizer[id(optimizer)] = []
-        self._refresh(optimizer)
 
     def _hook(self, optimizer: Optimizer) -> None:
         # the one moment that comes only after a step that really happened, whoever called it
@@ -93,34 +83,14 @@ class Session:
             handle.remove()
         self._handles.clear()
 
+    @property
+    def watches(self) -> list[OptimizerWatch]:
+        """All watches, in the order in which they were made."""
+        return self._watched.all
+
     def layers(self) -> dict[str, list[nn.Parameter]]:
         """Layers that are trained now, under the names that their values are logged under."""
-        layers: dict[str, list[nn.Parameter]] = {}
-        for optimizer in self.trainer.optimizers:
-            layers |= self._layers_of(optimizer)
-        return layers
-
-    def _layers_of(self, optimizer: Optimizer) -> dict[str, list[nn.Parameter]]:
-        return trained_layers(self.pl_module, self.trainer.optimizers, optimizer, self._patterns)
-
-    def _refresh(self, optimizer: Optimizer) -> None:
-        """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
-        if not self._watching:
-            return
-        by_device: dict[torch.device, dict[str, list[nn.Parameter]]] = {}
-        for label, owned in self._layers_of(optimizer).items():
-            for parameter in owned:
-                by_device.setdefault(parameter.device, {}).setdefault(label, []).append(parameter)
-        current = self._by_optimizer[id(optimizer)]
-        known = {watch.probe.device: watch for watch in current}
-        for device, layers in by_device.items():
-            watch = known.get(device)
-            if watch is None:
-                watch = OptimizerWatch(optimizer, layers, sharded=self.sharded, **self._settings)
-                current.append(watch)
-                self.watches.append(watch)
-            elif watch.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
-                watch.rebuild(layers)
+        return self._watched.layers()
 
     @property
     def active(self) -> bool:
@@ -153,16 +123,16 @@ class Session:
         Args:
             optimizer: The optimizer.
         """
-        watches = self._by_optimizer.get(id(optimizer))
-        if watches is None:
+        if optimizer not in self._watched:
             return
+        watches = self._watched.of(optimizer)
         if not watches and self._batch % REFRESH == 0:
-            self._refresh(optimizer)
+            self._watched.refresh(optimizer)
         for watch in tuple(watches):
             if watch.announce(self._batch):
                 with no_trace(self._device_type):
                     if not watch.taken:
-                        self._refresh(optimizer)
+                        self._watched.refresh(optimizer)
                     if self.sharded:
                         watch.pass_over()
                     if not self.guard.disabled:
@@ -193,7 +163,7 @@ class Session:
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.active:
             return
-        for watch in self._by_optimizer[id(optimizer)]:
+        for watch in self._watched.of(optimizer):
             if not watch.pending:
                 self.guard.say(
                     f"{self.guard.name} can't watch steps of {type(optimizer).__name__} that Lightning does not know "

@@ -1,0 +1,105 @@
+"""The optimizers of a fit and their watches, one for each device that an optimizer trains layers on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from thermo_callbacks.callbacks._trained_layers import trained_layers
+from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.probes.guard import Guard
+
+
+class WatchedOptimizers:
+    """Optimizers that can be watched, and what watches them.
+
+    Args:
+        trainer: The Trainer.
+        pl_module: The module in training.
+        guard: Warns of optimizers that can't be watched.
+        patterns: Glob patterns of layer names; None for all.
+        settings: ``window``, ``rest``, ``sample``, ``seed`` of the watches; None where steps are only noticed.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        *,
+        guard: Guard,
+        patterns: Sequence[str] | None,
+        settings: dict[str, Any] | None,
+    ) -> None:
+        self._trainer, self._module, self._guard = trainer, pl_module, guard
+        self._patterns, self._settings = patterns, settings
+        self._sharded = False
+        self.all: list[OptimizerWatch] = []
+        self._by_optimizer: dict[int, list[OptimizerWatch]] = {}
+
+    def __contains__(self, optimizer: object) -> bool:
+        return id(optimizer) in self._by_optimizer
+
+    def add(self, optimizer: Optimizer, *, sharded: bool) -> None:
+        """Watch an optimizer, if it has the hook that this takes.
+
+        Args:
+            optimizer: The optimizer.
+            sharded: Whether each process holds a part of the parameters.
+        """
+        if not hasattr(optimizer, "register_step_post_hook"):
+            self._guard.say(
+                f"{self._guard.name} can't watch {type(optimizer).__name__}: it has no register_step_post_hook, which "
+                "all optimizers derived from torch.optim.Optimizer have"
+            )
+            return
+        self._sharded = sharded
+        self._by_optimizer[id(optimizer)] = []
+        self.refresh(optimizer)
+
+    def of(self, optimizer: Optimizer) -> list[OptimizerWatch]:
+        """Watches of an optimizer.
+
+        Args:
+            optimizer: One that was added.
+
+        Returns:
+            Its watches; none if it trains no layer that is watched.
+        """
+        return self._by_optimizer[id(optimizer)]
+
+    def layers(self) -> dict[str, list[nn.Parameter]]:
+        """Layers that are trained now, under the names that their values are logged under."""
+        layers: dict[str, list[nn.Parameter]] = {}
+        for optimizer in self._trainer.optimizers:
+            layers |= self._layers_of(optimizer)
+        return layers
+
+    def _layers_of(self, optimizer: Optimizer) -> dict[str, list[nn.Parameter]]:
+        return trained_layers(self._module, self._trainer.optimizers, optimizer, self._patterns)
+
+    def refresh(self, optimizer: Optimizer) -> None:
+        """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training.
+
+        Args:
+            optimizer: One that was added.
+        """
+        if self._settings is None:
+            return
+        by_device: dict[torch.device, dict[str, list[nn.Parameter]]] = {}
+        for label, owned in self._layers_of(optimizer).items():
+            for parameter in owned:
+                by_device.setdefault(parameter.device, {}).setdefault(label, []).append(parameter)
+        current = self.of(optimizer)
+        known = {watch.probe.device: watch for watch in current}
+        for device, layers in by_device.items():
+            watch = known.get(device)
+            if watch is None:
+                watch = OptimizerWatch(optimizer, layers, sharded=self._sharded, **self._settings)
+                current.append(watch)
+                self.all.append(watch)
+            elif watch.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
+                watch.rebuild(layers)
