@@ -107,7 +107,8 @@ def test_frozen_layers_are_absent_and_frozen_parameters_do_not_count() -> None:
         nn.init.zeros_(module.net[0].bias)
         return module
 
-    [(_, row)] = fit(frozen(), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW).thermo_rows
+    topology, (_, row) = fit(frozen(), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW).thermo_rows
+    assert {tag.partition("_")[0] for tag in topology[1]} == {"thermo/topology"}  # frozen layers pass signals on, too
     module = frozen()
     layers = {"net.1": [module.net[1].weight], "net.3": list(module.net[3].parameters())}
     assert_logged(row, batch_by_batch(module, layers, loader(WINDOW)).record(0, WINDOW, BATCH_SIZE))
