@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+LONG = {"own_metric", "activations", "depth", "tiny_gpt", "initialisation_by_efficiency", "entropy_balance"}
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]*.py"))
 
 
@@ -36,7 +37,12 @@ def run(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("name", [script.stem.partition("_")[2] for script in EXAMPLES])
+def named(script):
+    name = script.stem.partition("_")[2]
+    return pytest.param(name, marks=[pytest.mark.slow] if name in LONG else [])
+
+
+@pytest.mark.parametrize("name", [named(script) for script in EXAMPLES])
 def test_example_runs(name, run):
     assert run(name)[0].strip()
 
@@ -83,6 +89,7 @@ def test_command_line_interface_keeps_the_configuration(run):
     assert re.search(r"\bwindow: 25\n\s+rest: 0\n", kept)
 
 
+@pytest.mark.slow
 def test_own_metric_is_the_loss_above_the_minimum(run):
     rows = [numbers(line) for line in run("own_metric")[0].splitlines()[1:]]
     assert [rate for rate, *_ in rows] == [0.02, 0.05, 0.1]
@@ -92,6 +99,7 @@ def test_own_metric_is_the_loss_above_the_minimum(run):
     assert [gain for _, gain, *_ in rows] == sorted(gain for _, gain, *_ in rows)
 
 
+@pytest.mark.slow
 def test_activations_have_tables_sentences_and_layers(run):
     text, folder = run("activations")
     assert "Lowest validation loss" in text
@@ -103,6 +111,7 @@ def test_activations_have_tables_sentences_and_layers(run):
         assert (folder / "thermo_comparison/digits-quick" / name).stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_layers_of_the_transformer_make_up_the_whole(run):
     text, _ = run("tiny_gpt")
     loss, guess = numbers(next(line for line in text.splitlines() if line.startswith("loss")))
@@ -123,6 +132,7 @@ def test_layers_of_the_transformer_make_up_the_whole(run):
     assert all(0.0 < work < 1.0 for work, *_ in engines)  # GELU is passive
 
 
+@pytest.mark.slow
 def test_entropy_balance_comes_to_one(run):
     rows = [numbers(line) for line in run("entropy_balance")[0].splitlines()[1:]]
     entropies, ratios = [row[1] for row in rows], [row[-1] for row in rows]
@@ -136,6 +146,7 @@ def test_first_law_residual_halves_with_the_learning_rate(run):
     assert residuals[1] == pytest.approx(residuals[0] / 2, rel=0.05)
 
 
+@pytest.mark.slow
 def test_depth_raises_the_laplacian(run):
     text, folder = run("depth")
     means = [numbers(line)[2] for line in text.splitlines()[1:5]]
