@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from thermo_callbacks.callbacks._records import ENTROPIES, EQUILIBRIUM, NOISE, TEMPERATURES, Quantity
 
@@ -39,27 +39,19 @@ class Plan:
 
 _LIGHT = (*TEMPERATURES, *EQUILIBRIUM, *NOISE)
 _CURVATURE = frozenset({"laplacian", "destruction", "rugh"})
+_STANDARD = Plan(
+    (*_LIGHT, *ENTROPIES),
+    heat=True,
+    free_energy=True,
+    transition=True,
+    curvature=_CURVATURE,
+    activations=True,
+    topology=True,
+)
 PRESETS = {
     "light": Plan(_LIGHT, heat=True, topology=True),
-    "standard": Plan(
-        (*_LIGHT, *ENTROPIES),
-        heat=True,
-        free_energy=True,
-        transition=True,
-        curvature=_CURVATURE,
-        activations=True,
-        topology=True,
-    ),
-    "full": Plan(
-        (*_LIGHT, *ENTROPIES),
-        heat=True,
-        free_energy=True,
-        transition=True,
-        curvature=_CURVATURE,
-        activations=True,
-        bulk=True,
-        topology=True,
-    ),
+    "standard": _STANDARD,
+    "full": replace(_STANDARD, bulk=True),
 }
 TEMPERATURE = Plan(TEMPERATURES)
 ENTROPY = Plan((TEMPERATURES[0], *ENTROPIES), curvature=frozenset({"destruction"}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,36 @@ class CurvatureSample:
     mobility_variances: Tensor
     gradient_products: Tensor
     loss: float
+
+
+class LayerOrder:
+    """Where the parameters of each layer stand among all parameters, one layer after another.
+
+    Args:
+        counts: Number of parameters of each layer.
+        within_layers: Whether each layer has a product of its own.
+
+    Attributes:
+        groups: Stretches of parameters that have a product together.
+    """
+
+    def __init__(self, counts: Sequence[int], *, within_layers: bool) -> None:
+        self._owners = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+        self._layers = len(counts)
+        ends = list(itertools.accumulate(counts))
+        stretches = [slice(end - count, end) for end, count in zip(ends, counts, strict=True) if count]
+        self.groups = stretches if within_layers else [slice(0, sum(counts))]
+
+    def by_layer(self, rows: Tensor) -> Tensor:
+        """Sums over the parameters of each layer.
+
+        Args:
+            rows: Numbers by parameter, ``[ROWS, P]``.
+
+        Returns:
+            Numbers by layer, ``[ROWS, L]``.
+        """
+        return rows.new_zeros(ROWS, self._layers).index_add_(1, self._owners.to(rows.device), rows)
 
 
 def parameter_rows(

@@ -6,13 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from thermo_callbacks.functional._differences import difference_step
 from thermo_callbacks.functional._rademacher import rademacher
-from thermo_callbacks.probes._curvature_rows import ROWS, CurvatureSample, Mobilities, parameter_rows
+from thermo_callbacks.probes._curvature_rows import ROWS, CurvatureSample, LayerOrder, Mobilities, parameter_rows
 from thermo_callbacks.probes._hessian import Derivatives, Point
 from thermo_callbacks.probes._sharded import local_part, part_of, reshard, sum_over_processes
 from thermo_callbacks.probes.curvature import probe_generator
@@ -55,10 +54,7 @@ class ShardedCurvatureProbe:
         self._parameters = [parameter for owned in layers.values() for parameter in owned]
         self._parts = {p: part_of(p, f"of layer {name}") for name, owned in layers.items() for p in owned}
         counts = [len(owned) for owned in layers.values()]
-        self._owners = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-        ends = np.cumsum(counts).tolist()
-        stretches = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
-        self._groups = stretches if within_layers else [slice(0, len(self._parameters))]
+        self._order = LayerOrder(counts, within_layers=within_layers)
 
     @property
     def method(self) -> str:
@@ -104,11 +100,11 @@ class ShardedCurvatureProbe:
             try:
                 with contextlib.ExitStack() as stack:
                     leaves, vectors = self._prepare(stack, values, step)
-                    point = Point({}, batch, batch_idx, self._parameters, leaves, vectors, self._groups)
+                    point = Point({}, batch, batch_idx, self._parameters, leaves, vectors, self._order.groups)
                     rows, loss = parameter_rows(self._derivatives(point), point, mobilities, gradients)
                 counted = torch.tensor([self._parts[p].counted for p in self._parameters], device=rows.device)
                 rows = torch.where(counted, rows, 0.0)
-                sums = rows.new_zeros(ROWS, len(self.names)).index_add_(1, self._owners.to(rows.device), rows)
+                sums = self._order.by_layer(rows)
                 packed = torch.cat([sums.flatten(), loss / torch.distributed.get_world_size()])
             except SkippedBatch as reason:
                 if self._say is not None:

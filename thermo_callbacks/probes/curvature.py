@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from thermo_callbacks.functional.curvature import rademacher
-from thermo_callbacks.probes._curvature_rows import ROWS, CurvatureSample, Mobilities, parameter_rows
+from thermo_callbacks.probes._curvature_rows import ROWS, CurvatureSample, LayerOrder, Mobilities, parameter_rows
 from thermo_callbacks.probes._hessian import Derivatives, Point, by_double_backward, by_finite_differences
 from thermo_callbacks.probes._memory import KeptMemory
 from thermo_callbacks.probes.replay import Replay, ReplayError, SkippedBatch
@@ -86,10 +86,7 @@ class CurvatureProbe:
         self._may_change = method == "auto"
         self._trusted = False
         counts = [len(owned) for owned in layers.values()]
-        self._owners = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-        ends = np.cumsum(counts).tolist()
-        stretches = [slice(end - count, end) for end, count in zip(ends, counts, strict=True) if count]
-        self._groups = stretches if within_layers else [slice(0, len(self._parameters))]
+        self._order = LayerOrder(counts, within_layers=within_layers)
 
     @property
     def method(self) -> str:
@@ -132,7 +129,7 @@ class CurvatureProbe:
                 by_parameter, loss = parameter_rows(
                     self._derivatives(point, gradients is not None), point, mobilities, gradients
                 )
-                packed = torch.cat([self._by_layer(by_parameter).flatten(), loss])
+                packed = torch.cat([self._order.by_layer(by_parameter).flatten(), loss])
             except SkippedBatch as reason:
                 self._tell("skipped batch", str(reason))
                 size, device = ROWS * len(self.names) + 1, self._parameters[0].device
@@ -145,10 +142,6 @@ class CurvatureProbe:
         rows = packed[:-1].view(ROWS, len(self.names))
         return CurvatureSample(rows[0], rows[1], rows[2], rows[3], rows[4], loss=float(packed[-1]))
 
-    def _by_layer(self, rows: Tensor) -> Tensor:
-        sums = torch.zeros(len(rows), len(self.names), dtype=rows.dtype, device=rows.device)
-        return sums.index_add_(1, self._owners.to(rows.device), rows)
-
     def _point(self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int, step: int) -> Point:
         """Leaves with the values, and the vector."""
         # a step may write to its parameters: to the caller's values, but not to the run's
@@ -158,7 +151,7 @@ class CurvatureProbe:
         signs = [self._memory.like(("vector", parameter), leaf) for parameter, leaf in watched.items()]
         vectors = rademacher(leaves, probe_generator(self._seed, step, leaves[0].device), out=signs)
         values = {**rest, **watched}
-        return Point(values, batch, batch_idx, self._parameters, leaves, vectors, self._groups, self._memory)
+        return Point(values, batch, batch_idx, self._parameters, leaves, vectors, self._order.groups, self._memory)
 
     def _derivatives(self, point: Point, gradients: bool) -> Derivatives:
         """By the method that is right for this module, which the first measurement finds out."""
