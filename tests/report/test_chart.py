@@ -136,3 +136,46 @@ def test_the_axes_have_round_labels():
 )
 def test_labels_are_short(value, label):
     assert tick_label(value) == label
+
+
+def test_a_band_keeps_an_axis_near_its_line():
+    values = [1.0, 10.0, 1000.0]
+    near = line_of(values, lower=series_of([0.9, 9.0, 900.0]), upper=series_of([1.1, 11.0, 1100.0]))
+    far = line_of(values, lower=series_of([1e-9, 9.0, 900.0]), upper=series_of([1.1, 11.0, 1100.0]))
+    low = [chart_of("title", [line]).y_scale.lower for line in (near, far)]
+    assert all(0.5 < each < 1.0 for each in low)
+    reaching = line_of(values, lower=series_of([-900.0, -5.0, 900.0]), upper=series_of([1.1, 11.0, 1100.0]))
+    assert chart_of("title", [reaching]).y_scale.kind == "log"
+    narrow = line_of([1.0, 2.0], lower=series_of([-0.5, 1.0]), upper=series_of([2.0, 2.5]))
+    assert chart_of("title", [narrow]).y_scale.lower > 0.0
+
+
+def test_a_band_without_a_finite_lower_end_has_a_gap_on_a_logarithmic_axis():
+    lower, upper = [0.9, 9.0, math.nan, 900.0, 9000.0], [1.1, 11.0, 110.0, 1100.0, 11000.0]
+    chart = chart_of("t", [line_of([1.0, 10.0, 100.0, 1000.0, 1e4], lower=series_of(lower), upper=series_of(upper))])
+    assert chart.y_scale.kind == "log"
+    assert chart.drawn[0]["band"].count("M") == 2
+
+
+def test_a_long_band_keeps_the_peaks_of_its_upper_end():
+    values, upper = np.ones(5000), np.full(5000, 1.1)
+    upper[2345] = 1.2
+    line = line_of(list(values), lower=series_of(list(np.full(5000, 0.9))), upper=series_of(list(upper)))
+    chart = chart_of("title", [line])
+    highest = float(chart.up(np.array([1.2]))[0])
+    assert min(y for _, y in corners(chart.drawn[0]["band"])) == pytest.approx(highest, abs=0.06)
+
+
+def test_steps_are_labelled_at_whole_numbers_alone():
+    assert [label for _, label in chart_of("title", [line_of([0.0, 1.0])]).x_ticks] == ["0", "1"]
+
+
+def test_a_reference_has_a_place_within_the_axes():
+    chart = chart_of("title", [line_of([5.0, 6.0])], reference=1.0)
+    assert TOP <= chart.reference_place <= HEIGHT - BOTTOM
+
+
+def test_what_lies_far_outside_of_the_drawing_is_cut():
+    lower, upper = [1.0, -1e30, 1.0], [3.0, 1e30, 3.0]
+    band = drawn([2.0, 2.5, 2.0], lower=series_of(lower), upper=series_of(upper))["band"]
+    assert max(abs(y) for _, y in corners(band)) == 1e4

@@ -130,3 +130,19 @@ def test_pyplot_is_not_touched(made):
 
     assert matplotlib.rcParams["svg.fonttype"] == "path"
     assert matplotlib.rcParams["svg.hashsalt"] is None
+
+
+def test_the_path_has_the_steps_that_both_numbers_have(monkeypatch):
+    paths = []
+
+    def draw(path):
+        paths.append(path)
+        return SimpleNamespace(axes=[], savefig=lambda stream, **_: stream.write("<svg></svg>"))
+
+    monkeypatch.setattr(drawings, "temperature_entropy_diagram", draw)
+    both = {"thermo/entropy": -7.0, "thermo/temperature": 0.5}
+    drawings_of([run_with({1: both, 2: {"thermo/entropy": -6.0}, 3: {**both, "thermo/temperature": 0.25}})])
+    (path,) = paths
+    assert list(path.steps) == [1, 3]
+    assert list(path.entropies) == [-7.0, -7.0]
+    assert list(path.temperatures) == [0.5, 0.25]

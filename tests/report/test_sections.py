@@ -107,3 +107,18 @@ def test_colours_stay_in_order_and_are_defined_for_both_modes():
     shades = [int(depth_colour(place, 50).strip("var(-depth)")) for place in range(50)]
     assert np.all(np.diff(shades) >= 0)
     assert (shades[0], shades[-1]) == (0, SHADES - 1)
+
+
+def test_values_of_the_whole_run_are_drawn_strong_beside_its_layers_and_are_no_member():
+    record = {f"thermo_signal_share/block.{layer}": 0.01 * layer for layer in range(40)}
+    record["thermo/signal_share"] = 0.5
+    (panel,) = [panel for panel in panels_of([run_with({1: record, 2: record})]) if "share" in panel.chart.title]
+    assert panel.gradient == ("block.0", "block.39")
+    assert [line.name for line in panel.chart.lines if line.strong] == ["whole run"]
+    assert sum(not line.strong for line in panel.chart.lines) == 40
+
+
+def test_equilibrium_of_layers_has_its_reference_where_the_run_did_not_log_it():
+    record = {f"thermo_equilibrium_ratio/block.{layer}": 1.0 + layer for layer in range(3)}
+    (panel,) = panels_of([run_with({1: record, 2: record})])
+    assert panel.chart.reference == 1.0
