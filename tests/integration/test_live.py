@@ -135,6 +135,28 @@ def test_beside_tqdm_it_prints_above_the_bar(monkeypatch: pytest.MonkeyPatch, ca
     assert "\x1b[?25l" not in text(output)  # nothing is redrawn
 
 
+def disabled_bar() -> Restless:
+    bar = Restless()
+    bar.disable()
+    return bar
+
+
+def test_a_bar_that_is_switched_off_leaves_the_terminal_to_the_table() -> None:
+    output, bar = console(), disabled_bar()
+    train(Light(), LiveTable(0.0, console=output), bar, enable_progress_bar=True)
+    assert list(dict.fromkeys(tables(text(output)))) == [7, 15, 23]
+    assert "\x1b[?25l" in text(output)
+    assert bar.printed == []
+
+
+def test_a_bar_that_is_switched_off_is_not_printed_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "FIRST_PAUSE", 0.0)
+    output, bar = console(interactive=False), disabled_bar()
+    train(Light(), LiveTable(0.0, console=output), bar, enable_progress_bar=True)
+    assert tables(text(output)) == [7, 15, 23, 24]
+    assert bar.printed == []
+
+
 class Seen(RichProgressBar):
     """Draws on a console of the test's, at every step."""
 
