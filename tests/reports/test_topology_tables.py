@@ -96,8 +96,9 @@ def test_short_rankings_are_whole(top, gap):
     assert ("..." in shown["rank"]) is gap
 
 
-def test_a_table_without_a_gap_has_no_dots(found):
-    shown = columns(ranking_table(found, "disorder", len(found.widths) - 3))
+@pytest.mark.parametrize("left", [1, 2, 3])
+def test_a_table_without_a_gap_has_no_dots_and_each_rank_once(found, left):
+    shown = columns(ranking_table(found, "disorder", len(found.widths) - left))
     assert shown["rank"] == [str(rank) for rank in range(1, len(found.widths) + 1)]
 
 

@@ -5,7 +5,7 @@ from re import escape
 import pytest
 
 from thermo_callbacks.functional.topology import ORDERS as FUNCTIONAL_ORDERS
-from thermo_callbacks.topology.settings import ORDERS, Ranking, asked_for, parse_topology
+from thermo_callbacks.topology.settings import DEEPEST, ORDERS, Ranking, asked_for, parse_topology
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,12 @@ def test_widths(text, widths):
 def test_bad_widths(text, message):
     with pytest.raises(ValueError, match=escape(message)):
         parse_topology(text)
+
+
+def test_the_deepest_topology_is_read():
+    assert len(parse_topology("-".join(["3"] * (DEEPEST + 2)))) == DEEPEST + 2
+    with pytest.raises(ValueError, match=f"up to {DEEPEST} hidden layers, got {DEEPEST + 1}"):
+        parse_topology("-".join(["3"] * (DEEPEST + 3)))
 
 
 def test_what_is_asked_for():
