@@ -106,11 +106,9 @@ def watch(
     for rows in steps.rest(*missing).rows():
         window.update(rows, momentum, momentum_response(momentum, nesterov=nesterov).factor, mobility)
     present = torch.tensor([layer not in missing for layer in range(len(sizes))]).double()
-    return window.statistics(
-        present * torch.tensor(steps.watched),
-        present * torch.tensor(sizes),
-        torch.full_like(present, momentum),
-        batch_size=BATCH_SIZE,
+    decays = torch.full_like(present, momentum)
+    return window.layer_sums(decays).statistics(
+        present * torch.tensor(steps.watched), present * torch.tensor(sizes), decays, batch_size=BATCH_SIZE
     )
 
 

@@ -35,7 +35,7 @@ def spoil(steps: Burst, bad: Sequence[int], value: float) -> Burst:
 def statistics(window: StreamingWindow, momentum: float | Sequence[float] = 0.0) -> WindowStatistics:
     decays = torch.tensor(momentum, dtype=torch.float64).expand(LAYERS)
     watched, sizes = torch.tensor([WATCHED, SIZES], dtype=torch.float64)
-    return window.statistics(watched, sizes, decays, batch_size=BATCH_SIZE)
+    return window.layer_sums(decays).statistics(watched, sizes, decays, batch_size=BATCH_SIZE)
 
 
 def fields(window: WindowStatistics) -> dict[str, Tensor]:

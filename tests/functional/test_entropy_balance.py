@@ -50,7 +50,8 @@ def watched(run: Trajectory, mobility: Tensor | float, momentum: float = 0.0) ->
     for row in rows:
         window.update(row, momentum, momentum_response(momentum).factor, spread)
     count = torch.tensor([float(coordinates)], dtype=torch.float64)
-    return window.statistics(count, count, torch.tensor([momentum], dtype=torch.float64), batch_size=1.0)
+    decay = torch.tensor([momentum], dtype=torch.float64)
+    return window.layer_sums(decay).statistics(count, count, decay, batch_size=1.0)
 
 
 def in_equilibrium(rule: Rule, steps: int, spread: Tensor, seed: int = 0) -> Trajectory:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from thermo_callbacks.functional._momentum import pair_scale
 from thermo_callbacks.functional._window_entropy import CoordinateSums, coordinate_terms
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
 from thermo_callbacks.metrics._window_sums import FORCE, INNOVATION, PAIR, POSITION_GRADIENT, LayerSums
 
 CHUNK = 256
@@ -163,20 +162,6 @@ class StreamingWindow:
         previous_gradient.copy_(gradient)
         previous_displacement.copy_(displacement)
         torch.stack((valid, valid * self.validity[0]), out=self.validity)
-
-    def statistics(self, watched: Tensor, sizes: Tensor, momentum: Tensor, *, batch_size: float) -> WindowStatistics:
-        """The window's statistics by layer, as :meth:`LayerSums.statistics` makes them of its own sums.
-
-        Args:
-            watched: Watched coordinates of each layer that had a gradient, ``[L]``.
-            sizes: All coordinates of each layer that had a gradient, ``[L]``.
-            momentum: Momentum of each layer's optimizer, ``[L]``.
-            batch_size: Samples behind each gradient, NaN if unknown.
-
-        Returns:
-            The statistics of the steps so far; the window itself is left as it is.
-        """
-        return self.layer_sums(momentum).statistics(watched, sizes, momentum, batch_size=batch_size)
 
     def layer_sums(self, momentum: Tensor) -> LayerSums:
         """Sums by layer: of each step, and of the mean gradient's square, entropy's terms and the halves.
