@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from topology_values import SINGLE_VALUES
 
 from thermo_callbacks.functional import _topology_survey as module
 from thermo_callbacks.functional.topology import ORDERS, Shell, analyse, survey
@@ -40,15 +41,7 @@ def test_quantities_are_those_of_each_topology(depth):
     found = survey(Shell(4, 2, depth, 120, 0.02))
     for row, widths in enumerate(found.widths.tolist()):
         one = analyse(widths)
-        for name in (
-            "multiplicity",
-            "disorder",
-            "temperature",
-            "efficiency",
-            "free_energy",
-            "stability",
-            "lowest_move",
-        ):
+        for name in SINGLE_VALUES:
             value = getattr(found.quantities, name)[row]
             assert value == pytest.approx(getattr(one, name), rel=1e-12, abs=1e-12, nan_ok=True), (widths, name)
         assert found.quantities.temperatures[row] == pytest.approx(one.temperatures, rel=1e-12, nan_ok=True)

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 from rich.console import Console
+from topology_values import SINGLE_VALUES
 
 from thermo_callbacks.functional.topology import Shell, analyse, survey
 from thermo_callbacks.reports.topology_tables import (
@@ -130,15 +131,7 @@ def test_csv_holds_every_digit(found):
     for row in rows:
         one = analyse([int(width) for width in row["topology"].split("-")])
         assert (int(row["connections"]), int(row["neurons"])) == (one.connections, one.neurons)
-        for name in (
-            "multiplicity",
-            "disorder",
-            "temperature",
-            "efficiency",
-            "free_energy",
-            "stability",
-            "lowest_move",
-        ):
+        for name in SINGLE_VALUES:
             value = float(row[name]) if row[name] else math.nan
             assert value == pytest.approx(getattr(one, name), rel=1e-14, abs=1e-12, nan_ok=True)
         shown = [float(row[f"temperature_{layer}"]) for layer in (1, 2, 3)]
