@@ -11,9 +11,9 @@ from metric_cases import BATCH_SIZE, SIZES, WATCHED, Burst
 from torch import Tensor
 
 from thermo_callbacks.functional import coordinate_sampling_variance, helmert_contrasts
-from thermo_callbacks.functional._momentum import pair_scale
-from thermo_callbacks.metrics._window import StreamingWindow
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
+from thermo_callbacks.functional.momentum import pair_scale
+from thermo_callbacks.functional.window.statistics import WindowStatistics
+from thermo_callbacks.functional.window.streaming import StreamingWindow
 
 LAYERS = len(WATCHED)
 ENTROPY_SUMS = ("moving", "log_variance", "log_variance_square", "production", "production_square", "relaxation")

@@ -66,7 +66,7 @@ def package() -> Any:
         (
             "metrics.entropy.ParameterEntropy",
             ":func:`parameter_entropy`",
-            "[`parameter_entropy`][thermo_callbacks.functional.parameter_entropy]",
+            "[`parameter_entropy`][thermo_callbacks.functional.window.parameter_entropy]",
         ),
         # what the site does not show, inside and outside of the package
         ("metrics.curvature.FreeEnergyLaplacian", ":class:`TraceMetric`", "`TraceMetric`"),

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from thermo_callbacks.functional import Estimate
 from thermo_callbacks.functional.free_energy import free_energy, free_energy_estimate
-from thermo_callbacks.functional.parameter_entropy import parameter_entropy
+from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy
 
 
 def estimate(value: float, stderr: float, degrees: float) -> Estimate:

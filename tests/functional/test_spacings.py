@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import vasicek_entropy
-from thermo_callbacks.functional._spacings import surprisals
+from thermo_callbacks.functional.spacings import surprisals
 
 SHAPES = {"normal": lambda n, seed: normal(n, seed=seed), "uniform": lambda n, seed: uniform(n, seed)}
 

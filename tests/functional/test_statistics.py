@@ -12,7 +12,7 @@ from oracles import normal
 from torch import Tensor
 
 from thermo_callbacks.functional import coordinate_sampling_variance, helmert_contrasts, mean_estimate
-from thermo_callbacks.functional._statistics import ratio_of_sums
+from thermo_callbacks.functional.statistics import ratio_of_sums
 
 
 @st.composite

@@ -19,7 +19,7 @@ from torch.optim import SGD, Adam
 
 from thermo_callbacks import FreeEnergyMonitor, ThermoMonitor
 from thermo_callbacks.callbacks._curvature import CurvatureInstrument
-from thermo_callbacks.metrics._window import StreamingWindow
+from thermo_callbacks.functional.window.streaming import StreamingWindow
 from thermo_callbacks.probes._sharded_products import ShardedCurvatureProbe
 from thermo_callbacks.probes.coordinates import CoordinateProbe
 

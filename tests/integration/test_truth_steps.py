@@ -13,7 +13,7 @@ from torch.optim import SGD, Adam, AdamW
 
 from thermo_callbacks import ThermoMonitor, functional
 from thermo_callbacks.functional import helmert_contrasts
-from thermo_callbacks.functional._momentum import innovations
+from thermo_callbacks.functional.momentum import innovations
 
 # windows of 8 noisy steps show no signal now and then
 pytestmark = [pytest.mark.filterwarnings("ignore:.*noise_scale"), pytest.mark.filterwarnings("ignore:.*einstein")]

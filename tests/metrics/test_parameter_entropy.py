@@ -22,12 +22,12 @@ from torch import Tensor, distributed
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import kinetic_temperature, momentum_response
-from thermo_callbacks.functional.parameter_entropy import (
+from thermo_callbacks.functional.window.parameter_entropy import (
     entropy_production,
     free_diffusion_production,
     parameter_entropy,
 )
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics.entropy import EntropyDestruction, EntropyProduction, ParameterEntropy
 
 LAYERS = range(len(WATCHED))

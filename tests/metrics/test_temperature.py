@@ -22,8 +22,8 @@ from thermo_callbacks.functional import (
     mean_estimate,
     virial_temperature_contributions,
 )
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics import EinsteinTemperature, KineticTemperature, VirialTemperature
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 TOTALS = torch.tensor(SIZES, dtype=torch.float64)
 SEEN = torch.tensor(WATCHED, dtype=torch.float64)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from thermo_callbacks.functional.bulk import bulk_entropy, bulk_free_energy, bulk_log_partition, mean_bulk_loss
-from thermo_callbacks.functional.complexity import bulk_complexity, chain_complexity
+from thermo_callbacks.functional.bulk.complexity import bulk_complexity, chain_complexity
 from thermo_callbacks.probes.bulk import BulkProbe, BulkReading
 from thermo_callbacks.probes.replay import Replay
 

@@ -12,8 +12,8 @@ from torch.nn.utils.parametrizations import weight_norm
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
-from thermo_callbacks.functional._lanczos import LanczosSums
-from thermo_callbacks.functional.complexity import bulk_complexity
+from thermo_callbacks.functional.bulk.complexity import bulk_complexity
+from thermo_callbacks.functional.bulk.lanczos import LanczosSums
 from thermo_callbacks.probes._bulk_operator import BulkOperator, Layout, sample_layout
 from thermo_callbacks.probes._evaluation import evaluation
 from thermo_callbacks.probes._network_bulk import NetworkBulk

@@ -17,7 +17,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.placement_types import _StridedShard
 
-from thermo_callbacks.metrics._window import StreamingWindow
+from thermo_callbacks.functional.window.streaming import StreamingWindow
 from thermo_callbacks.probes._sharded import (
     Part,
     ShardingError,

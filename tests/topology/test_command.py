@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from thermo_callbacks.cli import main
-from thermo_callbacks.functional import _topology_survey
 from thermo_callbacks.functional.topology import Shell, analyse, survey
+from thermo_callbacks.functional.topology import ranking as _topology_survey
 from thermo_callbacks.topology import command
 from thermo_callbacks.topology.command import Share
 

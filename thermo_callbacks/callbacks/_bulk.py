@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from thermo_callbacks.callbacks._compat import logging_step
 from thermo_callbacks.callbacks._records import Record
 from thermo_callbacks.callbacks._survey import Instrument
-from thermo_callbacks.functional.bulk import bulk_first_law_residual
+from thermo_callbacks.functional.bulk.thermodynamics import bulk_first_law_residual
 from thermo_callbacks.probes._bulk_reading import BulkReading
 from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.replay import Replay, SkippedBatch

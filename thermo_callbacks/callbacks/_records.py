@@ -11,6 +11,7 @@ import torch
 
 from thermo_callbacks.functional.free_energy import free_energy
 from thermo_callbacks.functional.second_law import second_law
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics import (
     EinsteinTemperature,
     EntropyProduction,
@@ -23,7 +24,6 @@ from thermo_callbacks.metrics import (
 )
 from thermo_callbacks.metrics._base import EstimatedMetric, LayerMetric
 from thermo_callbacks.metrics._ledger import EnergyLedger
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 
 @dataclass(frozen=True)

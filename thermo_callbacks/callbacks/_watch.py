@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks._bursts import Bursts
 from thermo_callbacks.callbacks._dynamics import Dynamics
+from thermo_callbacks.functional.window.layer_sums import LayerSums
+from thermo_callbacks.functional.window.statistics import WindowStatistics
+from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.metrics._ledger import EnergyLedger
-from thermo_callbacks.metrics._window import CHUNK, StreamingWindow
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
-from thermo_callbacks.metrics._window_sums import LayerSums
 from thermo_callbacks.probes._sharded import part_of
 from thermo_callbacks.probes.coordinates import CoordinateProbe
 from thermo_callbacks.probes.optimizers import gradient_sign

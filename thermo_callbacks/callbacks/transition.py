@@ -12,7 +12,7 @@ from torch import Tensor
 
 from thermo_callbacks.callbacks._compat import Callback, logging_step
 from thermo_callbacks.callbacks._publisher import Publisher
-from thermo_callbacks.functional._statistics import Estimate
+from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.metrics._state import (
     StateMoments,
     StateRecord,

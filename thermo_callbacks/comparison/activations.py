@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.functional.work import engine_type
+from thermo_callbacks.functional.activations.efficiency import engine_type
 from thermo_callbacks.probes._activation_functions import ACTIVATION_MODULES
 
 NAMES: tuple[str, ...] = (

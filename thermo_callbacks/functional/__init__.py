@@ -1,15 +1,19 @@
 """The physics: pure functions of tensors, no state, no model, no framework but torch."""
 
 from thermo_callbacks.functional import linear, topology
-from thermo_callbacks.functional._momentum import MomentumResponse, momentum_response
-from thermo_callbacks.functional._statistics import (
-    Estimate,
-    coordinate_sampling_variance,
-    helmert_contrasts,
-    mean_estimate,
+from thermo_callbacks.functional.activations.activity import dead_fraction, saturated_fraction
+from thermo_callbacks.functional.activations.efficiency import (
+    GaussianEfficiency,
+    carnot_bound,
+    engine_type,
+    gaussian_efficiency,
+    implied_init_gain,
+    learning_efficiency,
+    work_efficiency,
 )
-from thermo_callbacks.functional.activity import dead_fraction, saturated_fraction
-from thermo_callbacks.functional.bulk import (
+from thermo_callbacks.functional.bulk.complexity import bulk_complexity
+from thermo_callbacks.functional.bulk.spectrum import Spectrum, bulk_spectrum, stochastic_log_determinant
+from thermo_callbacks.functional.bulk.thermodynamics import (
     bulk_entropy,
     bulk_first_law_residual,
     bulk_free_energy,
@@ -18,7 +22,6 @@ from thermo_callbacks.functional.bulk import (
     equipartition_temperature,
     mean_bulk_loss,
 )
-from thermo_callbacks.functional.complexity import bulk_complexity
 from thermo_callbacks.functional.curvature import (
     TraceEstimate,
     accumulated_product,
@@ -31,16 +34,23 @@ from thermo_callbacks.functional.curvature import (
 from thermo_callbacks.functional.energy import first_law_residual, heat
 from thermo_callbacks.functional.entropy import predictive_entropy, vasicek_entropy
 from thermo_callbacks.functional.free_energy import free_energy, free_energy_estimate
-from thermo_callbacks.functional.noise import gradient_moments, gradient_noise_scale, signal_share
-from thermo_callbacks.functional.parameter_entropy import (
+from thermo_callbacks.functional.momentum import MomentumResponse, momentum_response
+from thermo_callbacks.functional.second_law import SecondLaw, second_law
+from thermo_callbacks.functional.statistics import (
+    Estimate,
+    coordinate_sampling_variance,
+    helmert_contrasts,
+    mean_estimate,
+)
+from thermo_callbacks.functional.transition import transition_temperature
+from thermo_callbacks.functional.window.noise import gradient_moments, gradient_noise_scale, signal_share
+from thermo_callbacks.functional.window.parameter_entropy import (
     entropy_destruction,
     entropy_production,
     free_diffusion_production,
     parameter_entropy,
 )
-from thermo_callbacks.functional.second_law import SecondLaw, second_law
-from thermo_callbacks.functional.spectrum import Spectrum, bulk_spectrum, stochastic_log_determinant
-from thermo_callbacks.functional.temperature import (
+from thermo_callbacks.functional.window.temperature import (
     einstein_temperature,
     einstein_temperature_contributions,
     equilibrium_ratio,
@@ -49,16 +59,6 @@ from thermo_callbacks.functional.temperature import (
     kinetic_temperature_contributions,
     virial_temperature,
     virial_temperature_contributions,
-)
-from thermo_callbacks.functional.transition import transition_temperature
-from thermo_callbacks.functional.work import (
-    GaussianEfficiency,
-    carnot_bound,
-    engine_type,
-    gaussian_efficiency,
-    implied_init_gain,
-    learning_efficiency,
-    work_efficiency,
 )
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from thermo_callbacks.functional._statistics import check_window
+from thermo_callbacks.functional.statistics import check_window
 
 
 def heat(displacements: Tensor, gradients: Tensor) -> Tensor:

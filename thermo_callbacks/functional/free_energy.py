@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._statistics import Estimate
+from thermo_callbacks.functional.statistics import Estimate
 
 
 def free_energy(internal_energy: Tensor, temperature: Tensor, entropy: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 
 from thermo_callbacks.functional import transition
-from thermo_callbacks.functional._characteristic import (
+from thermo_callbacks.functional.characteristic_functions import (
     Initialisation,
     LogCharacteristic,
     Numbers,

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from thermo_callbacks.functional import Estimate
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 
 Windows = Tensor | Sequence[Tensor]
 """One window ``[W, n]``, or one for each layer, all of the same steps W."""

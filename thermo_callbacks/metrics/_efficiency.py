@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._elements import paired
-from thermo_callbacks.functional._statistics import Estimate, ratio_of_sums
+from thermo_callbacks.functional.activations.pairs import paired
+from thermo_callbacks.functional.statistics import Estimate, ratio_of_sums
 from thermo_callbacks.metrics._base import SummedMetric
 
 Tensors = Tensor | Sequence[Tensor]

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional import Estimate, kinetic_temperature_contributions, momentum_response
-from thermo_callbacks.functional._momentum import innovations, pair_scale
-from thermo_callbacks.functional._statistics import check_window, helmert_contrasts, sampling_variance_from_sums
-from thermo_callbacks.functional._window_entropy import FEWEST_STEPS, CoordinateSums, coordinate_terms
+from thermo_callbacks.functional.momentum import innovations, pair_scale
+from thermo_callbacks.functional.statistics import check_window, helmert_contrasts, sampling_variance_from_sums
+from thermo_callbacks.functional.window.coordinate_terms import FEWEST_STEPS, CoordinateSums, coordinate_terms
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics._base import EstimatedMetric, Windows
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 
 class WatchedLayers(NamedTuple):

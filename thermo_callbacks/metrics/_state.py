@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional import transition_temperature
-from thermo_callbacks.functional._spacings import entropy_of, surprisals
-from thermo_callbacks.functional._statistics import Estimate
+from thermo_callbacks.functional.spacings import entropy_of, surprisals
+from thermo_callbacks.functional.statistics import Estimate
 
 RESOLVED = 2.0
 """Standard errors that the entropies of two states must lie apart for their ratio to say anything."""

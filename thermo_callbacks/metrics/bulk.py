@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from thermo_callbacks.functional._statistics import Estimate
-from thermo_callbacks.functional.complexity import bulk_complexity
+from thermo_callbacks.functional.bulk.complexity import bulk_complexity
+from thermo_callbacks.functional.statistics import Estimate
 
 
 class BulkComplexity(Metric):
-    r"""Complexity of a network's bulk; see :func:`~thermo_callbacks.functional.complexity.bulk_complexity`.
+    r"""Complexity of a network's bulk; see :func:`~thermo_callbacks.functional.bulk.complexity.bulk_complexity`.
 
     .. math:: C = \Big\langle \tfrac12 \ln\det\big[(1 - f'w)^T (1 - f'w) + m^2\big] \Big\rangle
 

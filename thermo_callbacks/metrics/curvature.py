@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional import Estimate
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics._base import EstimatedMetric
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 
 class TraceMetric(EstimatedMetric):

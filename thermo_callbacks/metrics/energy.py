@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional import heat
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics._base import LayerMetric, Windows
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 
 class LayerHeat(LayerMetric):

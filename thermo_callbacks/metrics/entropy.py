@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._window_entropy import CoordinateSums
-from thermo_callbacks.functional.parameter_entropy import free_diffusion_production
+from thermo_callbacks.functional.window.coordinate_terms import CoordinateSums
+from thermo_callbacks.functional.window.parameter_entropy import free_diffusion_production
 from thermo_callbacks.metrics._entropy import EntropyMetric, WatchedLayers, sampling_variance, with_total
 from thermo_callbacks.metrics.curvature import TraceMetric
 
@@ -18,7 +18,7 @@ _LOG_UNIT = math.log(2.0 * math.pi * math.e)
 
 
 class ParameterEntropy(EntropyMetric):
-    r"""Entropy of the trainable variables; see :func:`~thermo_callbacks.functional.parameter_entropy`.
+    r"""Entropy of the trainable variables; see :func:`~thermo_callbacks.functional.window.parameter_entropy`.
 
     .. math:: S_l = \frac{N_l}{n_l} \sum_i \tfrac12 \big(\ln(2\pi e\,\mathrm{Var}_W(q_i)) - b_W\big), \qquad
               S = \sum_l S_l

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional import gradient_moments
-from thermo_callbacks.functional._statistics import ratio_of_sums
-from thermo_callbacks.functional.noise import signal_power
+from thermo_callbacks.functional.statistics import ratio_of_sums
+from thermo_callbacks.functional.window.noise import signal_power
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics._base import LayerMetric, Windows
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 
 class _GradientPower(LayerMetric):

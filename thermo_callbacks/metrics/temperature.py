@@ -16,10 +16,10 @@ from thermo_callbacks.functional import (
     momentum_response,
     virial_temperature_contributions,
 )
-from thermo_callbacks.functional._momentum import pair_scale
-from thermo_callbacks.functional._statistics import RatioSums, batch_sums, check_window, ratio_of_sums, ratio_stderr
+from thermo_callbacks.functional.momentum import pair_scale
+from thermo_callbacks.functional.statistics import RatioSums, batch_sums, check_window, ratio_of_sums, ratio_stderr
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics._base import EstimatedMetric, MeanMetric, Windows
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
 
 
 class KineticTemperature(MeanMetric):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional import vasicek_entropy
-from thermo_callbacks.functional._statistics import Estimate
+from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.metrics._base import SummedMetric
 from thermo_callbacks.metrics._state import (
     StateMoments,

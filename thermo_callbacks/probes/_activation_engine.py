@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.functional.work import engine_type
+from thermo_callbacks.functional.activations.efficiency import engine_type
 from thermo_callbacks.probes._activation_functions import Function
 from thermo_callbacks.probes.guard import preserved_random_state
 

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._statistics import RatioSums, ratio_of_sums, ratio_stderr
-from thermo_callbacks.functional.work import implied_init_gain
+from thermo_callbacks.functional.activations.efficiency import implied_init_gain
+from thermo_callbacks.functional.statistics import RatioSums, ratio_of_sums, ratio_stderr
 from thermo_callbacks.probes._activation_engine import Verdict
 from thermo_callbacks.probes._activation_sums import CallSums
 

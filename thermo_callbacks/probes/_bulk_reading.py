@@ -8,15 +8,15 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._statistics import Estimate
-from thermo_callbacks.functional.bulk import (
+from thermo_callbacks.functional.bulk.spectrum import Spectrum
+from thermo_callbacks.functional.bulk.thermodynamics import (
     bulk_entropy,
     bulk_free_energy,
     bulk_log_partition,
     equipartition_temperature,
     mean_bulk_loss,
 )
-from thermo_callbacks.functional.spectrum import Spectrum
+from thermo_callbacks.functional.statistics import Estimate
 
 
 class SampledComplexity(NamedTuple):
@@ -36,7 +36,7 @@ class SampledComplexity(NamedTuple):
 
 
 class BulkThermodynamics(NamedTuple):
-    """State functions of the bulk at a temperature, scalars; see :mod:`thermo_callbacks.functional.bulk`.
+    """State functions of the bulk at a temperature, scalars; see :mod:`~thermo_callbacks.functional.bulk`.
 
     Attributes:
         log_partition: ln Z in nats.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.functional._statistics import Estimate, mean_estimate
-from thermo_callbacks.functional.bulk import bulk_loss
-from thermo_callbacks.functional.complexity import bulk_complexity, chain_complexity
+from thermo_callbacks.functional.bulk.complexity import bulk_complexity, chain_complexity
+from thermo_callbacks.functional.bulk.spectrum import bulk_spectrum
+from thermo_callbacks.functional.bulk.thermodynamics import bulk_loss
 from thermo_callbacks.functional.curvature import hessian_trace
-from thermo_callbacks.functional.spectrum import bulk_spectrum
+from thermo_callbacks.functional.statistics import Estimate, mean_estimate
 from thermo_callbacks.probes._bulk_reading import SampledComplexity
 from thermo_callbacks.probes._chain_reader import Chain
 from thermo_callbacks.probes._evaluation import ParameterValues

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from thermo_callbacks.functional._chain import chain_states
+from thermo_callbacks.functional.bulk.chain import chain_states
 from thermo_callbacks.probes._elementwise import ELEMENTWISE, SILENT
 from thermo_callbacks.probes._evaluation import ParameterValues, call_network
 from thermo_callbacks.probes._network_call import NetworkCall, at_least_single

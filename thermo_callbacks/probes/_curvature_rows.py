@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.functional._products import dense
 from thermo_callbacks.functional.curvature import single_probe
+from thermo_callbacks.functional.curvature.hvp import dense
 from thermo_callbacks.probes._hessian import Derivatives, Point
 
 Mobilities = Mapping[nn.Parameter, Tensor | float]

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.functional._differences import means_of_both_sides
-from thermo_callbacks.functional._products import dense
 from thermo_callbacks.functional.curvature import accumulated_product, hessian_vector_product
+from thermo_callbacks.functional.curvature.finite_differences import means_of_both_sides
+from thermo_callbacks.functional.curvature.hvp import dense
 from thermo_callbacks.probes._memory import KeptMemory
 from thermo_callbacks.probes.replay import Replay, ReplayedLoss, ReplayError
 

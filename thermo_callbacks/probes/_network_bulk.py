@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.functional._lanczos import LanczosSums, lanczos_log_sums, rademacher_rows
-from thermo_callbacks.functional._statistics import Estimate
-from thermo_callbacks.functional.spectrum import Spectrum
+from thermo_callbacks.functional.bulk.lanczos import LanczosSums, lanczos_log_sums, rademacher_rows
+from thermo_callbacks.functional.bulk.spectrum import Spectrum
+from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.probes._bulk_operator import BulkOperator, Layout, sample_layout
 from thermo_callbacks.probes._bulk_reading import SampledComplexity
 from thermo_callbacks.probes._evaluation import ParameterValues

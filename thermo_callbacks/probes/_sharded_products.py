@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.functional._differences import difference_step
-from thermo_callbacks.functional._rademacher import rademacher
+from thermo_callbacks.functional.curvature.finite_differences import difference_step
+from thermo_callbacks.functional.curvature.rademacher import rademacher
 from thermo_callbacks.probes._curvature_rows import ROWS, CurvatureSample, LayerOrder, Mobilities, parameter_rows
 from thermo_callbacks.probes._hessian import Derivatives, Point
 from thermo_callbacks.probes._sharded import local_part, part_of, reshard, sum_over_processes

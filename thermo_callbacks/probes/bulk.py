@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.functional._statistics import Estimate, mean_estimate
+from thermo_callbacks.functional.statistics import Estimate, mean_estimate
 from thermo_callbacks.probes._bulk_reading import BulkReading, BulkThermodynamics
 from thermo_callbacks.probes._chain_bulk import ChainBulk
 from thermo_callbacks.probes._chain_reader import read_chain

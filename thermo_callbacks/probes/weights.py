@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.functional._spacings import entropy_of, surprisals
+from thermo_callbacks.functional.spacings import entropy_of, surprisals
 from thermo_callbacks.probes._sharded import is_distributed, local_part, part_of, sum_over_processes
 from thermo_callbacks.probes.coordinates import choose_coordinates
 

@@ -20,7 +20,7 @@ from thermo_callbacks.functional.bulk import (
     equipartition_temperature,
     mean_bulk_loss,
 )
-from thermo_callbacks.functional.complexity import bulk_complexity
+from thermo_callbacks.functional.bulk.complexity import bulk_complexity
 
 SIZES, REGULATOR, TEMPERATURE = [4, 5, 3], 0.1, 0.37
 N = sum(SIZES)

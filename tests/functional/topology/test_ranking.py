@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 from topology_values import SINGLE_VALUES
 
-from thermo_callbacks.functional import _topology_survey as module
 from thermo_callbacks.functional.topology import ORDERS, Shell, analyse, survey
+from thermo_callbacks.functional.topology import ranking as module
 
 
 @pytest.mark.parametrize(

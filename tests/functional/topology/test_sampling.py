@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from thermo_callbacks.functional import _isoenergetic_sampling as sampling
-from thermo_callbacks.functional._isoenergetic_boxes import covering_boxes
-from thermo_callbacks.functional._isoenergetic_sampling import ShellSampler
 from thermo_callbacks.functional.topology import Shell, sample_isoenergetic
+from thermo_callbacks.functional.topology import sampling as sampling
+from thermo_callbacks.functional.topology.boxes import covering_boxes
+from thermo_callbacks.functional.topology.sampling import ShellSampler
 
 SHELLS = [
     Shell(4, 2, 1, 500, 0.05),
@@ -87,7 +87,7 @@ def test_boxes_are_disjoint_and_hold_the_shell(shell):
 
 @pytest.mark.parametrize("shell", SHELLS, ids=str)
 def test_coarse_boxes_hold_the_shell_too(shell, monkeypatch):
-    monkeypatch.setattr("thermo_callbacks.functional._isoenergetic_boxes._MOST_BOXES", 6)
+    monkeypatch.setattr("thermo_callbacks.functional.topology.boxes._MOST_BOXES", 6)
     fewer = covering_boxes(shell)
     assert len(fewer.low) <= 6
     hidden = np.array([widths[1:-1] for widths in shell])

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thermo_callbacks.functional._isoenergetic import divisors
 from thermo_callbacks.functional.topology import Shell, isoenergetic, nearest_connections
+from thermo_callbacks.functional.topology.shell import divisors
 
 
 def energy(widths: tuple[int, ...]) -> int:

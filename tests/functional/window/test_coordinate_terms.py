@@ -10,9 +10,9 @@ import torch
 from metric_cases import STEPS, WATCHED, Burst, burst, empty_window
 from window_oracle import ENTROPY_SUMS, LAYERS, assert_near, assert_same, contrasts, fill, second_reading, statistics
 
-from thermo_callbacks.functional.parameter_entropy import entropy_production, parameter_entropy
-from thermo_callbacks.metrics._window import CHUNK
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
+from thermo_callbacks.functional.window.parameter_entropy import entropy_production, parameter_entropy
+from thermo_callbacks.functional.window.statistics import WindowStatistics
+from thermo_callbacks.functional.window.streaming import CHUNK
 
 
 class TestEntropy:

@@ -12,15 +12,15 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import kinetic_temperature, momentum_response
-from thermo_callbacks.functional.parameter_entropy import (
+from thermo_callbacks.functional.second_law import second_law
+from thermo_callbacks.functional.window.parameter_entropy import (
     entropy_destruction,
     entropy_production,
     free_diffusion_production,
     parameter_entropy,
 )
-from thermo_callbacks.functional.second_law import second_law
-from thermo_callbacks.metrics._window import CHUNK, StreamingWindow
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
+from thermo_callbacks.functional.window.statistics import WindowStatistics
+from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.metrics.entropy import EntropyDestruction, EntropyProduction, ParameterEntropy
 
 N, LR = 100, 0.01

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import momentum_response
-from thermo_callbacks.functional._window_entropy import coordinate_terms
-from thermo_callbacks.functional.parameter_entropy import (
+from thermo_callbacks.functional.window.coordinate_terms import coordinate_terms
+from thermo_callbacks.functional.window.parameter_entropy import (
     entropy_destruction,
     entropy_production,
     free_diffusion_production,

@@ -24,9 +24,9 @@ from window_oracle import (
 
 from thermo_callbacks import functional
 from thermo_callbacks.functional import momentum_response
-from thermo_callbacks.functional._momentum import pair_scale
-from thermo_callbacks.metrics._window import CHUNK
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
+from thermo_callbacks.functional.momentum import pair_scale
+from thermo_callbacks.functional.window.statistics import WindowStatistics
+from thermo_callbacks.functional.window.streaming import CHUNK
 
 MOMENTA = {"plain": (0.0, False), "heavy-ball": (0.9, False), "nesterov": (0.9, True)}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._elements import paired
-from thermo_callbacks.functional._statistics import ratio_of_sums
+from thermo_callbacks.functional.activations.pairs import paired
+from thermo_callbacks.functional.statistics import ratio_of_sums
 
 
 def dead_fraction(output: Tensor) -> Tensor:

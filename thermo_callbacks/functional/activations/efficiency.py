@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._activation import Activation, scalar_function, slopes
-from thermo_callbacks.functional._elements import paired, power_ratio
-from thermo_callbacks.functional._excess import SMALLEST, exceeding_point
-from thermo_callbacks.functional._quadrature import Numbers, gaussian_mean_square
+from thermo_callbacks.functional.activations.checks import Activation, scalar_function, slopes
+from thermo_callbacks.functional.activations.gain import SMALLEST, exceeding_point
+from thermo_callbacks.functional.activations.pairs import paired, power_ratio
+from thermo_callbacks.functional.activations.quadrature import Numbers, gaussian_mean_square
 
 ACCURACY = 1e-5  # relative error above which gaussian_efficiency refuses: four digits would not be sure
 

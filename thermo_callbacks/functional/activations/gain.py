@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._activation import Activation
+from thermo_callbacks.functional.activations.checks import Activation
 
 SMALLEST = 1e-8  # magnitude of the innermost points but 0
 PER_DECADE = 2000  # points in a decade of magnitudes

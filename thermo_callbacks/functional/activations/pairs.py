@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._statistics import ratio_of_sums
+from thermo_callbacks.functional.statistics import ratio_of_sums
 
 
 def paired(**tensors: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._lanczos import Operator
+from thermo_callbacks.functional.bulk.lanczos import Operator
 
 Elementwise = Callable[[Tensor], Tensor]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from thermo_callbacks.functional._chain import Elementwise, chain_log_determinant, chain_states, checked_chain
+from thermo_callbacks.functional.bulk.chain import Elementwise, chain_log_determinant, chain_states, checked_chain
 
 
 def bulk_complexity(weights: Sequence[Tensor], slopes: Sequence[Tensor], regulator: float = 0.1) -> Tensor:

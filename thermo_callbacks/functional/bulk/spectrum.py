@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._chain import chain_matrix, chain_operator, checked_chain
-from thermo_callbacks.functional._lanczos import LanczosSums, Operator, lanczos_log_sums, rademacher_rows
-from thermo_callbacks.functional._statistics import Estimate, mean_estimate
+from thermo_callbacks.functional.bulk.chain import chain_matrix, chain_operator, checked_chain
+from thermo_callbacks.functional.bulk.lanczos import LanczosSums, Operator, lanczos_log_sums, rademacher_rows
+from thermo_callbacks.functional.statistics import Estimate, mean_estimate
 
 
 class Spectrum(NamedTuple):
@@ -144,7 +144,7 @@ def bulk_spectrum(
     1 + m^2. Samples are pooled: the counts sum to n, their density being the mean over the samples.
 
     Args:
-        weights: Weight matrices as in :func:`~thermo_callbacks.functional.complexity.bulk_complexity`.
+        weights: Weight matrices as in :func:`~thermo_callbacks.functional.bulk.complexity.bulk_complexity`.
         slopes: Slopes, the l-th ``[n_l]`` or ``[S, n_l]``.
         regulator: The regulator m^2; positive above ``dense_limit`` neurons.
         dense_limit: Number of neurons up to which all eigenvalues are found.

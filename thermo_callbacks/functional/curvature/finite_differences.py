@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._products import check_lengths
+from thermo_callbacks.functional.curvature.hvp import check_lengths
 
 Gradient = Callable[[Sequence[Tensor]], Sequence[Tensor | None]]
 """Gradient of a loss as a function of the parameters' values; None for a parameter that the loss doesn't use."""

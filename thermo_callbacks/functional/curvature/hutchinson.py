@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._statistics import Estimate, mean_estimate
+from thermo_callbacks.functional.statistics import Estimate, mean_estimate
 
 
 def single_probe(
@@ -97,7 +97,7 @@ class TraceEstimate(NamedTuple):
 
         Example:
             >>> import torch
-            >>> from thermo_callbacks.functional.curvature import hessian_trace
+            >>> from thermo_callbacks.functional.curvature.trace import hessian_trace
             >>> q = torch.tensor([1.0, 2.0], requires_grad=True)
             >>> trace = hessian_trace((q**3).sum(), [q], probes=2)
             >>> trace.total([0]).value.item()  # 6 * (1 + 2)

@@ -7,22 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._differences import accumulated_product, finite_difference_product
-from thermo_callbacks.functional._products import check_lengths, hessian_vector_product
-from thermo_callbacks.functional._rademacher import rademacher
-from thermo_callbacks.functional._statistics import ratio_of_sums
-from thermo_callbacks.functional._trace import TraceEstimate, single_probe, trace_estimate
-
-__all__ = [
-    "TraceEstimate",
-    "accumulated_product",
-    "finite_difference_product",
-    "hessian_trace",
-    "hessian_vector_product",
-    "rademacher",
-    "rugh_temperature",
-    "single_probe",
-]
+from thermo_callbacks.functional.curvature.hutchinson import TraceEstimate, single_probe, trace_estimate
+from thermo_callbacks.functional.curvature.hvp import check_lengths, hessian_vector_product
+from thermo_callbacks.functional.curvature.rademacher import rademacher
+from thermo_callbacks.functional.statistics import ratio_of_sums
 
 
 def hessian_trace(

@@ -11,25 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from thermo_callbacks.functional._isoenergetic import Shell, isoenergetic, nearest_connections, whole_number
-from thermo_callbacks.functional._isoenergetic_sampling import sample_isoenergetic
-from thermo_callbacks.functional._topology_quantities import entropy_gains, quantities
-from thermo_callbacks.functional._topology_survey import ORDERS, Order, Survey, survey
-
-__all__ = [
-    "ORDERS",
-    "Addition",
-    "Move",
-    "Order",
-    "Shell",
-    "Survey",
-    "Topology",
-    "analyse",
-    "isoenergetic",
-    "nearest_connections",
-    "sample_isoenergetic",
-    "survey",
-]
+from thermo_callbacks.functional.topology.quantities import entropy_gains, quantities
+from thermo_callbacks.functional.topology.shell import whole_number
 
 
 class Addition(NamedTuple):

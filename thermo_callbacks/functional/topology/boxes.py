@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from thermo_callbacks.functional._isoenergetic import Shell
+from thermo_callbacks.functional.topology.shell import Shell
 
 Integers = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]

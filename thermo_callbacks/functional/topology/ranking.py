@@ -8,10 +8,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from thermo_callbacks.functional._isoenergetic import Shell, whole_number
-from thermo_callbacks.functional._isoenergetic_boxes import Integers
-from thermo_callbacks.functional._isoenergetic_sampling import MOST_CANDIDATES, ShellSampler
-from thermo_callbacks.functional._topology_quantities import Quantities, quantities
+from thermo_callbacks.functional.topology.boxes import Integers
+from thermo_callbacks.functional.topology.quantities import Quantities, quantities
+from thermo_callbacks.functional.topology.sampling import MOST_CANDIDATES, ShellSampler
+from thermo_callbacks.functional.topology.shell import Shell, whole_number
 
 Order = Literal["disorder", "efficiency", "stability"]
 """What topologies can be ranked by."""

@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from thermo_callbacks.functional._isoenergetic import Shell, whole_number
-from thermo_callbacks.functional._isoenergetic_boxes import (
+from thermo_callbacks.functional.topology.boxes import (
     Integers,
     covering_boxes,
     energies,
     neighbours,
     with_ends,
 )
+from thermo_callbacks.functional.topology.shell import Shell, whole_number
 
 _BATCH = 1 << 17  # candidates looked at together: some tens of megabytes
 MOST_CANDIDATES = 1 << 27

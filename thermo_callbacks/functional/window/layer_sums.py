@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._momentum import pair_scale
-from thermo_callbacks.functional._statistics import sampling_variance_from_sums
-from thermo_callbacks.functional._window_entropy import CoordinateSums
-from thermo_callbacks.metrics._window_statistics import WindowStatistics
+from thermo_callbacks.functional.momentum import pair_scale
+from thermo_callbacks.functional.statistics import sampling_variance_from_sums
+from thermo_callbacks.functional.window.coordinate_terms import CoordinateSums
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 
 # rows of a step's sums; the first two pairs stand where their means stand, the last three where a step's rows stand
 PAIR, INNOVATION, POSITION_GRADIENT, GRADIENT, FORCE, WORK, MOVE = range(7)

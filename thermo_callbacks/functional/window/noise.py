@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from thermo_callbacks.functional._statistics import check_window, helmert_contrasts, ratio_of_sums
+from thermo_callbacks.functional.statistics import check_window, helmert_contrasts, ratio_of_sums
 
 
 def gradient_moments(gradients: Tensor) -> tuple[Tensor, Tensor]:

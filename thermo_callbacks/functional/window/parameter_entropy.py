@@ -12,8 +12,8 @@ from scipy.integrate import quad
 from scipy.linalg import toeplitz
 from torch import Tensor
 
-from thermo_callbacks.functional._momentum import momentum_response
-from thermo_callbacks.functional._window_entropy import (
+from thermo_callbacks.functional.momentum import momentum_response
+from thermo_callbacks.functional.window.coordinate_terms import (
     FEWEST_STEPS,
     inverse_variance_correction,
     log_variance_bias,

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional._momentum import pair_scale
-from thermo_callbacks.functional._window_entropy import CoordinateSums, coordinate_terms
-from thermo_callbacks.metrics._window_sums import FORCE, INNOVATION, PAIR, POSITION_GRADIENT, LayerSums
+from thermo_callbacks.functional.momentum import pair_scale
+from thermo_callbacks.functional.window.coordinate_terms import CoordinateSums, coordinate_terms
+from thermo_callbacks.functional.window.layer_sums import FORCE, INNOVATION, PAIR, POSITION_GRADIENT, LayerSums
 
 CHUNK = 256
 """Coordinates in a chunk: each layer's stretch of the flat buffers is padded to a multiple of it, so that one reduction

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from thermo_callbacks.functional._momentum import innovations, momentum_response, pair_scale
-from thermo_callbacks.functional._statistics import (
+from thermo_callbacks.functional.momentum import innovations, momentum_response, pair_scale
+from thermo_callbacks.functional.statistics import (
     check_window,
     coordinate_sampling_variance,
     helmert_contrasts,

@@ -1,0 +1,1 @@
+"""Activations as heat engines: efficiencies, engine types, dead and saturated units."""
