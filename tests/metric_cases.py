@@ -15,7 +15,7 @@ from thermo_callbacks import functional, metrics
 from thermo_callbacks.functional import Estimate, momentum_response
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
-from thermo_callbacks.metrics._base import LayerMetric
+from thermo_callbacks.metrics.base import LayerMetric
 
 WATCHED = (1, 7, 255, 256, 257, 300)  # coordinates seen of each layer: on both sides of a chunk's end
 SIZES = (1, 50, 255, 1000, 257, 4000)  # all coordinates of each layer: some layers are seen whole, some in part

@@ -49,7 +49,7 @@ from thermo_callbacks.functional.curvature import (
     rademacher,
     single_probe,
 )
-from thermo_callbacks.probes._memory import KeptMemory
+from thermo_callbacks.probes.curvature.buffers import KeptMemory
 
 EXACT = {"Hutchinson", "Hutchinson, autograd"}  # ways that draw from the same distribution
 PEERS = {"curvlinops": "curvlinops-for-pytorch", "hessian_eigenthings": "hessian-eigenthings"}

@@ -20,7 +20,7 @@ from torch.nn.functional import mse_loss
 from torch.optim import SGD
 
 from thermo_callbacks import TemperatureMonitor, ThermoMonitor
-from thermo_callbacks.probes.coordinates import CoordinateProbe
+from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
 
 # windows of 8 noisy steps show no signal now and then
 pytestmark = pytest.mark.filterwarnings("ignore:.*noise_scale")

@@ -20,8 +20,8 @@ from torch.optim import SGD, Adam
 from thermo_callbacks import FreeEnergyMonitor, ThermoMonitor
 from thermo_callbacks.callbacks._curvature import CurvatureInstrument
 from thermo_callbacks.functional.window.streaming import StreamingWindow
-from thermo_callbacks.probes._sharded_products import ShardedCurvatureProbe
-from thermo_callbacks.probes.coordinates import CoordinateProbe
+from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProbe
+from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
 
 pytestmark = [
     # what the process of the test itself says: windows of 8 noisy steps show no signal now and then

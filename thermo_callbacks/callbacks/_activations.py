@@ -13,10 +13,10 @@ from torch import Tensor
 from thermo_callbacks.callbacks._records import Record
 from thermo_callbacks.callbacks._survey import Instrument
 from thermo_callbacks.metrics import WorkEfficiency
-from thermo_callbacks.probes._activation_records import ActivationRecord
-from thermo_callbacks.probes._sharded import is_sharded
 from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
+from thermo_callbacks.probes.activations.records import ActivationRecord
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
+from thermo_callbacks.probes.sharding import is_sharded
 
 
 class ActivationInstrument(Instrument):

@@ -13,8 +13,8 @@ from thermo_callbacks.callbacks._compat import logging_step
 from thermo_callbacks.callbacks._records import Record
 from thermo_callbacks.callbacks._survey import Instrument
 from thermo_callbacks.functional.bulk.thermodynamics import bulk_first_law_residual
-from thermo_callbacks.probes._bulk_reading import BulkReading
 from thermo_callbacks.probes.bulk import BulkProbe
+from thermo_callbacks.probes.bulk.result import BulkReading
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
 from thermo_callbacks.reports import tensorboard_writers, write_spectrum
 

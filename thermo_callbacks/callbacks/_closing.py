@@ -8,7 +8,7 @@ from thermo_callbacks.callbacks._plan import Plan
 from thermo_callbacks.callbacks._records import Record, Recorder, energy_record, free_energy_record
 from thermo_callbacks.callbacks._session import Session
 from thermo_callbacks.callbacks._watch import OptimizerWatch
-from thermo_callbacks.probes.transition import TypeOneTransition
+from thermo_callbacks.probes.parameters.transition import TypeOneTransition
 
 
 def close_windows(

@@ -13,12 +13,12 @@ from torch.optim import Optimizer
 from thermo_callbacks.callbacks._curvature_averages import COLUMNS, CurvatureAverages
 from thermo_callbacks.callbacks._records import Record
 from thermo_callbacks.callbacks._survey import Instrument
-from thermo_callbacks.probes._memory import KeptMemory
-from thermo_callbacks.probes._sharded import is_sharded, local_part, sum_over_parts
-from thermo_callbacks.probes._sharded_products import ShardedCurvatureProbe
 from thermo_callbacks.probes.curvature import CurvatureProbe
-from thermo_callbacks.probes.optimizers import decay_contraction, parameter_mobility
+from thermo_callbacks.probes.curvature.buffers import KeptMemory
+from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProbe
+from thermo_callbacks.probes.parameters.optimizers import decay_contraction, parameter_mobility
 from thermo_callbacks.probes.replay import Replay
+from thermo_callbacks.probes.sharding import is_sharded, local_part, sum_over_parts
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
 

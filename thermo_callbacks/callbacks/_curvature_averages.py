@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thermo_callbacks.callbacks._records import Record
 from thermo_callbacks.metrics import EntropyDestruction, FreeEnergyLaplacian, RughTemperature
-from thermo_callbacks.metrics._base import EstimatedMetric
+from thermo_callbacks.metrics.base import EstimatedMetric
 
 COLUMNS = ("traces", "trace_variances", "mobility_traces", "mobility_variances", "gradient_products")
 """What a look finds for each layer: fields of a curvature sample."""

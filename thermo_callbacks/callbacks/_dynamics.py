@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.functional import MomentumResponse
-from thermo_callbacks.probes.coordinates import CoordinateProbe
-from thermo_callbacks.probes.optimizers import group_momentum, parameter_mobility
+from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
+from thermo_callbacks.probes.parameters.optimizers import group_momentum, parameter_mobility
 
 
 class Dynamics:

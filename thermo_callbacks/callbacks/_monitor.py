@@ -18,11 +18,11 @@ from thermo_callbacks.callbacks._shards import agree, refusal
 from thermo_callbacks.callbacks._survey import Survey
 from thermo_callbacks.callbacks._topology import TopologyLog
 from thermo_callbacks.callbacks._watch import OptimizerWatch
-from thermo_callbacks.probes._sharded import is_sharded
 from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layers import layer_parameters
-from thermo_callbacks.probes.transition import TypeOneTransition
+from thermo_callbacks.probes.parameters.transition import TypeOneTransition
+from thermo_callbacks.probes.sharding import is_sharded
 
 STATE_VERSION = 2
 

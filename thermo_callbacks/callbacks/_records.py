@@ -22,8 +22,8 @@ from thermo_callbacks.metrics import (
     SignalShare,
     VirialTemperature,
 )
-from thermo_callbacks.metrics._base import EstimatedMetric, LayerMetric
 from thermo_callbacks.metrics._ledger import EnergyLedger
+from thermo_callbacks.metrics.base import EstimatedMetric, LayerMetric
 
 
 @dataclass(frozen=True)

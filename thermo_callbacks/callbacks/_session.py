@@ -13,8 +13,8 @@ from thermo_callbacks.callbacks._compat import gradient_scale, samples_per_step
 from thermo_callbacks.callbacks._shards import merge, refusal, samples_factor
 from thermo_callbacks.callbacks._watch import OptimizerWatch
 from thermo_callbacks.callbacks._watched import WatchedOptimizers
-from thermo_callbacks.probes._sharded import is_sharded
 from thermo_callbacks.probes.guard import Guard, no_trace
+from thermo_callbacks.probes.sharding import is_sharded
 
 REFRESH = 50
 """Batches between two looks at an optimizer that trains no layer to watch: layers may thaw, and looking takes time."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from thermo_callbacks.callbacks._watch import OptimizerWatch
-from thermo_callbacks.probes._sharded import part_of, sum_over_processes
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.sharding import part_of, sum_over_processes
 
 REFUSED = {
     "FSDPStrategy": "FSDPStrategy lays all parameters of a module out in one flat tensor and cuts it anywhere, which "

@@ -17,9 +17,9 @@ from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.metrics._ledger import EnergyLedger
-from thermo_callbacks.probes._sharded import part_of
-from thermo_callbacks.probes.coordinates import CoordinateProbe
-from thermo_callbacks.probes.optimizers import gradient_sign
+from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
+from thermo_callbacks.probes.parameters.optimizers import gradient_sign
+from thermo_callbacks.probes.sharding import part_of
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
 

@@ -13,14 +13,14 @@ from torch import Tensor
 from thermo_callbacks.callbacks._compat import Callback, logging_step
 from thermo_callbacks.callbacks._publisher import Publisher
 from thermo_callbacks.functional.statistics import Estimate
-from thermo_callbacks.metrics._state import (
+from thermo_callbacks.metrics.transition import TransitionTemperature
+from thermo_callbacks.metrics.transition_state import (
     StateMoments,
     StateRecord,
     missing_reason,
     state_moments,
     temperature_estimate,
 )
-from thermo_callbacks.metrics.transition import TransitionTemperature
 from thermo_callbacks.probes.guard import Guard
 
 Reference = Literal["first", "previous"]

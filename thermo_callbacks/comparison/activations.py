@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from thermo_callbacks.functional.activations.efficiency import engine_type
-from thermo_callbacks.probes._activation_functions import ACTIVATION_MODULES
+from thermo_callbacks.probes.activations.registry import ACTIVATION_MODULES
 
 NAMES: tuple[str, ...] = (
     *(kind.__name__ for kind in ACTIVATION_MODULES if kind is not nn.Threshold),  # has no defaults

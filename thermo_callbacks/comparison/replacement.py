@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from thermo_callbacks.probes._activation_functions import ACTIVATION_MODULES
+from thermo_callbacks.probes.activations.registry import ACTIVATION_MODULES
 
 
 def replace_activations(module: nn.Module, build: Callable[[], nn.Module]) -> int:

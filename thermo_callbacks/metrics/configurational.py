@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thermo_callbacks.functional import Estimate
 from thermo_callbacks.functional.statistics import ratio_of_sums
-from thermo_callbacks.metrics._base import EstimatedMetric
+from thermo_callbacks.metrics.base import EstimatedMetric
 
 _SUMS = ("square_sum", "laplacian_sum", "square_square", "laplacian_square", "product", "weight_sum", "weight_square")
 

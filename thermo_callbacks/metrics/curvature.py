@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thermo_callbacks.functional import Estimate
 from thermo_callbacks.functional.window.statistics import WindowStatistics
-from thermo_callbacks.metrics._base import EstimatedMetric
+from thermo_callbacks.metrics.base import EstimatedMetric
 
 
 class TraceMetric(EstimatedMetric):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thermo_callbacks.functional import heat
 from thermo_callbacks.functional.window.statistics import WindowStatistics
-from thermo_callbacks.metrics._base import LayerMetric, Windows
+from thermo_callbacks.metrics.base import LayerMetric, Windows
 
 
 class LayerHeat(LayerMetric):

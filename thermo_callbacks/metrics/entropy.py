@@ -11,8 +11,8 @@ from torch import Tensor
 
 from thermo_callbacks.functional.window.coordinate_terms import CoordinateSums
 from thermo_callbacks.functional.window.parameter_entropy import free_diffusion_production
-from thermo_callbacks.metrics._entropy import EntropyMetric, WatchedLayers, sampling_variance, with_total
 from thermo_callbacks.metrics.curvature import TraceMetric
+from thermo_callbacks.metrics.entropy_base import EntropyMetric, WatchedLayers, sampling_variance, with_total
 
 _LOG_UNIT = math.log(2.0 * math.pi * math.e)
 

@@ -12,7 +12,7 @@ from thermo_callbacks.functional import gradient_moments
 from thermo_callbacks.functional.statistics import ratio_of_sums
 from thermo_callbacks.functional.window.noise import signal_power
 from thermo_callbacks.functional.window.statistics import WindowStatistics
-from thermo_callbacks.metrics._base import LayerMetric, Windows
+from thermo_callbacks.metrics.base import LayerMetric, Windows
 
 
 class _GradientPower(LayerMetric):

@@ -19,7 +19,7 @@ from thermo_callbacks.functional import (
 from thermo_callbacks.functional.momentum import pair_scale
 from thermo_callbacks.functional.statistics import RatioSums, batch_sums, check_window, ratio_of_sums, ratio_stderr
 from thermo_callbacks.functional.window.statistics import WindowStatistics
-from thermo_callbacks.metrics._base import EstimatedMetric, MeanMetric, Windows
+from thermo_callbacks.metrics.base import EstimatedMetric, MeanMetric, Windows
 
 
 class KineticTemperature(MeanMetric):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from thermo_callbacks.functional import vasicek_entropy
 from thermo_callbacks.functional.statistics import Estimate
-from thermo_callbacks.metrics._base import SummedMetric
-from thermo_callbacks.metrics._state import (
+from thermo_callbacks.metrics.base import SummedMetric
+from thermo_callbacks.metrics.transition_state import (
     StateMoments,
     StateRecord,
     enter_lowest,

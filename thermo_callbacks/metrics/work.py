@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from thermo_callbacks.metrics._efficiency import EfficiencyMetric, Tensors
+from thermo_callbacks.metrics.efficiency_base import EfficiencyMetric, Tensors
 
 
 class WorkEfficiency(EfficiencyMetric):

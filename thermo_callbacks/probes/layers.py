@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from thermo_callbacks.probes._sharded import reshard
+from thermo_callbacks.probes.sharding import reshard
 
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 ROOT = "root"

@@ -1,0 +1,120 @@
+"""The type of heat engine that a called activation is, from the function itself."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from thermo_callbacks.functional.activations.efficiency import engine_type
+from thermo_callbacks.probes.activations.registry import Function
+from thermo_callbacks.probes.guard import preserved_random_state
+
+MOST_NUMBERS = 4096  # parameters and buffers of an activation that is compared from step to step
+
+
+class Verdict(NamedTuple):
+    """Type of engine, or why there is none.
+
+    Attributes:
+        engine: ``"passive"``, ``"driven"`` or None.
+        reason: Why it is None.
+    """
+
+    engine: Literal["passive", "driven"] | None
+    reason: str | None
+
+
+class Called:
+    """A function with the arguments that it was called with, the input aside.
+
+    Args:
+        function: An activation function, or a module.
+        arguments: Its further arguments.
+        keywords: Its keyword arguments.
+    """
+
+    def __init__(self, function: Function | nn.Module, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+        self.function = function
+        self._arguments = [_kept(value) for value in arguments]
+        self._keywords = {name: _kept(value) for name, value in keywords.items() if name != "input"}
+
+    def __call__(self, points: Tensor) -> Any:
+        """Call the function again, on other points."""
+        keywords = {name: _on_host(value) for name, value in self._keywords.items()}
+        return self.function(points, *map(_on_host, self._arguments), **keywords)
+
+    def key(self) -> Hashable | None:
+        """What tells this call from calls that do something else; None if it has more state than can be compared."""
+        if isinstance(self.function, nn.Module):
+            return _module_key(self.function)
+        values = [*self._arguments, *self._keywords.values()]
+        if sum(value.numel() for value in values if isinstance(value, Tensor)) > MOST_NUMBERS:
+            return None
+        return self.function, tuple(self._keywords), tuple(map(_fingerprint, values))
+
+    def verdict(self) -> Verdict:
+        """Type of engine, decided on the CPU with copies of all state."""
+        function = self.function if isinstance(self.function, nn.Module) else self
+        try:
+            with preserved_random_state(torch.device("cpu")):
+                return Verdict(engine_type(function), None)
+        except Exception as fault:  # the activation is the user's, and so is what it can't be called with
+            return Verdict(None, f"{type(fault).__name__}: {fault}")
+
+
+class EngineTypes:
+    """Types of engine of the calls of one pass after another: a function that hasn't changed is decided once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Verdict] = {}
+
+    def decide(self, calls: Sequence[Called]) -> list[Verdict]:
+        """Decide what isn't known yet, and forget what isn't called any more.
+
+        Args:
+            calls: The calls of a pass.
+
+        Returns:
+            The verdict on each.
+        """
+        known: dict[Hashable, Verdict] = {}
+        verdicts = []
+        for called in calls:
+            key = called.key()
+            if key is None:
+                verdicts.append(Verdict(None, f"it has more than {MOST_NUMBERS} parameters: not one function"))
+                continue
+            if key not in known:
+                known[key] = self._known.get(key) or called.verdict()
+            verdicts.append(known[key])
+        self._known = known
+        return verdicts
+
+
+def _kept(value: Any) -> Any:
+    """Copy of what the next optimizer step overwrites."""
+    return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def _on_host(value: Any) -> Any:
+    return value.to("cpu", torch.float64) if isinstance(value, Tensor) else value
+
+
+def _fingerprint(value: Any) -> str:
+    return repr(value.tolist() if isinstance(value, Tensor) else value)
+
+
+def _module_key(module: nn.Module) -> Hashable | None:
+    state = [*module.parameters(), *module.buffers()]
+    if sum(tensor.numel() for tensor in state) > MOST_NUMBERS:
+        return None
+    settings = tuple(
+        (type(part), name, repr(value))
+        for part in module.modules()
+        for name, value in vars(part).items()
+        if not name.startswith("_") and name != "training"  # it is looked at in evaluation mode
+    )
+    return (type(module), *settings), tuple(map(_fingerprint, state))

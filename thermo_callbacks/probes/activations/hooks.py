@@ -1,0 +1,202 @@
+"""Seeing calls of functions and modules while they happen, and where in the model they stand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+
+from thermo_callbacks.probes.activations.registry import FUSED_MODULES, OPAQUE_MODULES, Function
+from thermo_callbacks.probes.layers import ROOT
+
+Arguments = tuple[Any, ...]
+Keywords = dict[str, Any]
+
+
+@dataclass
+class Frame:
+    """A module's forward under way.
+
+    Attributes:
+        module: The module.
+        name: Its name in the model; for a stranger, that of the module that called it.
+        named: Whether the module is part of the model.
+        number: Number of the call of a module since the start.
+        opaque: Whether calls inside are of no interest.
+        token: What the watcher keeps from before the call.
+        depth: Place of the mode on the stack of modes, if it was taken off for this call.
+    """
+
+    module: nn.Module
+    name: str
+    named: bool
+    number: int
+    opaque: bool
+    token: Any = None
+    depth: int | None = None
+
+
+class _Place(threading.local):
+    """The stack of modules. A device's gradients have a thread of their own, which may call modules again."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+
+
+class FunctionMode(TorchFunctionMode):
+    """Hands every call of a torch function on.
+
+    A mode is off while its handler runs: of functions that call others only the outermost is seen.
+
+    Args:
+        call: Makes the call.
+    """
+
+    def __init__(self, call: Callable[[Function, Arguments, Keywords], Any]) -> None:
+        super().__init__()
+        self._call = call
+
+    def __torch_function__(self, func: Function, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self._call(func, args, kwargs or {})
+
+
+class CallWatch:
+    """Global hooks on modules' calls and a mode for functions, between :meth:`start` and :meth:`stop`.
+
+    Hooks on single modules would make TransformerEncoder leave its fused path; global ones don't.
+
+    Args:
+        call: Makes the call of a function.
+        enter: Called before a module's forward, unless in an opaque one, with the frame and the arguments; what it
+            returns, unless None, is kept for ``leave``, and calls inside the module are of no interest.
+        leave: Called with what ``enter`` kept, and what the module returned.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[Function, Arguments, Keywords], Any],
+        enter: Callable[[Frame, Arguments], Any],
+        leave: Callable[[Any, Any], None],
+    ) -> None:
+        self._mode = FunctionMode(call)
+        self._enter, self._leave = enter, leave
+        self._handles: list[Any] = []
+        self._names: Mapping[nn.Module, str] = {}
+        self._place = _Place()
+        self._entered = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether calls are seen."""
+        return bool(self._handles)
+
+    @property
+    def frame(self) -> Frame | None:
+        """The innermost module under way."""
+        return self._place.frames[-1] if self._place.frames else None
+
+    def start(self, names: Mapping[nn.Module, str]) -> None:
+        """Begin to see.
+
+        Args:
+            names: Modules of the model and their names.
+        """
+        self._names, self._place, self._entered = names, _Place(), 0
+        self._handles = [
+            register_module_forward_pre_hook(self._before),
+            register_module_forward_hook(self._after, always_call=True),
+        ]
+        _insert(self._mode, None)
+
+    def stop(self) -> None:
+        """Remove all hooks and the mode; any number of times."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        _remove(self._mode)
+        self._names, self._place = {}, _Place()
+
+    def accompany(self, nodes: Iterable[Node]) -> list[Any]:
+        """See calls of functions inside the backward of some nodes, too.
+
+        A mode is off while a call that it sees goes on, and ``backward()`` is such a call.
+
+        Args:
+            nodes: Nodes of the graph.
+
+        Returns:
+            Handles of their hooks.
+        """
+
+        def before(_: Any) -> None:
+            _insert(self._mode, None)
+
+        def after(*_: Any) -> None:
+            _remove(self._mode)
+
+        return [handle for node in nodes for handle in (node.register_prehook(before), node.register_hook(after))]
+
+    def _before(self, module: nn.Module, inputs: Arguments) -> None:
+        outer = self.frame
+        self._entered += 1
+        frame = Frame(
+            module,
+            name=self._names.get(module) or (outer.name if outer else ROOT),
+            named=module in self._names,
+            number=self._entered,
+            opaque=(outer is not None and outer.opaque) or isinstance(module, OPAQUE_MODULES),
+        )
+        if not frame.opaque:
+            frame.token = self._enter(frame, inputs)
+            frame.opaque = frame.token is not None
+        self._place.frames.append(frame)
+        if isinstance(module, FUSED_MODULES) and _may_fuse(module, inputs):
+            frame.depth = _remove(self._mode)
+
+    def _after(self, module: nn.Module, _: Arguments, output: Any) -> None:
+        frames = self._place.frames
+        while frames:
+            frame = frames.pop()
+            if frame.depth is not None:
+                _insert(self._mode, frame.depth)
+            if frame.module is module:
+                if frame.token is not None:
+                    self._leave(frame.token, output)
+                return
+
+
+def _may_fuse(module: nn.Module, inputs: Arguments) -> bool:
+    """Whether the module's forward may be one fused operation, which it isn't in sight of a mode."""
+    if module.training:
+        return False
+    tensors = [*module.parameters(), *(value for value in inputs if isinstance(value, Tensor))]
+    return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+
+
+def _remove(mode: TorchFunctionMode) -> int | None:
+    """Take a mode off the stack from wherever it is, and say where that was."""
+    modes = [torch._C._get_function_stack_at(index) for index in range(torch._C._len_torch_function_stack())]
+    depth = next((index for index, other in enumerate(modes) if other is mode), None)
+    if depth is not None:
+        for other in reversed(_pop_down_to(depth)[:-1]):
+            torch._C._push_on_torch_function_stack(other)
+    return depth
+
+
+def _insert(mode: TorchFunctionMode, depth: int | None) -> None:
+    """Put a mode on the stack, below those that are above its place; None for the top."""
+    above = [] if depth is None else _pop_down_to(depth)
+    for other in (mode, *reversed(above)):
+        torch._C._push_on_torch_function_stack(other)
+
+
+def _pop_down_to(depth: int) -> list[Any]:
+    """Take modes off the top until that many are left, the topmost first."""
+    return [torch._C._pop_torch_function_stack() for _ in range(torch._C._len_torch_function_stack() - depth)]

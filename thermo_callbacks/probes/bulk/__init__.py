@@ -1,0 +1,6 @@
+"""The bulk of a live network: states and stiffness of its neurons."""
+
+from thermo_callbacks.probes.bulk.probe import BulkProbe, ParameterValues
+from thermo_callbacks.probes.bulk.result import BulkReading, BulkThermodynamics
+
+__all__ = ["BulkProbe", "BulkReading", "BulkThermodynamics", "ParameterValues"]

@@ -1,0 +1,86 @@
+"""A network as a function of its parameters: called in evaluation mode, with nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from thermo_callbacks.probes.bulk.capture import NetworkCall, at_least_single
+from thermo_callbacks.probes.replay.autograd_modes import differentiable
+
+ParameterValues = Mapping[nn.Parameter, Tensor]
+"""Values to put in the place of parameters; a parameter that is missing keeps its own."""
+
+
+NO_RECOMPUTATION = (
+    "its backward pass must not call layers again (activation checkpointing, offloading), since they would not see the "
+    "states put in the place of their own; switch that off in evaluation mode"
+)
+
+
+@contextlib.contextmanager
+def evaluation(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Evaluation mode, gradients on, and only operations that can be differentiated twice.
+
+    Dropout is off and batch normalisation uses its running statistics, so that samples don't touch each other. The
+    flags are set and set back one by one, since a module's own ``train`` may do more.
+
+    Args:
+        network: The network.
+        device: Its device.
+
+    Yields:
+        Nothing.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(differentiable(device))
+        stack.enter_context(torch.autograd.graph.disable_saved_tensors_hooks(NO_RECOMPUTATION))
+        try:
+            torch.backends.mha.set_fastpath_enabled(False)  # it goes past the modules inside a block
+            for module, _ in modes:
+                module.training = False
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast_path)
+            for module, training in modes:
+                module.training = training
+
+
+def call_network(
+    network: nn.Module, call: NetworkCall, values: ParameterValues, *, inputs: Tensor | None = None
+) -> Any:
+    """Call the network with other parameters, without a graph to them; its buffers are copies.
+
+    Args:
+        network: The network, inside :func:`evaluation`.
+        call: What to call it with.
+        values: Parameter values.
+        inputs: States of the input neurons in the place of the data.
+
+    Returns:
+        What the network gives.
+    """
+    state = {name: at_least_single(values.get(p, p).detach()) for name, p in network.named_parameters()}
+    state |= {name: at_least_single(buffer.detach().clone()) for name, buffer in network.named_buffers()}
+    args, kwargs = call.arguments(inputs)
+    return functional_call(network, state, args, kwargs)
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """The first floating-point tensor of a module's output.
+
+    Args:
+        output: A tensor, or tensors nested in tuples, lists and dictionaries.
+
+    Returns:
+        The tensor; None if there is none.
+    """
+    leaves = torch.utils._pytree.tree_leaves(output)
+    return next((leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()), None)

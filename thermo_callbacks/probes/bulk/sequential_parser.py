@@ -1,0 +1,145 @@
+"""Reading a chain of layers off a sequential network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from thermo_callbacks.functional.bulk.chain import chain_states
+from thermo_callbacks.probes.activations.elementwise import ELEMENTWISE, SILENT
+from thermo_callbacks.probes.bulk.capture import NetworkCall, at_least_single
+from thermo_callbacks.probes.bulk.eval_mode import ParameterValues, call_network
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A sequential network as a chain of layers: the weights w, biases b and activations f of its septuple.
+
+    Attributes:
+        layers: Linear layers.
+        activations: The elementwise function behind each.
+    """
+
+    layers: tuple[nn.Linear, ...]
+    activations: tuple[Callable[[Tensor], Tensor], ...]
+
+    @property
+    def neurons(self) -> int:
+        """All neurons, those of the input among them."""
+        return self.layers[0].in_features + sum(layer.out_features for layer in self.layers)
+
+    def weights(self, values: ParameterValues) -> list[Tensor]:
+        """Weight matrices.
+
+        Args:
+            values: Parameter values.
+
+        Returns:
+            One for each layer.
+        """
+        own = [layer.get_parameter("weight") for layer in self.layers]
+        return [at_least_single(values.get(weight, weight)) for weight in own]
+
+    def biases(self, values: ParameterValues) -> list[Tensor | None]:
+        """Biases.
+
+        Args:
+            values: Parameter values.
+
+        Returns:
+            One for each layer, None where it has none.
+        """
+        own = [layer.get_parameter("bias") if layer.bias is not None else None for layer in self.layers]
+        return [None if bias is None else at_least_single(values.get(bias, bias)) for bias in own]
+
+    def states(self, inputs: Tensor, values: ParameterValues) -> tuple[list[Tensor], list[Tensor]]:
+        """Forward pass, without a graph.
+
+        Args:
+            inputs: The samples, ``[S, n_0]``.
+            values: Parameter values.
+
+        Returns:
+            States of all layers, the input's first, and slopes of all layers behind it.
+        """
+        with torch.no_grad():
+            return chain_states(inputs, self.weights(values), self.biases(values), self.activations)
+
+    def images(self, states: list[Tensor], values: ParameterValues) -> list[Tensor]:
+        """Images of states under the map; an input neuron is its own.
+
+        Args:
+            states: States of all layers.
+            values: Parameter values.
+
+        Returns:
+            The images, in the shapes of the states.
+        """
+        layers = zip(self.weights(values), self.biases(values), self.activations, states, strict=False)
+        with torch.no_grad():
+            return [states[0], *(f(nn.functional.linear(x, w, b)) for w, b, f, x in layers)]
+
+
+def read_chain(network: nn.Module, call: NetworkCall) -> tuple[Chain, Tensor] | str:
+    """The chain that a network is, and its input; or why it is none.
+
+    A chain is a ``Sequential`` (or one linear layer) of linear layers on vectors, elementwise activations, dropout and
+    flattening. What was read is put to the test: it must give what the network gives.
+
+    Args:
+        network: The network, inside :func:`~thermo_callbacks.probes.bulk.eval_mode.evaluation`.
+        call: What it is called with.
+
+    Returns:
+        The chain and the input ``[S, n_0]``, or the reason as a clause.
+    """
+    layers: list[nn.Linear] = []
+    functions: list[list[nn.Module]] = []
+    for module in _flat(network):
+        if type(module) is nn.Linear and not parametrize.is_parametrized(module):
+            layers.append(module)
+            functions.append([])
+        elif isinstance(module, ELEMENTWISE) and layers:
+            functions[-1].append(module)
+        elif not isinstance(module, (nn.Flatten, *SILENT)):
+            return f"it holds a {type(module).__name__}, where a chain has linear layers and elementwise activations"
+    if not layers:
+        return "it has no linear layer"
+    if call.input is None or len(call.leaves) != 1:
+        return "it is not called with one floating-point tensor alone"
+    inputs = call.leaves[call.input].flatten(1)
+    chain = Chain(tuple(layers), tuple(_composed(group) for group in functions))
+    widths = [inputs.shape[1], *(layer.out_features for layer in layers)]
+    if widths[:-1] != [layer.in_features for layer in layers]:
+        return "its linear layers are applied to more than one vector of a sample"
+    expected = call_network(network, call, {})
+    found = chain.states(inputs, {})[0][-1]
+    if not isinstance(expected, Tensor) or expected.shape != found.shape or not _close(found, expected):
+        return "it computes something else than its modules in their order"
+    return chain, inputs
+
+
+def _flat(network: nn.Module) -> Iterator[nn.Module]:
+    if isinstance(network, nn.Sequential):
+        for module in network:
+            yield from _flat(module)
+    else:
+        yield network
+
+
+def _composed(functions: list[nn.Module]) -> Callable[[Tensor], Tensor]:
+    def apply(tensor: Tensor) -> Tensor:
+        for function in functions:
+            tensor = function(tensor.clone())  # an activation may work in place, on a tensor that is still needed
+        return tensor.clone() if not functions else tensor
+
+    return apply
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    tolerance = 1e3 * torch.finfo(found.dtype).eps
+    return bool((found - expected).abs().max() <= tolerance * (1.0 + expected.abs().max()))

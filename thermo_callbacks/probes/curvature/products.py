@@ -1,0 +1,222 @@
+"""Gradients and Hessian-vector products of a replayed loss, by double backward or by finite differences."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thermo_callbacks.functional.curvature import accumulated_product, hessian_vector_product
+from thermo_callbacks.functional.curvature.finite_differences import means_of_both_sides
+from thermo_callbacks.functional.curvature.hvp import dense
+from thermo_callbacks.probes.curvature.buffers import KeptMemory
+from thermo_callbacks.probes.replay import Replay, ReplayedLoss, ReplayError
+
+_GRADIENT_TOLERANCE = (0.1, 0.01)  # of the parameter's own norm, and of all parameters' norm
+_PRODUCT_TOLERANCE = (0.1, 0.05)
+_SMOOTH = 0.02  # share of what the gradient moves by to one side that the mean of both sides may be off by
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where the loss is looked at, and along which vectors.
+
+    Attributes:
+        values: What to put in the place of the module's parameters, ``leaves`` among them.
+        batch: The batch.
+        batch_idx: Its number in the epoch.
+        parameters: The parameters to differentiate by.
+        leaves: Their values, which require a gradient.
+        vectors: The vector v, in their shapes.
+        groups: Stretches of the parameters, in order, with a product each: that of v cut off outside of the stretch.
+        memory: For what is written on the way.
+    """
+
+    values: Mapping[nn.Parameter, Tensor]
+    batch: Any
+    batch_idx: int
+    parameters: Sequence[nn.Parameter]
+    leaves: Sequence[Tensor]
+    vectors: Sequence[Tensor]
+    groups: Sequence[slice]
+    memory: KeptMemory = field(default_factory=KeptMemory)
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """Loss, gradients and products at a point.
+
+    Attributes:
+        loss: The loss, a scalar.
+        gradients: Its gradients, None or zero for a parameter that it does not use; none at all if not wanted.
+        products: Hessian-vector products in the parameters' shapes, maybe in the point's memory.
+        own_backward: Whether an operation has a backward pass of its own.
+        steps: Step of the difference for each parameter; none for double backward.
+    """
+
+    loss: Tensor
+    gradients: Sequence[Tensor | None]
+    products: Sequence[Tensor]
+    own_backward: bool
+    steps: Sequence[float] = ()
+
+    def agrees(self, differences: Derivatives) -> bool:
+        """Whether finite differences at the same point find about the same.
+
+        Args:
+            differences: Derivatives by finite differences.
+
+        Returns:
+            False if a gradient is missing or differs, or the products differ although the loss is smooth. At kinks
+            (ReLU) the products say nothing: a difference sees all kinks within its step.
+        """
+        # how far the gradient moves to either side, which kinks within the step can move the mean by
+        pairs = zip(differences.steps, differences.products, strict=True)
+        moves = [step * float(product.norm()) for step, product in pairs]
+        if not _close(self.gradients, differences.gradients, _GRADIENT_TOLERANCE, [2 * move for move in moves]):
+            return False
+        # of a smooth function, the gradient in the middle is the mean of those on both sides
+        off = _norm([dense(one) - dense(mean) for one, mean in _pairs(self.gradients, differences.gradients)])
+        smooth = off <= _SMOOTH * math.hypot(*moves)
+        return not smooth or _close(self.products, differences.products, _PRODUCT_TOLERANCE, [0.0] * len(moves))
+
+
+def by_double_backward(replay: Replay, point: Point) -> Derivatives:
+    """Differentiate the gradient's own graph.
+
+    Args:
+        replay: The loss.
+        point: Where.
+
+    Returns:
+        The derivatives.
+    """
+    with replay.loss(point.values, point.batch, point.batch_idx) as loss:
+        gradients = _gradients(loss, point.leaves)
+        products: list[Tensor] = []
+        for number, group in enumerate(point.groups, start=1):
+            products += hessian_vector_product(
+                gradients[group], point.leaves[group], point.vectors[group], retain_graph=number < len(point.groups)
+            )
+    detached = [None if gradient is None else gradient.detach() for gradient in gradients]
+    return Derivatives(loss.value.detach(), detached, products, loss.own_backward)
+
+
+def by_finite_differences(replay: Replay, point: Point, *, gradients: bool = True) -> Derivatives:
+    """Compare the gradients on both sides of the point, at the same random numbers.
+
+    Args:
+        replay: The loss.
+        point: Where.
+        gradients: Whether gradients are wanted too.
+
+    Returns:
+        The derivatives; loss and gradients are the means of both sides.
+    """
+    losses: list[Tensor] = []
+    own_backward = False
+    products: list[Tensor] = []
+    means: list[Tensor] = []
+    steps: list[float] = []
+
+    def add_gradient(moved: Sequence[Tensor], sums: Sequence[Tensor]) -> None:
+        nonlocal own_backward
+        sides = [nn.Parameter(value) for value in moved]
+        values = {**point.values, **dict(zip(point.parameters[group], sides, strict=True))}
+        with replay.loss(values, point.batch, point.batch_idx, second_order=False) as loss:
+            losses.append(loss.value.detach())
+            own_backward = own_backward or loss.own_backward
+            _add_gradients(loss, sides, sums)
+        if gradients and not right:  # the sums are those of the first side
+            right.extend(place.copy_(total) for place, total in zip(memory("gradient to the right"), sums, strict=True))
+
+    def memory(kind: str) -> list[Tensor]:
+        pairs = zip(point.parameters[group], leaves, strict=True)
+        return [point.memory.like((kind, parameter), leaf) for parameter, leaf in pairs]
+
+    for group in point.groups:
+        leaves, vectors = point.leaves[group], point.vectors[group]
+        right: list[Tensor] = []
+        along, step = accumulated_product(
+            add_gradient, leaves, vectors, out=memory("product"), scratch=memory("moved value")
+        )
+        products += along
+        steps += [step] * len(along)
+        means += means_of_both_sides(right, along, step) if gradients else []
+    return Derivatives(torch.stack(losses).mean(), means, products, own_backward, steps)
+
+
+def _gradients(loss: ReplayedLoss, leaves: Sequence[Tensor]) -> list[Tensor | None]:
+    """Gradients by the leaves, with their graph; None where the loss does not use one, or the step has frozen it."""
+    _check_graph(loss)
+    able = [leaf for leaf in leaves if leaf.requires_grad]
+    found = torch.autograd.grad(loss.value, able, create_graph=True, allow_unused=True) if able else ()
+    by_leaf = {id(leaf): gradient for leaf, gradient in zip(able, found, strict=True)}
+    return [by_leaf.get(id(leaf)) for leaf in leaves]
+
+
+def _add_gradients(loss: ReplayedLoss, leaves: Sequence[Tensor], sums: Sequence[Tensor]) -> None:
+    """Add the gradients by the leaves to dense tensors."""
+    _check_graph(loss)
+    for leaf, total in zip(leaves, sums, strict=True):
+        leaf.grad = total
+    if loss.own_backward:
+        # reentrant checkpointing gives gradients in this way alone
+        with _gradients_aside(loss.others):
+            torch.autograd.backward(loss.value)
+    else:
+        able = [leaf for leaf in leaves if leaf.requires_grad]  # the step may have frozen some
+        if able:
+            torch.autograd.backward(loss.value, inputs=able)
+
+
+def _check_graph(loss: ReplayedLoss) -> None:
+    if not loss.value.requires_grad:
+        raise ReplayError("the loss of this batch depends on no parameter: return one that is made from the network")
+
+
+@contextlib.contextmanager
+def _gradients_aside(leaves: Iterable[Tensor]) -> Iterator[None]:
+    """Keep the gradients of leaves that are not ours from being added to."""
+    kept = [(leaf, leaf.grad) for leaf in leaves]
+    for leaf, _ in kept:
+        leaf.grad = None
+    try:
+        yield
+    finally:
+        for leaf, gradient in kept:
+            leaf.grad = gradient
+
+
+def _pairs(found: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Those of two sequences of which there are both."""
+    for one, other in zip(found, expected, strict=True):
+        if one is not None and other is not None:
+            yield one, other
+
+
+def _norm(tensors: Iterable[Tensor]) -> float:
+    return math.hypot(*(float(tensor.norm()) for tensor in tensors))
+
+
+def _close(
+    found: Sequence[Tensor | None],
+    expected: Sequence[Tensor | None],
+    shares: tuple[float, float],
+    slack: Sequence[float],
+) -> bool:
+    """Whether tensors agree within a share of their own norm, a smaller one of all norms together, and some slack."""
+    whole = shares[1] * _norm(dense(other) for other in expected if other is not None)
+    for one, other, more in zip(found, expected, slack, strict=True):
+        if other is None:
+            continue
+        size = float(dense(other).norm())
+        # none at all where there should be one: that of a hidden parameter
+        if size and (one is None or float((dense(one) - dense(other)).norm()) > shares[0] * size + whole + more):
+            return False
+    return True

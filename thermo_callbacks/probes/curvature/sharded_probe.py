@@ -1,0 +1,247 @@
+"""Curvature where parameters are sharded: finite differences of the gradient, with the parameters moved in place."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thermo_callbacks.functional.curvature.finite_differences import difference_step
+from thermo_callbacks.functional.curvature.rademacher import rademacher
+from thermo_callbacks.probes.curvature.layer_rows import ROWS, CurvatureSample, LayerOrder, Mobilities, parameter_rows
+from thermo_callbacks.probes.curvature.probe import probe_generator
+from thermo_callbacks.probes.curvature.products import Derivatives, Point
+from thermo_callbacks.probes.replay import Replay, ReplayError, SkippedBatch
+from thermo_callbacks.probes.sharding import local_part, part_of, reshard, sum_over_processes
+
+
+class ShardedCurvatureProbe:
+    r"""Measures the trace of the Hessian of the training loss, where each process holds a part of the parameters.
+
+    .. math:: \tau_l = \sum_{i \in l} v_i (H v)_i, \qquad
+        H v \approx \frac{\nabla L(q + h v) - \nabla L(q - h v)}{2 h}
+
+    with the vector v that an unsharded run would take: each process has its part of it, and the parts of the sums are
+    added up over the processes. There is no second backward pass through the operations that gather the parameters, so
+    that all products are differences, of the gradients that the training's own backward pass leaves in ``.grad``:
+    already the mean over the processes, as the loss is. For that the parameters themselves are moved, and put back bit
+    by bit, with their gradients. All processes have to measure together.
+
+    Args:
+        replay: The loss.
+        module: The module in training, whose parameters are moved.
+        layers: Layer name to its parameters.
+        seed: Seed of the vectors.
+        within_layers: Whether each layer has a product of its own, with v cut off outside of it.
+        say: Called with a topic and a message when something is worth knowing.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        module: nn.Module,
+        layers: Mapping[str, Sequence[nn.Parameter]],
+        *,
+        seed: int,
+        within_layers: bool = False,
+        say: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.names = tuple(layers)
+        self._replay, self._module, self._seed, self._say = replay, module, seed, say
+        self._parameters = [parameter for owned in layers.values() for parameter in owned]
+        self._parts = {p: part_of(p, f"of layer {name}") for name, owned in layers.items() for p in owned}
+        counts = [len(owned) for owned in layers.values()]
+        self._order = LayerOrder(counts, within_layers=within_layers)
+
+    @property
+    def method(self) -> str:
+        """How products are made."""
+        return "finite_difference"
+
+    def measure(
+        self,
+        values: Mapping[nn.Parameter, Tensor],
+        batch: Any,
+        batch_idx: int = 0,
+        *,
+        step: int,
+        mobilities: Mobilities | None = None,
+        gradients: Mapping[nn.Parameter, Tensor] | None = None,
+    ) -> CurvatureSample:
+        """Measure once, in all processes, and leave no trace in the run.
+
+        Args:
+            values: Values of this process's parts of the parameters to measure at; those left out are as they are.
+            batch: This process's batch.
+            batch_idx: Its number in the epoch.
+            step: Number of the step, which with the seed fixes the vector.
+            mobilities: Displacement of parameters per unit of gradient, a tensor of the part's shape or one number.
+            gradients: Parts of the gradients of another batch at the same values.
+
+        Returns:
+            The sample, the same in all processes; all NaN if the training step skips the batch.
+
+        Raises:
+            ReplayError: If the training step can't be replayed, or computes with 16-bit parameters.
+        """
+        self._check_precision()
+        if self._say is not None:
+            self._say(
+                "method",
+                "curvature comes from finite differences of the gradient; where activations have kinks (ReLU), these "
+                "can be far off. The reason: the parameters are sharded, and no second derivative passes through the "
+                "operations that gather them",
+            )
+        device = self._parameters[0].device
+        with torch.inference_mode(False):
+            try:
+                with contextlib.ExitStack() as stack:
+                    leaves, vectors = self._prepare(stack, values, step)
+                    point = Point({}, batch, batch_idx, self._parameters, leaves, vectors, self._order.groups)
+                    rows, loss = parameter_rows(self._derivatives(point), point, mobilities, gradients)
+                counted = torch.tensor([self._parts[p].counted for p in self._parameters], device=rows.device)
+                rows = torch.where(counted, rows, 0.0)
+                sums = self._order.by_layer(rows)
+                packed = torch.cat([sums.flatten(), loss / torch.distributed.get_world_size()])
+            except SkippedBatch as reason:
+                if self._say is not None:
+                    self._say("skipped batch", str(reason))
+                size = ROWS * len(self.names) + 1
+                packed = torch.full((size,), torch.nan, dtype=torch.float64, device=device)
+            packed = sum_over_processes(packed, device).cpu()
+        rows = packed[:-1].view(ROWS, len(self.names))
+        return CurvatureSample(rows[0], rows[1], rows[2], rows[3], rows[4], loss=float(packed[-1]))
+
+    def _prepare(
+        self, stack: contextlib.ExitStack, values: Mapping[nn.Parameter, Tensor], step: int
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Parameters in place, and vectors: what needs memory, before the passes in which processes wait for others."""
+        fault: Exception | None = None
+        leaves, vectors = [], []
+        try:
+            leaves, vectors = stack.enter_context(self._in_place(values)), self._vectors(step)
+        except Exception as raised:  # the others have to know first
+            fault = raised
+        failures = torch.tensor([float(fault is not None)])
+        failed = sum_over_processes(failures, self._parameters[0].device).item() > 0
+        if fault is not None:
+            raise fault
+        if failed:
+            raise ReplayError("it failed in another process")
+        return leaves, vectors
+
+    def _check_precision(self) -> None:
+        """16 bits leave no digits for a difference, and a replay can't change what a wrapper gathers."""
+        modules: Iterator[Any] = self._module.modules()
+        casts = {
+            getattr(module._get_fsdp_state()._mp_policy, "param_dtype", None)
+            for module in modules
+            if hasattr(module, "_get_fsdp_state")
+        }
+        narrow = {dtype for dtype in casts | {p.dtype for p in self._parameters} if dtype and dtype.itemsize < 4}
+        if narrow:
+            raise ReplayError(
+                f"the module computes with sharded parameters of {', '.join(map(str, sorted(narrow, key=str)))}, which "
+                "leaves no digits for finite differences of the gradient: use 32-bit parameters, with autocast"
+            )
+
+    def _vectors(self, step: int) -> list[Tensor]:
+        """This process's parts of the vector that a process with all parameters would draw."""
+        generator = probe_generator(self._seed, step, self._parameters[0].device)
+        vectors = []
+        for parameter in self._parameters:
+            own = local_part(parameter.detach())
+            (whole,) = rademacher([own.new_empty(()).expand(parameter.shape)], generator)
+            vectors.append(self._parts[parameter].cut(whole))
+        return vectors
+
+    def _derivatives(self, point: Point) -> Derivatives:
+        """Loss, gradients and products; the step is that of an unsharded network."""
+        squares = torch.stack(
+            [
+                torch.linalg.vector_norm(leaf, dtype=torch.float64).square() * self._parts[parameter].counted
+                for parameter, leaf in zip(point.parameters, point.leaves, strict=True)
+            ]
+        )
+        sizes = sum_over_processes(squares, squares.device).tolist()
+        losses: list[Tensor] = []
+        products: list[Tensor] = []
+        gradients: list[Tensor] = []
+        for group in point.groups:
+            inside = range(len(point.parameters))[group]
+            step = difference_step(
+                point.parameters, sizes, [float(p.numel()) * (i in inside) for i, p in enumerate(point.parameters)]
+            )
+            sides = []
+            for signed in (step, -step):
+                with _moved(point.leaves[group], point.vectors[group], signed):
+                    loss, found = self._gradients(point, group)
+                losses.append(loss)
+                sides.append(found)
+            for above, below in zip(*sides, strict=True):
+                products.append((above - below).mul_(0.5 / step))
+                gradients.append(torch.lerp(above, below, 0.5))
+        return Derivatives(torch.stack(losses).mean(), gradients, products, own_backward=False)
+
+    def _gradients(self, point: Point, group: slice) -> tuple[Tensor, list[Tensor]]:
+        """Loss of this process's batch, and its part of the gradient of the mean loss."""
+        everything = {parameter: parameter for parameter in self._module.parameters()}
+        for parameter in everything:
+            parameter.grad = None
+        with self._replay.loss(everything, point.batch, point.batch_idx, second_order=False) as loss:
+            if not loss.value.requires_grad:
+                raise ReplayError(
+                    "the loss of this batch depends on no parameter: return one that is made from the network"
+                )
+            torch.autograd.backward(loss.value)
+        reshard(self._module)
+        found = []
+        for parameter, leaf in zip(point.parameters[group], point.leaves[group], strict=True):
+            slope = parameter.grad
+            found.append(torch.zeros_like(leaf) if slope is None else local_part(slope, parameter).to_dense().clone())
+        return loss.value.detach(), found
+
+    @contextlib.contextmanager
+    def _in_place(self, values: Mapping[nn.Parameter, Tensor]) -> Iterator[list[Tensor]]:
+        """Give the parameters their values for a while; then the old ones again, with the old gradients.
+
+        Args:
+            values: The values.
+
+        Yields:
+            The memory of this process's parts of the watched parameters.
+        """
+        reshard(self._module)
+        gradients = [(parameter, parameter.grad) for parameter in self._module.parameters()]
+        places = {parameter: local_part(parameter.detach()) for parameter, _ in gradients}
+        with torch.no_grad():
+            kept = [(place, place.clone()) for place in places.values()]
+            for parameter, value in values.items():
+                places[parameter].copy_(value)
+        try:
+            yield [places[parameter] for parameter in self._parameters]
+        finally:
+            reshard(self._module)
+            with torch.no_grad():
+                for place, value in kept:
+                    place.copy_(value)
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
+
+
+@contextlib.contextmanager
+def _moved(places: Sequence[Tensor], vectors: Sequence[Tensor], step: float) -> Iterator[None]:
+    """Move tensors along a vector for a while."""
+    with torch.no_grad():
+        kept = [place.clone() for place in places]
+        for place, vector in zip(places, vectors, strict=True):
+            place.add_(vector, alpha=step)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for place, value in zip(places, kept, strict=True):
+                place.copy_(value)

@@ -1,0 +1,246 @@
+"""A fixed sample of coordinates of each layer: parameters before a step, gradient, and displacement after it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thermo_callbacks.probes.parameters.selection import Selection, chunk_layers, read, select
+from thermo_callbacks.probes.sharding import Part, local_part
+
+Watch = Callable[[Tensor], Tensor]
+
+
+def choose_coordinates(total: int, sample: int | None, *, seed: int, layer: str) -> np.ndarray | None:
+    """Coordinates of a layer to watch: drawn without replacement, the same in every run and on every rank.
+
+    Args:
+        total: Coordinates of the layer.
+        sample: How many to watch; None for all.
+        seed: Seed of the draw.
+        layer: Name of the layer, so that layers of one size get different samples.
+
+    Returns:
+        Sorted indices, int64 ``[sample]``; None to watch all.
+
+    Example:
+        >>> choose_coordinates(1000, 3, seed=0, layer="net.0").shape
+        (3,)
+        >>> choose_coordinates(3, 3, seed=0, layer="net.0") is None
+        True
+    """
+    if sample is None or total <= sample:
+        return None
+    # hash() of a string differs from process to process
+    generator = np.random.default_rng([seed, zlib.crc32(layer.encode())])
+    return np.sort(generator.choice(total, sample, replace=False, shuffle=False))
+
+
+@dataclass
+class _Segment:
+    """A parameter's watched coordinates and their place in the flat rows."""
+
+    parameter: nn.Parameter
+    layer: int
+    index: Tensor | None  # flat coordinates; None for all
+    start: int
+    stop: int
+    views: tuple[Tensor, Tensor, Tensor]  # stretches of the rows of parameters, gradients, parameters afterwards
+    watched: int  # watched coordinates, those that other processes hold among them
+    sharded: bool  # whether this process holds only a part of it
+    absent: bool = False  # whether the step under way has no gradient
+    missing: int = 0  # steps of the window without a gradient
+
+    def part(self, tensor: Tensor) -> Tensor:
+        """What this process holds of a tensor of the parameter's shape."""
+        return local_part(tensor, self.parameter) if self.sharded else tensor
+
+    def watch(self, tensor: Tensor) -> Tensor:
+        """Watched coordinates of a tensor of the parameter's shape."""
+        tensor = self.part(tensor)
+        return tensor.reshape(-1) if self.index is None else torch.take(tensor, self.index.long())
+
+
+class CoordinateProbe:
+    """Watches a sample of coordinates of the layers that one optimizer trains.
+
+    Reads only: a gather from each parameter and its gradient, into buffers of its own.
+
+    Args:
+        layers: Layer name to its parameters, all on one device.
+        sample: Coordinates to watch in a layer; None for all.
+        seed: Seed of the choice of coordinates.
+        chunk: Each layer's stretch of the flat rows is padded with zeros to a multiple of this.
+        parts: What this process holds of each parameter, where parameters are sharded; the coordinates that all
+            processes watch together are those that one would watch in whole parameters. None: everything.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, Sequence[nn.Parameter]],
+        *,
+        sample: int | None,
+        seed: int,
+        chunk: int,
+        parts: Mapping[nn.Parameter, Part] | None = None,
+    ) -> None:
+        parameters = [parameter for owned in layers.values() for parameter in owned]
+        self.names = tuple(layers)
+        self.device = parameters[0].device
+        # 16-bit gradients overflow when squared: at least single precision, double where a parameter is
+        dtypes = {parameter.dtype for parameter in parameters}
+        self.dtype = torch.float64 if torch.float64 in dtypes else torch.float32
+        self.signature = tuple(id(parameter) for parameter in parameters)
+        choices = {
+            name: choose_coordinates(sum(p.numel() for p in owned), sample, seed=seed, layer=name)
+            for name, owned in layers.items()
+        }
+        self.sampled = any(choice is not None for choice in choices.values())
+        lengths = [
+            sum(p.numel() for p in layers[name]) if choice is None else len(choice) for name, choice in choices.items()
+        ]
+        self.chunk_layers = chunk_layers(lengths, chunk)
+        self.whole_chunk_layers = self.chunk_layers  # those of a process that holds the whole model
+        selections = [select(owned, choices[name], parts) for name, owned in layers.items()]
+        if parts is not None:
+            self.chunk_layers = chunk_layers([sum(part.here for part in parts_of) for parts_of in selections], chunk)
+        self._buffer = torch.zeros(4, self.chunk_layers.numel() * chunk, device=self.device, dtype=self.dtype)
+        self._segments: list[_Segment] = []
+        starts = torch.searchsorted(self.chunk_layers, torch.arange(len(selections))) * chunk
+        for layer, (start, selected) in enumerate(zip(starts.tolist(), selections, strict=True)):
+            self._place(layer, selected, start, sharded=parts is not None)
+
+    def _place(self, layer: int, selections: Sequence[Selection], start: int, *, sharded: bool) -> None:
+        """Give the layer's parameters their stretches of the rows."""
+        for selection in selections:
+            stop = start + selection.here
+            if selection.watched:
+                index = None if selection.places is None else torch.from_numpy(selection.places).to(self.device)
+                before, gradient, _, after = (row[start:stop] for row in self._buffer)
+                self._segments.append(
+                    _Segment(
+                        selection.parameter,
+                        layer,
+                        index,
+                        start,
+                        stop,
+                        (before, gradient, after),
+                        selection.watched,
+                        sharded,
+                    )
+                )
+            start = stop
+
+    @property
+    def rows(self) -> Tensor:
+        """Parameters before the step, gradient, displacement: flat, zeros between layers, ``[3, n]``."""
+        return self._buffer[:3]
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether any watched parameter has a gradient."""
+        return any(segment.parameter.grad is not None for segment in self._segments)
+
+    def before_step(self, scale: Tensor | float = 1.0) -> bool:
+        """Read parameters and gradients.
+
+        Args:
+            scale: Factor that makes the gradients those of the mean loss.
+
+        Returns:
+            Whether any parameter had a gradient.
+        """
+        any_gradient = False
+        for segment in self._segments:
+            before, gradient_row, _ = segment.views
+            read(segment.part(segment.parameter), segment.index, before)
+            gradient = segment.parameter.grad
+            segment.absent = gradient is None
+            if gradient is None:  # the loss of this batch does not depend on it: a gradient of zero, and no move
+                gradient_row.zero_()
+            else:
+                read(segment.part(gradient), segment.index, gradient_row)
+                any_gradient = True
+        if isinstance(scale, Tensor) or scale != 1.0:
+            self._buffer[1].mul_(scale)
+        return any_gradient
+
+    def after_step(self) -> None:
+        """Read the parameters again: the displacement is what the optimizer really did."""
+        for segment in self._segments:
+            read(segment.part(segment.parameter), segment.index, segment.views[2])
+            segment.missing += segment.absent
+        torch.sub(self._buffer[3], self._buffer[0], out=self._buffer[2])
+
+    def forget_missing(self) -> None:
+        """Start counting missing gradients afresh, at the start of a window."""
+        for segment in self._segments:
+            segment.missing = 0
+
+    def missing_counts(self) -> list[int]:
+        """Steps without a gradient of each watched parameter, for a checkpoint."""
+        return [segment.missing for segment in self._segments]
+
+    def restore_missing(self, counts: Sequence[int]) -> None:
+        """Take back :meth:`missing_counts`.
+
+        Args:
+            counts: What :meth:`missing_counts` returned.
+        """
+        for segment, count in zip(self._segments, counts, strict=True):
+            segment.missing = int(count)
+
+    def coordinates(self, steps: int) -> tuple[Tensor, Tensor]:
+        """Watched and all coordinates of each layer, without those of parameters that never had a gradient.
+
+        Args:
+            steps: Steps of the window.
+
+        Returns:
+            Watched n_l and all N_l, float64 ``[L]``.
+        """
+        counts = torch.zeros(2, len(self.names), dtype=torch.float64)
+        for segment in self._segments:
+            if segment.missing < steps:
+                counts[0, segment.layer] += segment.watched
+                counts[1, segment.layer] += segment.parameter.numel()
+        return counts[0], counts[1]
+
+    def spread(self, value: Callable[[nn.Parameter, Watch], Tensor | float]) -> Tensor | float:
+        """Values of the watched coordinates, for arithmetic with :attr:`rows`.
+
+        Args:
+            value: Gives the value of each watched coordinate of a parameter, or one for all of them; its second
+                argument picks the watched coordinates out of a tensor of the parameter's shape.
+
+        Returns:
+            Flat row like one of :attr:`rows`, with ones between layers; or one number, where all have the same.
+        """
+        values = [value(segment.parameter, segment.watch) for segment in self._segments]
+        first = values[0]
+        if isinstance(first, float) and all(isinstance(other, float) and other == first for other in values):
+            return first
+        row = torch.ones_like(self._buffer[0])
+        for segment, watched in zip(self._segments, values, strict=True):
+            row[segment.start : segment.stop] = watched
+        return row
+
+    def mean_by_layer(self, value: Callable[[nn.Parameter], float]) -> Tensor:
+        """Mean over each layer's watched coordinates of one number a parameter.
+
+        Args:
+            value: Gives a parameter's number.
+
+        Returns:
+            The means, float64 on the CPU, ``[L]``.
+        """
+        sums = torch.zeros(2, len(self.names), dtype=torch.float64)
+        for segment in self._segments:
+            count = segment.watched
+            sums[:, segment.layer] += torch.tensor([value(segment.parameter) * count, count], dtype=torch.float64)
+        return sums[0] / sums[1]

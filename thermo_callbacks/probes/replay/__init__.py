@@ -1,0 +1,5 @@
+"""The training step run again, without side effects."""
+
+from thermo_callbacks.probes.replay.replay import Replay, ReplayedLoss, ReplayError, SkippedBatch
+
+__all__ = ["Replay", "ReplayError", "ReplayedLoss", "SkippedBatch"]

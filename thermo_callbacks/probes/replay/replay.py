@@ -1,0 +1,171 @@
+"""A module's training step run once more, as a function of the parameters, without a trace in the run."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thermo_callbacks.probes.replay.autograd_graph import look_at_graph
+from thermo_callbacks.probes.replay.autograd_modes import differentiable
+from thermo_callbacks.probes.replay.isolation import StandInError, StandIns
+from thermo_callbacks.probes.replay.silent_logging import silence
+
+ROOM = 2**28
+"""Bytes that may be copied besides the batch and twice the parameters' own: room for networks that follow the trained
+one, for metrics and queues of features, and none for a data set that hangs on the module."""
+_CURE = "give loss_fn, a function of module and batch that returns the loss and does nothing else"
+
+
+class ReplayError(RuntimeError):
+    """A training step can't be run once more without a trace; the message says what to do."""
+
+
+class SkippedBatch(ReplayError):  # noqa: N818  not a fault
+    """The training step gives this batch no loss."""
+
+
+@dataclass(frozen=True)
+class ReplayedLoss:
+    """A loss with its graph.
+
+    Attributes:
+        value: The loss, a scalar.
+        own_backward: Whether an operation has a backward pass of its own (``torch.autograd.Function``).
+        others: Leaves of the graph besides the values: a backward pass would add to their ``.grad``.
+    """
+
+    value: Tensor
+    own_backward: bool
+    others: tuple[Tensor, ...]
+
+
+class Replay:
+    """The loss of a batch as a function of the parameters.
+
+    The training step is run with copies in the place of parameters, buffers, and all tensors, arrays and containers
+    that can be reached from the module (metrics, counters, moving averages, queues) and from the batch, and with
+    logging off. Whatever it changes is as before afterwards: attributes, training modes, hooks, random streams, also
+    after an exception. Gradients of the run's parameters are never touched, and collectives of a distributed strategy
+    don't happen, unless the step itself asks for them.
+
+    What leaves the module happens again: hooks of the module run, files are written, global variables and class
+    attributes change. Tensors beyond ``ROOM`` and twice the parameters' size are not copied: that they were written to
+    is told, if autograd can tell. In these cases ``loss_fn`` is the cure; it runs under the same protection.
+
+    The curvature is that of the function in single precision: autocast is off, and 16-bit numbers are given as 32-bit
+    ones, unless the step casts by itself.
+
+    Args:
+        pl_module: Module with a ``training_step``, the bare one where a strategy has wrapped it.
+        loss_fn: Loss of a module and a batch, in place of the training step.
+
+    Raises:
+        ReplayError: If the module steps its optimizers by hand and there is no ``loss_fn``.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> layer = nn.Linear(1, 1, bias=False)
+        >>> replay = Replay(layer, loss_fn=lambda module, batch: module(batch).square().mean())
+        >>> with replay.loss({layer.weight: torch.tensor([[3.0]])}, torch.ones(2, 1)) as loss:
+        ...     loss.value
+        tensor(9.)
+    """
+
+    def __init__(self, pl_module: Any, loss_fn: Callable[[Any, Any], Any] | None = None) -> None:
+        if loss_fn is None and not getattr(pl_module, "automatic_optimization", True):
+            raise ReplayError(f"the training step of {type(pl_module).__name__} steps its optimizers by hand: {_CURE}")
+        self._module, self._loss_fn = pl_module, loss_fn
+
+    @contextlib.contextmanager
+    def loss(
+        self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int = 0, *, second_order: bool = True
+    ) -> Iterator[ReplayedLoss]:
+        """Loss of a batch at given parameters.
+
+        The values stay in place until the block ends, and backward passes belong into it: activation checkpointing runs
+        parts of the step again during them. Two blocks one after the other see the same random numbers.
+
+        Args:
+            values: What to put in the place of the module's parameters, tied ones too; others keep their value. With
+                requires_grad, the loss can be differentiated by them. A step that writes to its parameters writes
+                to these.
+            batch: The batch.
+            batch_idx: Its number in the epoch.
+            second_order: Choose operations that can be differentiated twice, attention and recurrent layers by plain
+                implementations; else those that training uses.
+
+        Yields:
+            The loss with its graph.
+
+        Raises:
+            ReplayError: If the step can't be run without a trace, or its loss reaches the parameters past the module.
+            SkippedBatch: If the step returns no loss.
+        """
+        room = ROOM + 2 * sum(value.numel() * value.element_size() for value in values.values())
+        stand_ins = StandIns({id(parameter): value for parameter, value in values.items()}, room)
+        device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
+        with differentiable(device, second_order=second_order):
+            try:
+                try:
+                    stand_ins.replace(self._module, type(self._module).__name__)
+                    batch = stand_ins.replace(batch, "the batch", all_of_it=True)
+                    silence(self._module, stand_ins)
+                    yield self._evaluate(values, batch, batch_idx)
+                finally:
+                    stand_ins.restore()
+            except StandInError as fault:
+                raise ReplayError(
+                    f"the training step can't be run once more without a trace, {fault}: {_CURE}"
+                ) from None
+
+    def _evaluate(self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int) -> ReplayedLoss:
+        if self._loss_fn is None:
+            outcome = self._module.training_step(*self._arguments(batch, batch_idx))
+        else:
+            outcome = self._loss_fn(self._module, batch)
+        loss = outcome.get("loss") if isinstance(outcome, Mapping) else outcome
+        source = "training_step" if self._loss_fn is None else "loss_fn"
+        if loss is None:
+            raise SkippedBatch(f"{source} returns None for batch {batch_idx}: no loss, no curvature")
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise ReplayError(
+                f"{source} must return a scalar tensor, or a dict with one under 'loss', got {got}: {_CURE}"
+            )
+        graph = look_at_graph(loss)
+        own = {id(value) for value in values.values()}
+        others = [leaf for leaf in graph.leaves if id(leaf) not in own]
+        self._refuse_originals(values, others)
+        return ReplayedLoss(loss, graph.own_backward, tuple(others))
+
+    def _refuse_originals(self, values: Mapping[nn.Parameter, Tensor], leaves: list[Tensor]) -> None:
+        """Part of the loss would stay at the parameters that the run has now, and look like a constant."""
+        originals = {id(parameter): id(value) for parameter, value in values.items()}
+        past = [originals[id(leaf)] for leaf in leaves if id(leaf) in originals]
+        if past:
+            names = {id(value): name for name, value in self._module.named_parameters()}
+            raise ReplayError(
+                f"the loss reaches the parameter {names.get(past[0], 'of another module')} past the module, through an "
+                f"optimizer or a closure, where it can't be replaced: {_CURE}"
+            )
+
+    def _arguments(self, batch: Any, batch_idx: int) -> list[Any]:
+        """Arguments of the training step, by the same rules as Lightning's."""
+        step = self._module.training_step
+        parameters = inspect.signature(step).parameters.values()
+        if any(parameter.name == "dataloader_iter" for parameter in parameters):
+            if batch is None:
+                raise ReplayError(f"training_step fetches its batch by itself, so there is none to replay: {_CURE}")
+            return [iter([(batch, batch_idx, 0)])]
+        places = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+        if any(p.kind == p.VAR_POSITIONAL for p in parameters):
+            return [batch, batch_idx]
+        count = 3 if len(places) > 2 and places[2].name == "dataloader_idx" else 2
+        return [batch, batch_idx, 0][: min(count, len(places))]

@@ -1,0 +1,64 @@
+"""A module and its Trainer that log nothing for a while."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from thermo_callbacks.probes.replay.isolation import StandIns
+
+_SAYINGS = ("log", "log_dict", "print")
+
+
+class SilentLogger:
+    """Takes every call and writes nothing; passes for the logger it stands in for, and knows its name and folder.
+
+    Args:
+        logger: The logger; None for what a logger's methods return.
+    """
+
+    def __init__(self, logger: Any = None) -> None:
+        self._logger = logger
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self) if self._logger is None else type(self._logger)
+
+    def __getattr__(self, name: str) -> Any:
+        if self._logger is not None and name != "experiment":  # asking for it may create it
+            value = getattr(self._logger, name)
+            if not callable(value):
+                return value
+        return SilentLogger()
+
+    def __call__(self, *_: Any, **__: Any) -> SilentLogger:
+        """Take any call."""
+        return SilentLogger()
+
+    def __enter__(self) -> SilentLogger:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Nothing was opened."""
+
+
+def silence(pl_module: nn.Module, stand_ins: StandIns) -> None:
+    """Have the module's logging do nothing, its Trainer's loggers too, until the stand-ins are taken out again.
+
+    Args:
+        pl_module: The module, into which stand-ins have been put: they remember the attributes that it had.
+        stand_ins: They put the Trainer's attributes back, whatever else the training step does to them.
+    """
+    for module in pl_module.modules():
+        if callable(getattr(type(module), "log_dict", None)):  # modules of Lightning's kind, nested ones too
+            for name in _SAYINGS:
+                vars(module)[name] = _nothing
+    trainer = vars(pl_module).get("_trainer")
+    if trainer is not None and hasattr(trainer, "loggers"):
+        stand_ins.keep_attributes(trainer)
+        trainer.loggers = [SilentLogger(logger) for logger in trainer.loggers]
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """What is left of a method that logs."""
