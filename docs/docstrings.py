@@ -31,7 +31,7 @@ PAGES = (
     ".functional.topology",
     ".metrics",
     ".comparison",
-    ".reports",
+    ".display",
     ".probes.activations",
     ".probes.bulk",
     ".probes.curvature",

@@ -21,9 +21,9 @@ from typing import Any
 from latex2mathml import converter
 from markdown.extensions.toc import slugify
 
-from thermo_callbacks.reports import quantities
-from thermo_callbacks.reports.legend import legend
-from thermo_callbacks.reports.quantities import QUANTITIES, Quantity
+from thermo_callbacks import catalog
+from thermo_callbacks.catalog import QUANTITIES, Quantity
+from thermo_callbacks.display.tensorboard.legend import legend
 
 ROOT = Path(__file__).parent.parent
 MARKER = re.compile(r"^<!-- (?P<what>[a-z-]+) -->$(?P<copy>.*?^<!-- /(?P=what) -->$)?", re.MULTILINE | re.DOTALL)
@@ -127,7 +127,7 @@ def groups() -> dict[str, list[Quantity]]:
     Returns:
         Heading to the quantities under it, both in the order of the legend.
     """
-    modules = [importlib.import_module(f"{quantities.__name__}.{found.name}") for found in _parts(quantities)]
+    modules = [importlib.import_module(f"{catalog.__name__}.{found.name}") for found in _parts(catalog)]
     home = {quantity.name: module for module in modules for quantity in getattr(module, "QUANTITIES", ())}
     found: dict[str, list[Quantity]] = {}
     for quantity in QUANTITIES:

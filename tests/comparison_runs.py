@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from thermo_callbacks.reports.comparison_records import PathPoint, RunRecord
+from thermo_callbacks.comparison.records import PathPoint, RunRecord
 
 LOSSES = {"ReLU": 0.30, "Tanh": 0.50, "GELU": 0.29, "SELU": 0.70}
 EFFICIENCIES = {"ReLU": 0.5, "Tanh": 0.25, "GELU": 0.5, "SELU": 1.0}

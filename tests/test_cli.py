@@ -23,7 +23,7 @@ from thermo_callbacks.common import digits, folders
 from thermo_callbacks.common.digits import load_digits
 from thermo_callbacks.demo import training
 from thermo_callbacks.demo.settings import DemoSettings
-from thermo_callbacks.reports.tensorboard import EQUILIBRIUM_REFERENCE_TAG, HEAT_MAP_TAG, LEGEND_TAG
+from thermo_callbacks.display.tensorboard.page import EQUILIBRIUM_REFERENCE_TAG, HEAT_MAP_TAG, LEGEND_TAG
 
 with warnings.catch_warnings():  # of the parts that TensorBoard brings along
     warnings.simplefilter("ignore", DeprecationWarning)

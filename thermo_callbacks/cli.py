@@ -154,8 +154,8 @@ def run_demo(settings: DemoSettings) -> int:
 
 
 def _print_result(console: Console, result: DemoResult, settings: DemoSettings) -> None:
-    from thermo_callbacks.reports.reading import read_run
-    from thermo_callbacks.reports.table import activation_table, curvature_table, layer_table
+    from thermo_callbacks.display.tables.layer_tables import activation_table, curvature_table, layer_table
+    from thermo_callbacks.display.text.interpretation import read_run
 
     say = partial(console.print, markup=False)
     say()

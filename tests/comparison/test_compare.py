@@ -26,8 +26,8 @@ from thermo_callbacks.callbacks._publisher import Publisher
 from thermo_callbacks.comparison import compare, run
 from thermo_callbacks.comparison.compare import compare_activations
 from thermo_callbacks.comparison.recording import PathRecorder
+from thermo_callbacks.comparison.records import TIME
 from thermo_callbacks.comparison.result import ComparisonResult
-from thermo_callbacks.reports.comparison_records import TIME
 
 with warnings.catch_warnings():  # of the parts that TensorBoard brings along
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -8,8 +8,8 @@ import math
 import pytest
 
 from thermo_callbacks.comparison import storage
+from thermo_callbacks.comparison.records import PathPoint, RunRecord
 from thermo_callbacks.comparison.storage import StoredRun, forget_runs, read_run, run_folder, write_run, write_text
-from thermo_callbacks.reports.comparison_records import PathPoint, RunRecord
 
 RECORD = RunRecord(
     activation="LeakyReLU(negative_slope=0.2)",

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from thermo_callbacks.reports.legend import QUANTITIES
+from thermo_callbacks.display.tensorboard.legend import QUANTITIES
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,7 +102,7 @@ def public_names(module: ModuleType) -> list[str]:
         ("thermo_callbacks.functional.linear", "linear"),
         ("thermo_callbacks.functional.topology", "topology"),
         ("thermo_callbacks.metrics", "metrics"),
-        ("thermo_callbacks.reports", "reports"),
+        ("thermo_callbacks.display", "display"),
         ("thermo_callbacks.probes.activations", "probes"),
         ("thermo_callbacks.probes.bulk", "probes"),
         ("thermo_callbacks.probes.curvature", "probes"),

@@ -18,7 +18,7 @@ from tensorboard_page import table_of
 from torch import nn
 
 from thermo_callbacks import TemperatureMonitor, ThermoMonitor
-from thermo_callbacks.reports.hyperparameters import FINAL_VALUES
+from thermo_callbacks.display.tensorboard.hparams import FINAL_VALUES
 
 # windows this short have no noise scale, for example, as the monitor says
 pytestmark = pytest.mark.filterwarnings("ignore:no value \\(NaN\\)")

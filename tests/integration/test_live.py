@@ -21,7 +21,7 @@ from torch.optim import SGD
 
 from thermo_callbacks import LiveTable, TemperatureMonitor, ThermoMonitor
 from thermo_callbacks.callbacks import live
-from thermo_callbacks.reports._numbers import number
+from thermo_callbacks.display.text.numbers import number
 
 # windows of 8 noisy steps show no signal now and then
 pytestmark = pytest.mark.filterwarnings("ignore:.*no value")

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from thermo_callbacks import ThermoMonitor
-from thermo_callbacks.reports import custom_scalar_layout
-from thermo_callbacks.reports.hyperparameters import FINAL_VALUES
+from thermo_callbacks.display import custom_scalar_layout
+from thermo_callbacks.display.tensorboard.hparams import FINAL_VALUES
 
 # a window in which noise hides the mean gradient has no noise scale, for example, as the monitor says
 pytestmark = pytest.mark.filterwarnings("ignore:no value \\(NaN\\)")

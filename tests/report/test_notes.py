@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from thermo_callbacks.display.text.topology import topology_text
 from thermo_callbacks.functional.topology import analyse
 from thermo_callbacks.report.notes import marked_up, note_of
-from thermo_callbacks.reports.topology import topology_text
 
 
 def test_marks_become_elements_and_nothing_else():

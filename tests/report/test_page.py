@@ -14,12 +14,12 @@ import pytest
 from report.conftest import BATCH, WINDOW
 from report.test_runs import run_with
 
+from thermo_callbacks.catalog import QUANTITIES
 from thermo_callbacks.report.finding import find_runs
 from thermo_callbacks.report.key_numbers import rows_of
 from thermo_callbacks.report.page import render_page
 from thermo_callbacks.report.summary import batch_size_of, facts_of, summary_of, window_of
 from thermo_callbacks.report.target import GENERATOR, check_target, write_page
-from thermo_callbacks.reports.quantities import QUANTITIES
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4)
 VOID = {"meta", "link", "img", "br", "hr", "input"}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from report.test_runs import run_with
 
+from thermo_callbacks.display.tensorboard.layout import custom_scalar_layout
 from thermo_callbacks.report.colours import SHADES, depth_colour, run_colour, style
 from thermo_callbacks.report.finding import find_runs
 from thermo_callbacks.report.sections import LEARNING, sections_of
-from thermo_callbacks.reports.layout import custom_scalar_layout
 
 
 @pytest.fixture(scope="module")

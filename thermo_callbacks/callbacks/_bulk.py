@@ -12,11 +12,11 @@ from torch.optim import Optimizer
 from thermo_callbacks.callbacks._compat import logging_step
 from thermo_callbacks.callbacks._records import Record
 from thermo_callbacks.callbacks._survey import Instrument
+from thermo_callbacks.display import tensorboard_writers, write_spectrum
 from thermo_callbacks.functional.bulk.thermodynamics import bulk_first_law_residual
 from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.bulk.result import BulkReading
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
-from thermo_callbacks.reports import tensorboard_writers, write_spectrum
 
 HISTOGRAM = 1024
 """Values that a spectrum is drawn from."""

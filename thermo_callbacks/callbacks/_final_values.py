@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from thermo_callbacks.callbacks._plan import Plan
+from thermo_callbacks.display import tensorboard_writers
+from thermo_callbacks.display.tensorboard.hparams import FINAL_VALUES, write_columns
 from thermo_callbacks.probes.guard import Guard
-from thermo_callbacks.reports import tensorboard_writers
-from thermo_callbacks.reports.hyperparameters import FINAL_VALUES, write_columns
 
 _DEFAULT_METRIC = "hp_metric"  # the column that Lightning makes where nothing else is asked of it
 

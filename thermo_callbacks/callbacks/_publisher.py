@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from thermo_callbacks.reports import (
+from thermo_callbacks.display import (
     LayerHistory,
     PathHistory,
     engines_of,

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from thermo_callbacks.callbacks._compat import logging_step
 from thermo_callbacks.callbacks._publisher import Publisher
+from thermo_callbacks.display import tensorboard_writers
+from thermo_callbacks.display.text.topology import topology_text, write_topology
 from thermo_callbacks.functional.topology import Topology, analyse
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.topology import TopologyReading, read_order, read_topology
-from thermo_callbacks.reports import tensorboard_writers
-from thermo_callbacks.reports.topology import topology_text, write_topology
 
 FEWEST_HIDDEN = 2
 """Hidden layers from which on there is something to spread: with one, the quantities have no value."""

@@ -14,8 +14,8 @@ from thermo_callbacks.callbacks._compat import Callback, logging_step
 from thermo_callbacks.callbacks._display import GuestDisplay, OwnDisplay
 from thermo_callbacks.callbacks._monitor import Monitor
 from thermo_callbacks.callbacks.transition import TransitionTemperatureMonitor
+from thermo_callbacks.display.tables.run_table import run_table
 from thermo_callbacks.probes.guard import Guard
-from thermo_callbacks.reports.run_table import run_table
 
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
 """Seconds to the first table that is printed where none can be redrawn, and between two of them at most."""

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from thermo_callbacks.comparison.records import RunRecord
 from thermo_callbacks.comparison.storage import StoredRun
-from thermo_callbacks.reports.comparison_records import RunRecord
 
 
 def watch(results: Iterable[StoredRun], *, planned: int, finished: int) -> Iterator[StoredRun]:

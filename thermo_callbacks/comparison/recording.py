@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from thermo_callbacks.callbacks import ThermoMonitor
-from thermo_callbacks.reports.comparison_records import PathPoint
+from thermo_callbacks.comparison.records import PathPoint
 
 _CHECKED_EVERY = 50  # steps between two looks at whether the loss was finite: each waits for the device
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from thermo_callbacks.comparison.csv_files import runs_csv, summary_csv
+from thermo_callbacks.comparison.figure import comparison_figure
+from thermo_callbacks.comparison.interpretation import read_comparison
+from thermo_callbacks.comparison.records import ActivationSummary, RunRecord, summarise
 from thermo_callbacks.comparison.storage import write_text
-from thermo_callbacks.reports.comparison import comparison_markdown, comparison_tables, run_notes
-from thermo_callbacks.reports.comparison_csv import runs_csv, summary_csv
-from thermo_callbacks.reports.comparison_figure import comparison_figure
-from thermo_callbacks.reports.comparison_reading import read_comparison
-from thermo_callbacks.reports.comparison_records import ActivationSummary, RunRecord, summarise
+from thermo_callbacks.comparison.tables import comparison_markdown, comparison_tables, run_notes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

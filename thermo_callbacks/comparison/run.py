@@ -29,9 +29,9 @@ from thermo_callbacks.comparison.recording import (
     Stopwatch,
     ValidationRecorder,
 )
+from thermo_callbacks.comparison.records import MEASURES, RunRecord
 from thermo_callbacks.comparison.seeding import DataOrder, seeded
 from thermo_callbacks.comparison.storage import RUNS, StoredRun, run_folder, write_run, write_text
-from thermo_callbacks.reports.comparison_records import MEASURES, RunRecord
 
 _alone = threading.Lock()  # seeds are the process's: two runs in threads of one would draw from each other's
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermo_callbacks.reports.comparison_records import PathPoint, RunRecord
+from thermo_callbacks.comparison.records import PathPoint, RunRecord
 
 VERSION = 1
 RUNS = "runs"

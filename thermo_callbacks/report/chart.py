@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from thermo_callbacks.display.text.numbers import number
 from thermo_callbacks.report.paths import Places, corners_of, path_of, pieces_of
 from thermo_callbacks.report.scale import Scale, scale_of
 from thermo_callbacks.report.series import Series
 from thermo_callbacks.report.thinning import most_points, thin
-from thermo_callbacks.reports._numbers import number
 
 WIDTH, HEIGHT = 420.0, 240.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 10.0, 10.0, 38.0

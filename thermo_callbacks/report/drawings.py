@@ -8,15 +8,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from thermo_callbacks.display.figures.engines import Kind, engine_chart, engines_of
+from thermo_callbacks.display.figures.heat_maps import laplacian_heat_map, temperature_heat_map
+from thermo_callbacks.display.figures.layer_history import LayerHistory
+from thermo_callbacks.display.figures.path_history import PathHistory
+from thermo_callbacks.display.figures.temperature_entropy import temperature_entropy_diagram
+from thermo_callbacks.display.tensorboard.page import DIAGRAM_TAG, ENGINE_CHART_TAG, HEAT_MAP_TAG, LAPLACIAN_MAP_TAG
 from thermo_callbacks.functional import engine_type
 from thermo_callbacks.report.events import LoggedHistogram
 from thermo_callbacks.report.runs import Run, is_ours, members_of
-from thermo_callbacks.reports.diagram import temperature_entropy_diagram
-from thermo_callbacks.reports.engines import Kind, engine_chart, engines_of
-from thermo_callbacks.reports.figures import laplacian_heat_map, temperature_heat_map
-from thermo_callbacks.reports.history import LayerHistory
-from thermo_callbacks.reports.path import PathHistory
-from thermo_callbacks.reports.tensorboard import DIAGRAM_TAG, ENGINE_CHART_TAG, HEAT_MAP_TAG, LAPLACIAN_MAP_TAG
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

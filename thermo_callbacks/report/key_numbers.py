@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from thermo_callbacks.catalog import QUANTITIES
 from thermo_callbacks.report.runs import Run, is_ours
-from thermo_callbacks.reports.quantities import QUANTITIES
 
 CLEARLY = 2.0
 """Standard errors from which a difference counts as shown."""

@@ -10,6 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from thermo_callbacks.catalog import QUANTITIES
+from thermo_callbacks.display.tensorboard.legend import legend
+from thermo_callbacks.display.tensorboard.page import LEGEND_TAG
 from thermo_callbacks.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from thermo_callbacks.report.colours import style
 from thermo_callbacks.report.drawings import drawings_of
@@ -19,9 +22,6 @@ from thermo_callbacks.report.runs import Run
 from thermo_callbacks.report.sections import sections_of
 from thermo_callbacks.report.summary import facts_of, summary_of
 from thermo_callbacks.report.target import GENERATOR
-from thermo_callbacks.reports.legend import legend
-from thermo_callbacks.reports.quantities import QUANTITIES
-from thermo_callbacks.reports.tensorboard import LEGEND_TAG
 
 
 def render_page(runs: Sequence[Run], now: datetime.datetime) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from thermo_callbacks.display.figures.layer_history import merge_names
 from thermo_callbacks.report.csv_file import CSV_FILE, read_csv
 from thermo_callbacks.report.events import Log, LoggedHistogram, LoggedImage, event_files, read_event_file
 from thermo_callbacks.report.series import Series
-from thermo_callbacks.reports.history import merge_names
 
 _OURS = re.compile(
     r"(?P<prefix>(?:.+?-)?)thermo(?:_[a-z_]+)?/.+", re.DOTALL

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from thermo_callbacks.display.tensorboard.layout import EQUILIBRIUM_REFERENCE_TAG, custom_scalar_layout
 from thermo_callbacks.report.chart import Chart, Line, chart_of
 from thermo_callbacks.report.colours import depth_colour, run_colour
 from thermo_callbacks.report.runs import Run, is_ours, members_of
 from thermo_callbacks.report.series import Series
-from thermo_callbacks.reports.layout import EQUILIBRIUM_REFERENCE_TAG, custom_scalar_layout
 
 LEARNING = "Does it learn?"
 _DASHES = ("", "6 4", "2 4", "9 3 2 3")

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from thermo_callbacks.display.text.interpretation import read_run
 from thermo_callbacks.report.colours import run_colour
 from thermo_callbacks.report.csv_file import CSV_FILE
 from thermo_callbacks.report.runs import Record, Run
-from thermo_callbacks.reports.reading import read_run
 
 
 class Summary(NamedTuple):

@@ -110,9 +110,9 @@ def topology(parser: Parser, chosen: Any) -> int:
 
 
 def _analyse(console: Console, widths: tuple[int, ...]) -> None:
+    from thermo_callbacks.commands.topology.interpretation import read_topology
+    from thermo_callbacks.commands.topology.tables import layers_table, quantities_table
     from thermo_callbacks.functional.topology import Shell, analyse, survey  # seconds of imports, none for an error
-    from thermo_callbacks.reports.topology_reading import read_topology
-    from thermo_callbacks.reports.topology_tables import layers_table, quantities_table
 
     found = analyse(widths)
     peers = None
@@ -126,9 +126,9 @@ def _analyse(console: Console, widths: tuple[int, ...]) -> None:
 
 
 def _rank(console: Console, asked: Ranking, chosen: Any) -> None:
+    from thermo_callbacks.commands.topology.interpretation import announce_ranking, read_ranking
+    from thermo_callbacks.commands.topology.tables import ranking_csv, ranking_table
     from thermo_callbacks.functional.topology import Shell, survey
-    from thermo_callbacks.reports.topology_reading import announce_ranking, read_ranking
-    from thermo_callbacks.reports.topology_tables import ranking_csv, ranking_table
 
     shell = Shell(asked.n_in, asked.n_out, asked.depth, asked.budget, chosen.tolerance)
     if asked.depth == 1 and chosen.by != ORDERS[0]:

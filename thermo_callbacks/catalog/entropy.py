@@ -1,0 +1,124 @@
+"""Quantities of the weights' entropy: its balance, the free energy, the temperature of a change of state."""
+
+from __future__ import annotations
+
+from thermo_callbacks.catalog.quantity import Quantity
+
+QUANTITIES = (
+    Quantity(
+        name="Entropy S",
+        tags=("thermo/entropy", "thermo/entropy_stderr"),
+        family="thermo_entropy",
+        formula="S = (N / n) Σ ½ ln(2πe Var(q))",
+        unit="nats",
+        meaning="How widely the weights swing about where they are. It falls while learning pins them down and stands "
+        "still in equilibrium. Only its changes mean something; that it is negative does not.",
+        caution="A drift of the weights within a window widens them too. Weights are taken one by one: swings that go "
+        "together count as if they didn't. Runs with different windows can't be compared.",
+        action="A rise at a constant learning rate: see whether T rose too. To compare runs, give them the same "
+        "`window` and `sample`.",
+    ),
+    Quantity(
+        name="Entropy production",
+        tags=("thermo/entropy_production", "thermo/entropy_production_stderr", "thermo/entropy_production_floor"),
+        family="thermo_entropy_production",
+        formula="T Σ m / Var(q) / (1 - μ)",
+        unit="nats per step",
+        meaning="Entropy that the noise puts back with each step. In equilibrium it equals the destruction. The "
+        "floor is what weights that wander freely, held by no slope, read in a window of this length.",
+        caution="Near its floor it says nothing of the landscape: only a longer window tells.",
+        action="Near its floor: take a `window` ten times as long.",
+    ),
+    Quantity(
+        name="Entropy destruction",
+        tags=("thermo/entropy_destruction", "thermo/entropy_destruction_stderr"),
+        family="thermo_entropy_destruction",
+        formula="tr(m H) / (1 - μ)",
+        unit="nats per step",
+        meaning="Entropy that learning takes out with each step, by pulling all weights towards the bottom of their "
+        "valleys. The layer with most of it is the one that the loss pins down fastest.",
+        caution="Right while m H is small against 1. Negative where the loss is curved downwards on balance, as on a "
+        "saddle. It is an average over past looks, so it lags behind a fast change.",
+        action="Negative for long: the run crosses a saddle, train on. A layer that holds most of it is the one to "
+        "watch when you raise the learning rate.",
+    ),
+    Quantity(
+        name="Entropy rate",
+        tags=("thermo/entropy_rate", "thermo/entropy_rate_stderr"),
+        family="",
+        formula="production - destruction",
+        unit="nats per step",
+        meaning="Below 0 the entropy falls: the run is still learning. At 0 noise and learning balance: more steps at "
+        "this learning rate and batch size gain little. Above 0 noise wins.",
+        caution="A value between 0 and the floor of the production may be nothing but weights that wander.",
+        action="Clearly below 0: train on. At 0 within small errors, with a loss that stands still: lower the "
+        "learning rate, or stop.",
+    ),
+    Quantity(
+        name="Second law",
+        tags=("thermo/second_law", "thermo/second_law_score"),
+        family="",
+        formula="rate / its standard error; -1, 0 or 1",
+        unit="none",
+        meaning="The score says how sure the sign of the rate is; within ±2 it may be chance. The flag sums it up: "
+        "-1 the entropy falls, 0 it is balanced, 1 it grows.",
+        caution="0 may also mean that the errors are large, or that what noise puts back is below the floor of the "
+        "production. The flag takes the floor into account, the score does not.",
+        action="-1: train on. 0 with small errors: lower the learning rate, or stop. 1 for long: lower the learning "
+        "rate, or take larger batches.",
+    ),
+    Quantity(
+        name="Free energy F",
+        tags=("thermo/free_energy",),
+        family="",
+        formula="F = U - T S",
+        unit="loss",
+        meaning="What noisy training lowers, in place of the loss alone: at high T it gives up loss for room to swing "
+        "in. It stands still in equilibrium.",
+        caution="T S is a product of a small and a huge number: an error of T of a tenth moves F by a tenth of T S. "
+        "Where the learning rate changes, F jumps with T.",
+        action="Compare moments of equal learning rate. If it stands still, the run has come to rest at this "
+        "temperature: lower it, or stop.",
+    ),
+    Quantity(
+        name="Bound energy TS",
+        tags=("thermo/bound_energy",),
+        family="",
+        formula="T S",
+        unit="loss",
+        meaning="The part of the energy that the swinging of the weights accounts for. Near 0 against U, the noise "
+        "hardly matters and F is the loss.",
+        caution="As S, it has no zero of its own: compare moments of one run, not models.",
+        action="Large against U: a lower learning rate changes more than further steps do.",
+    ),
+    Quantity(
+        name="Transition temperature",
+        tags=("thermo/transition_temperature", "thermo/transition_temperature_stderr"),
+        family="thermo_transition_temperature",
+        formula="(E₀ - E) / (S₀ - S), since the start",
+        unit="loss per nat",
+        meaning="Loss given up for each nat of entropy of the weights' values that training has given up. Negative: "
+        "the loss fell while the weights spread out, as they often do.",
+        caution="Where the entropy has hardly changed, it shoots up and changes sign. Its entropy is that of the "
+        "weights' histogram, another one than S.",
+        action="Nothing by itself. Read it between states whose entropies differ by far more than the errors.",
+    ),
+    Quantity(
+        name="Transition temperature of the outputs",
+        tags=(
+            "thermo/transition_temperature_shift",
+            "thermo/transition_temperature_shift_stderr",
+            "thermo/transition_temperature_outputs",
+            "thermo/transition_temperature_outputs_stderr",
+        ),
+        family="",
+        formula="(E₀ - E) / (S₀ - S)",
+        unit="loss per nat",
+        meaning="Loss per nat of the outputs on validation data: *shift* from one data set to the other, *outputs* "
+        "from the first validation to the last. 1 with cross-entropy: confidence moves as the loss does. Above 1 on a "
+        "shift, the model loses more than it doubts: it is overconfident there.",
+        caution="No value where the entropies of both states can't be told apart; close to that it scatters widely.",
+        action="Above 1 on a shift: calibrate the model, by temperature scaling for example, before you trust its "
+        "confidence on such data.",
+    ),
+)

@@ -1,0 +1,1 @@
+"""The TensorBoard page of a run."""

@@ -1,0 +1,64 @@
+"""The run's row in TensorBoard's table of hyperparameters: which values stand beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from thermo_callbacks.display.tensorboard.writers import PrefixedWriter
+
+FINAL_VALUES = (
+    "thermo/internal_energy",
+    "thermo/temperature",
+    "thermo/equilibrium_ratio",
+    "thermo/laplacian",
+    "thermo/work_efficiency",
+    "thermo/entropy_destruction",
+    "thermo/free_energy",
+    "thermo/complexity",
+)
+"""Tags that get a column, in order. TensorBoard shows the first five metrics of a table, and others when ticked."""
+
+
+def write_columns(
+    writers: Iterable[PrefixedWriter],
+    tags: Iterable[str],
+    hyperparameters: Mapping[str, Any] | None = None,
+    others: Iterable[str] = (),
+) -> None:
+    """Give the table its columns: hyperparameters, and the last value of each tag.
+
+    TensorBoard takes the columns from the first such entry that it finds, in the order of the runs and of what they
+    wrote: an entry after another of the same run changes nothing. It fills in the last value that the run logged under
+    a tag, so nothing has to be written when a run ends, and a run that was cut off has a row too.
+
+    Args:
+        writers: From :func:`~thermo_callbacks.display.tensorboard_writers`; those that aren't PyTorch's are left out.
+        tags: Tags of this package that get a column, without a logger's prefix.
+        hyperparameters: Flat, with plain values. None for a run that has none: then it gets its row here, too, which
+            whoever writes hyperparameters does with their values.
+        others: Tags of others that keep their column, without a logger's prefix.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
+
+    for writer, prefix in writers:
+        if not isinstance(writer, SummaryWriter):  # tensorboardX takes other messages
+            continue
+        columns = dict.fromkeys((prefix + tag for tag in (*others, *tags)), 0.0)
+        experiment, *session = hparams(dict(hyperparameters or {}), columns)  # type: ignore[no-untyped-call]
+        _name_columns(experiment, {prefix + tag: tag for tag in tags})
+        for entry in (experiment, *(session if hyperparameters is None else ())):
+            writer._get_file_writer().add_summary(entry)  # type: ignore[no-untyped-call]
+
+
+def _name_columns(experiment: Any, tags: Mapping[str, str]) -> None:
+    """Head the columns with words: TensorBoard breaks narrow heads at spaces, and elsewhere in the middle of a word."""
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    plugin_data = experiment.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(plugin_data.content)
+    for metric in content.experiment.metric_infos:
+        if tag := tags.get(metric.name.tag):
+            metric.display_name = tag.partition("/")[2].replace("_", " ")
+    plugin_data.content = content.SerializeToString()

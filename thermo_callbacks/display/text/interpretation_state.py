@@ -1,0 +1,132 @@
+"""What curvature, entropy and the change of state say of a run, in sentences that the values support."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from thermo_callbacks.display.text.numbers import number, percent
+
+Record = Mapping[str, float]
+
+_CLEARLY = 2.0  # standard errors between two values that are called different
+_SHAKE = 0.01  # displacement of each weight in the example
+
+
+def read_curvature(record: Record) -> str:
+    """Say how curved the loss is, and in which layer.
+
+    Args:
+        record: Tag to value.
+
+    Returns:
+        A paragraph; empty without a Laplacian and its error.
+
+    Example:
+        >>> print(read_curvature({"thermo/laplacian": 40.0, "thermo/laplacian_stderr": 2.0}))
+        Curvature: the Laplacian of the loss is 40, with a standard error of 2. Shake every weight by 0.01, up or down \
+at random, and the loss rises by about 0.002.
+    """
+    value, error = _estimate(record, "laplacian")
+    if math.isnan(value) or math.isnan(error):
+        return ""
+    text = f"Curvature: the Laplacian of the loss is {number(value)}, with a standard error of {error:.2g}."
+    if abs(value) <= _CLEARLY * error:
+        return f"{text} Within its error it can't be told from zero."
+    if value < 0.0:
+        return f"{text} Below zero the loss curves downwards on balance, as on a saddle: the run is in no valley yet."
+    rise = number(0.5 * _SHAKE**2 * value)
+    text += f" Shake every weight by {_SHAKE:g}, up or down at random, and the loss rises by about {rise}."
+    return f"{text} {_most_curved(record)}".rstrip()
+
+
+def _most_curved(record: Record) -> str:
+    start = "thermo_laplacian/"
+    layers = {tag.removeprefix(start): value for tag, value in record.items() if tag.startswith(start)}
+    ranking = sorted((name for name in layers if math.isfinite(layers[name])), key=layers.__getitem__)
+    if len(ranking) < 2:
+        return ""
+    second, most = ranking[-2:]
+    errors = [record.get(f"thermo_laplacian_stderr/{name}", math.nan) for name in (second, most)]
+    if any(map(math.isnan, errors)):
+        return f"The layer {most} reads highest."
+    if layers[most] - layers[second] > _CLEARLY * math.hypot(*errors):
+        # with layers that curve downwards the shares of the others would exceed the whole
+        whole = len(ranking) == len(layers) and layers[ranking[0]] >= 0.0
+        share = f", with {percent(layers[most] / sum(layers.values()))} of it" if whole else ""
+        return f"The most curved layer is {most}{share}."
+    return f"The layers {most} and {second} read highest, and their errors are too large to say which is more curved."
+
+
+def read_entropy(record: Record) -> str:
+    """Say whether the entropy of the weights falls, is balanced or grows.
+
+    The verdict is that of ``thermo/second_law``, which takes into account what a window can't resolve.
+
+    Args:
+        record: Tag to value.
+
+    Returns:
+        A paragraph; empty without destruction, production and verdict.
+
+    Example:
+        >>> print(read_entropy({"thermo/entropy_destruction": 0.9, "thermo/entropy_production": 0.8,
+        ...                     "thermo/second_law": 0.0}))
+        Entropy: learning destroys 0.9 nats per step, and noise puts back 0.8. Within the errors they balance, as they \
+must in equilibrium.
+    """
+    names = ("thermo/entropy_destruction", "thermo/entropy_production", "thermo/second_law")
+    destruction, production, verdict = (record.get(name, math.nan) for name in names)
+    if any(map(math.isnan, (destruction, production, verdict))):
+        return ""
+    text = f"Entropy: learning destroys {number(destruction)} nats per step, and noise puts back {number(production)}."
+    if destruction < 0.0:
+        text = (
+            f"Entropy: the loss curves downwards on balance, which adds {number(-destruction)} nats per step, and "
+            f"noise adds {number(production)}."
+        )
+    rate, error = _estimate(record, "entropy_rate")
+    score = abs(rate / error) if error > 0.0 else math.nan
+    sure = "by more than the errors" if math.isnan(score) else f"by {number(float(f'{score:.2g}'))} standard errors"
+    if verdict < 0.0:
+        return f"{text} It falls, {sure}: the run is still learning, and in no equilibrium."
+    if verdict > 0.0:
+        return f"{text} It grows, {sure}: noise spreads the weights faster than the loss pulls them together."
+    # a flag of 0 says that no difference is shown: to be a balance, one as large as a side would have had to show
+    if score > _CLEARLY or record.get("thermo/entropy_production_floor", math.nan) > abs(destruction):
+        return (
+            f"{text} What is put back is no more than weights that wander freely show in so short a window: whether "
+            "they balance can't be told."
+        )
+    if error > abs(destruction) / _CLEARLY:
+        return f"{text} The errors are too large to tell whether they balance."
+    return f"{text} Within the errors they balance, as they must in equilibrium."
+
+
+def read_transition(record: Record) -> str:
+    """Say what the change of state since the start cost.
+
+    Args:
+        record: Tag to value.
+
+    Returns:
+        A paragraph; empty without a finite transition temperature that differs from zero by more than its error.
+
+    Example:
+        >>> print(read_transition({"thermo/transition_temperature": 2e-3}))
+        Transition: since the start, loss and entropy of the weights' values have changed the same way, 0.002 of loss \
+for each nat.
+    """
+    value, error = _estimate(record, "transition_temperature")
+    if not math.isfinite(value) or value == 0.0 or abs(value) <= _CLEARLY * error:
+        return ""
+    way = "the same way" if value > 0.0 else "in opposite ways"
+    return (
+        f"Transition: since the start, loss and entropy of the weights' values have changed {way}, "
+        f"{number(abs(value))} of loss for each nat."
+    )
+
+
+def _estimate(record: Record, name: str) -> tuple[float, float]:
+    """Value and standard error, NaN where there is none."""
+    return record.get(f"thermo/{name}", math.nan), record.get(f"thermo/{name}_stderr", math.nan)
