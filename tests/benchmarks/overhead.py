@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from thermo_callbacks import ThermoMonitor
-from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
 from thermo_callbacks.probes.layers import layer_parameters
 
 

@@ -18,8 +18,8 @@ from torch import nn
 from torch.optim import SGD
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
-from thermo_callbacks.callbacks import _compat
-from thermo_callbacks.callbacks._compat import gradient_scale, logging_step, samples_per_step
+from thermo_callbacks.callbacks import compat as _compat
+from thermo_callbacks.callbacks.compat import gradient_scale, logging_step, samples_per_step
 
 
 def compat_with(monkeypatch: pytest.MonkeyPatch, *namespaces: str) -> ModuleType:

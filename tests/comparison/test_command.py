@@ -9,7 +9,7 @@ import sys
 import pytest
 from matplotlib.figure import Figure
 
-from thermo_callbacks.callbacks._publisher import Publisher
+from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.cli import main
 from thermo_callbacks.comparison import data, run
 from thermo_callbacks.comparison.classifier import Classifier

@@ -22,7 +22,7 @@ from torch import nn
 import thermo_callbacks
 from thermo_callbacks import comparison
 from thermo_callbacks.callbacks import ThermoMonitor
-from thermo_callbacks.callbacks._publisher import Publisher
+from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.comparison import compare, run
 from thermo_callbacks.comparison.compare import compare_activations
 from thermo_callbacks.comparison.recording import PathRecorder

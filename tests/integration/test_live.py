@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.optim import SGD
 
 from thermo_callbacks import LiveTable, TemperatureMonitor, ThermoMonitor
-from thermo_callbacks.callbacks import live
+from thermo_callbacks.callbacks import live_table as live
 from thermo_callbacks.display.text.numbers import number
 
 # windows of 8 noisy steps show no signal now and then

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam
 
 from thermo_callbacks import FreeEnergyMonitor, ThermoMonitor
-from thermo_callbacks.callbacks._curvature import CurvatureInstrument
+from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureInstrument
 from thermo_callbacks.functional.window.streaming import StreamingWindow
 from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProbe
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe

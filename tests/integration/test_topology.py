@@ -196,7 +196,7 @@ def test_a_fault_costs_the_topology_and_nothing_else(monkeypatch: pytest.MonkeyP
     def fail(_: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("thermo_callbacks.callbacks._topology.read_topology", fail)
+    monkeypatch.setattr("thermo_callbacks.callbacks.output.topology.read_topology", fail)
     with pytest.warns(
         UserWarning, match=r"^The topology log of ThermoMonitor is switched off .* a bug\. Training goes on"
     ):

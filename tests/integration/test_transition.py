@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim import SGD
 from torch.utils.data import DataLoader, TensorDataset
 
-from thermo_callbacks.callbacks.transition import TransitionTemperatureMonitor
+from thermo_callbacks.callbacks.transition_monitor import TransitionTemperatureMonitor
 from thermo_callbacks.metrics.transition import TransitionTemperature
 
 # the entropies of a small model's first states lie close together now and then

@@ -1,15 +1,15 @@
 """Callbacks: when to look, and where the values go."""
 
-from thermo_callbacks.callbacks.live import LiveTable
-from thermo_callbacks.callbacks.monitor import ThermoMonitor
-from thermo_callbacks.callbacks.narrow import (
+from thermo_callbacks.callbacks.live_table import LiveTable
+from thermo_callbacks.callbacks.narrow_monitors import (
     BulkMonitor,
     EntropyMonitor,
     FreeEnergyMonitor,
     TemperatureMonitor,
     WorkEfficiencyMonitor,
 )
-from thermo_callbacks.callbacks.transition import TransitionTemperatureMonitor
+from thermo_callbacks.callbacks.thermo_monitor import ThermoMonitor
+from thermo_callbacks.callbacks.transition_monitor import TransitionTemperatureMonitor
 
 __all__ = [
     "BulkMonitor",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from thermo_callbacks.callbacks._records import ENTROPIES, EQUILIBRIUM, NOISE, TEMPERATURES, Quantity
+from thermo_callbacks.callbacks.windows.records import ENTROPIES, EQUILIBRIUM, NOISE, TEMPERATURES, Quantity
 
 
 @dataclass(frozen=True)

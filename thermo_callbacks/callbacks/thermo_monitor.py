@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from thermo_callbacks.callbacks import _plan
-from thermo_callbacks.callbacks._arguments import Loss
-from thermo_callbacks.callbacks._monitor import Monitor
+from thermo_callbacks.callbacks import presets
+from thermo_callbacks.callbacks.arguments import Loss
+from thermo_callbacks.callbacks.base import Monitor
 
 
 class ThermoMonitor(Monitor):
@@ -101,10 +101,10 @@ class ThermoMonitor(Monitor):
         loss_fn: Loss | None = None,
         seed: int = 0,
     ) -> None:
-        if preset not in _plan.PRESETS:
-            raise ValueError(f"preset must be one of {sorted(_plan.PRESETS)}, got {preset!r}")
+        if preset not in presets.PRESETS:
+            raise ValueError(f"preset must be one of {sorted(presets.PRESETS)}, got {preset!r}")
         super().__init__(
-            _plan.PRESETS[preset],
+            presets.PRESETS[preset],
             preset=preset,
             window=window,
             rest=rest,

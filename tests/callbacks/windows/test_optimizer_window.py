@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
 
 
 @torch.no_grad()

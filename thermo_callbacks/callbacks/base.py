@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from thermo_callbacks.callbacks._arguments import MINIMUM_STEPS, Loss, check_arguments
-from thermo_callbacks.callbacks._closing import close_windows
-from thermo_callbacks.callbacks._compat import Callback, logging_step
-from thermo_callbacks.callbacks._final_values import announce_final_values, conclude_final_values
-from thermo_callbacks.callbacks._instruments import LookSettings, build_instruments
-from thermo_callbacks.callbacks._plan import Plan
-from thermo_callbacks.callbacks._publisher import Publisher
-from thermo_callbacks.callbacks._records import Record, Recorder, balance_record, total_laplacian_record
-from thermo_callbacks.callbacks._session import Session
-from thermo_callbacks.callbacks._shards import agree, refusal
-from thermo_callbacks.callbacks._survey import Survey
-from thermo_callbacks.callbacks._topology import TopologyLog
-from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS, Loss, check_arguments
+from thermo_callbacks.callbacks.compat import Callback, logging_step
+from thermo_callbacks.callbacks.extra_passes.build import LookSettings, build_instruments
+from thermo_callbacks.callbacks.extra_passes.schedule import Survey
+from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
+from thermo_callbacks.callbacks.output.publisher import Publisher
+from thermo_callbacks.callbacks.output.topology import TopologyLog
+from thermo_callbacks.callbacks.presets import Plan
+from thermo_callbacks.callbacks.windows.close import close_windows
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
+from thermo_callbacks.callbacks.windows.records import Record, Recorder, balance_record, total_laplacian_record
+from thermo_callbacks.callbacks.windows.session import Session
+from thermo_callbacks.callbacks.windows.sync import agree, refusal
 from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layers import layer_parameters

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from thermo_callbacks.callbacks import _plan
-from thermo_callbacks.callbacks._arguments import Loss
-from thermo_callbacks.callbacks._monitor import Monitor
+from thermo_callbacks.callbacks import presets
+from thermo_callbacks.callbacks.arguments import Loss
+from thermo_callbacks.callbacks.base import Monitor
 from thermo_callbacks.probes.activations import ActivationProbe
 from thermo_callbacks.probes.bulk import BulkProbe
 
@@ -40,7 +40,7 @@ class TemperatureMonitor(Monitor):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            _plan.TEMPERATURE,
+            presets.TEMPERATURE,
             window=window,
             rest=rest,
             sample=sample,
@@ -81,7 +81,7 @@ class EntropyMonitor(Monitor):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            _plan.ENTROPY,
+            presets.ENTROPY,
             window=window,
             rest=rest,
             sample=sample,
@@ -127,7 +127,7 @@ class FreeEnergyMonitor(Monitor):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            _plan.FREE_ENERGY,
+            presets.FREE_ENERGY,
             window=window,
             rest=rest,
             sample=sample,
@@ -162,7 +162,7 @@ class WorkEfficiencyMonitor(Monitor):
         loss_fn: Loss | None = None,
     ) -> None:
         ActivationProbe(nn.Identity(), activations=activations)  # a wrong argument fails here and not in training
-        super().__init__(_plan.WORK, curvature_every_n_steps=curvature_every_n_steps, loss_fn=loss_fn)
+        super().__init__(presets.WORK, curvature_every_n_steps=curvature_every_n_steps, loss_fn=loss_fn)
         self.activations = tuple(activations)
 
 
@@ -206,7 +206,7 @@ class BulkMonitor(Monitor):
     ) -> None:
         self._bulk_probe = BulkProbe(network=network, samples=samples, regulator=regulator)
         super().__init__(
-            _plan.BULK,
+            presets.BULK,
             curvature_every_n_steps=curvature_every_n_steps,
             network=network,
             samples=samples,

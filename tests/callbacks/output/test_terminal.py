@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from thermo_callbacks.callbacks._display import GuestDisplay, OwnDisplay
+from thermo_callbacks.callbacks.output.terminal import GuestDisplay, OwnDisplay
 from thermo_callbacks.probes.guard import Guard
 
 

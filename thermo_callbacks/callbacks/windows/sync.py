@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.sharding import part_of, sum_over_processes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from thermo_callbacks.callbacks._plan import Plan
+from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.display import tensorboard_writers
 from thermo_callbacks.display.tensorboard.hparams import FINAL_VALUES, write_columns
 from thermo_callbacks.probes.guard import Guard

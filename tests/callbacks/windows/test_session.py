@@ -13,7 +13,7 @@ from lightning.pytorch.strategies import FSDPStrategy, SingleDeviceStrategy
 from torch.utils.data import DataLoader
 
 from thermo_callbacks import ThermoMonitor
-from thermo_callbacks.callbacks._session import Session
+from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.probes.guard import Guard
 
 SETTINGS = {"window": 8, "rest": 0, "sample": None, "seed": 0}

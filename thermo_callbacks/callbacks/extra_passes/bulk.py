@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks._compat import logging_step
-from thermo_callbacks.callbacks._records import Record
-from thermo_callbacks.callbacks._survey import Instrument
+from thermo_callbacks.callbacks.compat import logging_step
+from thermo_callbacks.callbacks.extra_passes.schedule import Instrument
+from thermo_callbacks.callbacks.windows.records import Record
 from thermo_callbacks.display import tensorboard_writers, write_spectrum
 from thermo_callbacks.functional.bulk.thermodynamics import bulk_first_law_residual
 from thermo_callbacks.probes.bulk import BulkProbe

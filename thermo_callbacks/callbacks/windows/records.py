@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from thermo_callbacks.callbacks.windows.energy_balance import EnergyLedger
 from thermo_callbacks.functional.free_energy import free_energy
 from thermo_callbacks.functional.second_law import second_law
 from thermo_callbacks.functional.window.statistics import WindowStatistics
@@ -22,7 +23,6 @@ from thermo_callbacks.metrics import (
     SignalShare,
     VirialTemperature,
 )
-from thermo_callbacks.metrics._ledger import EnergyLedger
 from thermo_callbacks.metrics.base import EstimatedMetric, LayerMetric
 
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks._bursts import Bursts
-from thermo_callbacks.callbacks._dynamics import Dynamics
+from thermo_callbacks.callbacks.windows.dynamics import Dynamics
+from thermo_callbacks.callbacks.windows.energy_balance import EnergyLedger
+from thermo_callbacks.callbacks.windows.schedule import Bursts
 from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
-from thermo_callbacks.metrics._ledger import EnergyLedger
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
 from thermo_callbacks.probes.parameters.optimizers import gradient_sign
 from thermo_callbacks.probes.sharding import part_of

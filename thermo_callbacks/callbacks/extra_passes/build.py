@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from thermo_callbacks.callbacks._activations import ActivationInstrument
-from thermo_callbacks.callbacks._arguments import Loss
-from thermo_callbacks.callbacks._bulk import BulkInstrument
-from thermo_callbacks.callbacks._curvature import CurvatureInstrument
-from thermo_callbacks.callbacks._plan import Plan
-from thermo_callbacks.callbacks._session import Session
-from thermo_callbacks.callbacks._survey import Instrument
+from thermo_callbacks.callbacks.arguments import Loss
+from thermo_callbacks.callbacks.extra_passes.activations import ActivationInstrument
+from thermo_callbacks.callbacks.extra_passes.bulk import BulkInstrument
+from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureInstrument
+from thermo_callbacks.callbacks.extra_passes.schedule import Instrument
+from thermo_callbacks.callbacks.presets import Plan
+from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.probes.bulk import BulkProbe
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from thermo_callbacks.callbacks._compat import Callback, logging_step
-from thermo_callbacks.callbacks._publisher import Publisher
+from thermo_callbacks.callbacks.compat import Callback, logging_step
+from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.metrics.transition import TransitionTemperature
 from thermo_callbacks.metrics.transition_state import (

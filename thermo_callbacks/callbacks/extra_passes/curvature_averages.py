@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from thermo_callbacks.callbacks._records import Record
+from thermo_callbacks.callbacks.windows.records import Record
 from thermo_callbacks.metrics import EntropyDestruction, FreeEnergyLaplacian, RughTemperature
 from thermo_callbacks.metrics.base import EstimatedMetric
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks._trained_layers import trained_layers
-from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
+from thermo_callbacks.callbacks.windows.trained_layers import trained_layers
 from thermo_callbacks.probes.guard import Guard
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks._curvature_averages import COLUMNS, CurvatureAverages
-from thermo_callbacks.callbacks._records import Record
-from thermo_callbacks.callbacks._survey import Instrument
+from thermo_callbacks.callbacks.extra_passes.curvature_averages import COLUMNS, CurvatureAverages
+from thermo_callbacks.callbacks.extra_passes.schedule import Instrument
+from thermo_callbacks.callbacks.windows.records import Record
 from thermo_callbacks.probes.curvature import CurvatureProbe
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProbe

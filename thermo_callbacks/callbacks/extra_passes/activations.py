@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thermo_callbacks.callbacks._records import Record
-from thermo_callbacks.callbacks._survey import Instrument
+from thermo_callbacks.callbacks.extra_passes.schedule import Instrument
+from thermo_callbacks.callbacks.windows.records import Record
 from thermo_callbacks.metrics import WorkEfficiency
 from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
 from thermo_callbacks.probes.activations.records import ActivationRecord

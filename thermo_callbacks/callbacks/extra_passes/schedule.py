@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks._records import Record
+from thermo_callbacks.callbacks.windows.records import Record
 from thermo_callbacks.probes.guard import Guard
 
 

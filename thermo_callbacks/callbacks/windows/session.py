@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks._compat import gradient_scale, samples_per_step
-from thermo_callbacks.callbacks._shards import merge, refusal, samples_factor
-from thermo_callbacks.callbacks._watch import OptimizerWatch
-from thermo_callbacks.callbacks._watched import WatchedOptimizers
+from thermo_callbacks.callbacks.compat import gradient_scale, samples_per_step
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
+from thermo_callbacks.callbacks.windows.optimizers import WatchedOptimizers
+from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.sharding import is_sharded
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from thermo_callbacks.callbacks._plan import Plan
-from thermo_callbacks.callbacks._records import Record, Recorder, energy_record, free_energy_record
-from thermo_callbacks.callbacks._session import Session
-from thermo_callbacks.callbacks._watch import OptimizerWatch
+from thermo_callbacks.callbacks.presets import Plan
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
+from thermo_callbacks.callbacks.windows.records import Record, Recorder, energy_record, free_energy_record
+from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
 
 

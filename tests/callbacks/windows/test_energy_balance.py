@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oracles import normal
 from torch import Tensor
 
-from thermo_callbacks.metrics._ledger import EnergyLedger
+from thermo_callbacks.callbacks.windows.energy_balance import EnergyLedger
 
 
 def constant(rate: float, steps: int) -> Tensor:

@@ -16,7 +16,7 @@ from oracles import normal
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from thermo_callbacks.callbacks.transition import TransitionTemperatureMonitor
+from thermo_callbacks.callbacks.transition_monitor import TransitionTemperatureMonitor
 from thermo_callbacks.metrics.transition import TransitionTemperature
 
 SHIFT, OUTPUTS = "thermo/transition_temperature_shift", "thermo/transition_temperature_outputs"

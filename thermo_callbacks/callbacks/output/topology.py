@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from thermo_callbacks.callbacks._compat import logging_step
-from thermo_callbacks.callbacks._publisher import Publisher
+from thermo_callbacks.callbacks.compat import logging_step
+from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.display import tensorboard_writers
 from thermo_callbacks.display.text.topology import topology_text, write_topology
 from thermo_callbacks.functional.topology import Topology, analyse

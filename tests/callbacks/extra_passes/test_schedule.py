@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from thermo_callbacks.callbacks._survey import Instrument, Survey
+from thermo_callbacks.callbacks.extra_passes.schedule import Instrument, Survey
 
 STEPS = 700
 

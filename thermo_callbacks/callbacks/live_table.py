@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from thermo_callbacks.callbacks._compat import Callback, logging_step
-from thermo_callbacks.callbacks._display import GuestDisplay, OwnDisplay
-from thermo_callbacks.callbacks._monitor import Monitor
-from thermo_callbacks.callbacks.transition import TransitionTemperatureMonitor
+from thermo_callbacks.callbacks.base import Monitor
+from thermo_callbacks.callbacks.compat import Callback, logging_step
+from thermo_callbacks.callbacks.output.terminal import GuestDisplay, OwnDisplay
+from thermo_callbacks.callbacks.transition_monitor import TransitionTemperatureMonitor
 from thermo_callbacks.display.tables.run_table import run_table
 from thermo_callbacks.probes.guard import Guard
 

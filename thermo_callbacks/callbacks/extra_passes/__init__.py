@@ -1,0 +1,1 @@
+"""Now and then: what takes extra passes through the model."""

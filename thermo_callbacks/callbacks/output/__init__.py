@@ -1,0 +1,1 @@
+"""Where values go: loggers, tables, the terminal."""
