@@ -52,7 +52,7 @@ def command(shell: Shell) -> None:
     """The command as a person calls it."""
     options = {"budget": shell.connections, "depth": shell.depth, "in": shell.n_in, "out": shell.n_out}
     parts = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    code = "import sys; from thermo_callbacks.cli import main; sys.exit(main())"
+    code = "import sys; from thermo_callbacks.commands.cli import main; sys.exit(main())"
     subprocess.run(
         [sys.executable, "-c", code, "topology", *parts],
         check=True,

@@ -43,7 +43,7 @@ def package() -> Any:
     [
         # beside it in its file, with its whole path, by a private path, and a method of the class itself
         (
-            "functional.temperature.virial_temperature",
+            "functional.window.temperature.virial_temperature",
             ":func:`kinetic_temperature`",
             "[`kinetic_temperature`][thermo_callbacks.functional.kinetic_temperature]",
         ),
@@ -58,7 +58,7 @@ def package() -> Any:
             "[`thermo_callbacks.functional.curvature.hessian_trace`][thermo_callbacks.functional.hessian_trace]",
         ),
         (
-            "callbacks.transition.TransitionTemperatureMonitor",
+            "callbacks.transition_monitor.TransitionTemperatureMonitor",
             ":meth:`latest`",
             "[`latest`][thermo_callbacks.TransitionTemperatureMonitor.latest]",
         ),
@@ -66,7 +66,7 @@ def package() -> Any:
         (
             "metrics.entropy.ParameterEntropy",
             ":func:`parameter_entropy`",
-            "[`parameter_entropy`][thermo_callbacks.functional.window.parameter_entropy]",
+            "[`parameter_entropy`][thermo_callbacks.functional.parameter_entropy]",
         ),
         # what the site does not show, inside and outside of the package
         ("metrics.curvature.FreeEnergyLaplacian", ":class:`TraceMetric`", "`TraceMetric`"),

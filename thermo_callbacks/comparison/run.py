@@ -17,11 +17,11 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from thermo_callbacks.callbacks import ThermoMonitor
-from thermo_callbacks.common.surroundings import interruptible, one_thread, quiet
 from thermo_callbacks.comparison.activations import Candidate
 from thermo_callbacks.comparison.fingerprint import describe, describe_data, describe_module
 from thermo_callbacks.comparison.modules import MakeModule, build_module
-from thermo_callbacks.comparison.orphans import end_with
+from thermo_callbacks.comparison.parent_watchdog import end_with
+from thermo_callbacks.comparison.quiet_training import interruptible, one_thread, quiet
 from thermo_callbacks.comparison.recording import (
     DivergenceError,
     DivergenceGuard,

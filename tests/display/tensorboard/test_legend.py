@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from thermo_callbacks.display.tensorboard import legend
+from thermo_callbacks.display import legend
 from thermo_callbacks.display.tensorboard.legend import QUANTITIES
 
 with warnings.catch_warnings():  # of the HTML cleaner that TensorBoard brings along

@@ -1,0 +1,92 @@
+"""The page in a real browser, opened from its file."""
+
+from __future__ import annotations
+
+import datetime
+import json
+
+import pytest
+from browser import open_browser
+
+from thermo_callbacks.commands.report.discovery import find_runs
+from thermo_callbacks.commands.report.page import render_page
+
+pytestmark = pytest.mark.slow
+
+_SIZES = """
+return Array.from(document.querySelectorAll(arguments[0])).map(each => {
+  const box = each.getBoundingClientRect();
+  return [box.width, box.height];
+});
+"""
+_LENGTHS = """
+return Array.from(document.querySelectorAll('figure.chart')).map(figure =>
+  Math.max(...Array.from(figure.querySelectorAll('g.line path')).map(path => path.getTotalLength()
+    || path.getAttribute('d').length)));
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(logs, tmp_path_factory):
+    target = tmp_path_factory.mktemp("page") / "report.html"
+    target.write_text(render_page(find_runs([logs.root]), datetime.datetime(2026, 1, 2)), encoding="utf-8")
+    with open_browser(1280, 900) as driver:
+        driver.execute_cdp_cmd("Network.enable", {})
+        driver.get(target.as_uri())
+        yield driver
+
+
+def test_nothing_is_asked_of_the_network_and_nothing_is_complained_of(browser):
+    names = browser.execute_script("return performance.getEntriesByType('resource').map(each => each.name)")
+    assert [name for name in names if not name.startswith("data:")] == []
+    assert browser.get_log("browser") == []
+
+
+def test_every_chart_and_figure_is_drawn(browser):
+    sizes = browser.execute_script(_SIZES, "figure.chart > svg")
+    assert len(sizes) > 40
+    assert all(width > 250 and height > 120 for width, height in sizes)
+    assert all(length > 0 for length in browser.execute_script(_LENGTHS))
+    pictures = browser.execute_script(
+        "return Array.from(document.images).map(image => [image.complete, image.naturalWidth, image.width])"
+    )
+    assert len(pictures) >= 12
+    assert all(complete and natural > 100 and width > 100 for complete, natural, width in pictures)
+
+
+def test_the_page_is_no_wider_than_the_window(browser):
+    for width in (1280, 420):
+        browser.set_window_size(width, 900)
+        assert browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
+    browser.set_window_size(1280, 900)
+
+
+def test_the_pointer_shows_step_and_values(browser):
+    from selenium.webdriver import ActionChains
+
+    figure = browser.find_element("css selector", "figure.chart")
+    data = json.loads(figure.find_element("css selector", "script").get_attribute("textContent"))
+    svg = figure.find_element("css selector", "svg")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", svg)
+    ActionChains(browser).move_to_element(svg).perform()
+    box = browser.find_element("id", "pointer")
+    assert box.is_displayed()
+    first, *values = box.text.split("\n")
+    assert int(first.removeprefix("step ").replace(",", "")) in {step for steps in data["steps"] for step in steps}
+    assert {value.split("  ")[0].strip() for value in values} == {line["name"] for line in data["lines"]}
+    ActionChains(browser).move_to_element(browser.find_element("css selector", "h1")).perform()
+    assert not box.is_displayed()
+
+
+def test_both_modes_have_their_colours(browser):
+    found = {}
+    for mode in ("light", "dark"):
+        browser.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": mode}]}
+        )
+        found[mode] = browser.execute_script(
+            "const line = getComputedStyle(document.querySelector('g.line'));"
+            "return [getComputedStyle(document.body).backgroundColor, line.stroke]"
+        )
+    assert found["light"][0] != found["dark"][0]
+    assert found["light"][1] != found["dark"][1]

@@ -1,0 +1,209 @@
+"""The numbers that runs came to, side by side, and which of their differences are shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from thermo_callbacks.catalog import QUANTITIES
+from thermo_callbacks.commands.report.runs import Run, is_ours
+
+CLEARLY = 2.0
+"""Standard errors from which a difference counts as shown."""
+MISSING = "–"
+_KEY_TAGS = (
+    "thermo/internal_energy",
+    "thermo/temperature",
+    "thermo/equilibrium_ratio",
+    "thermo/noise_scale",
+    "thermo/laplacian",
+    "thermo/entropy_rate",
+    "thermo/work_efficiency",
+    "thermo/complexity",
+)
+_PARTS = ("_stderr", "_lower", "_upper", "_reference", "_floor")  # of a quantity, and none of its own
+_LEFT_OUT = ("epoch", "hp_metric", "step")
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def estimate(value: float, error: float = math.nan, *, signed: bool = False) -> str:
+    """A value with its standard error, which has two digits and sets the last place of the value.
+
+    Args:
+        value: The value, not NaN.
+        error: Its standard error, NaN for none.
+        signed: Whether a positive one gets a sign.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> estimate(0.65321, 0.0042), estimate(12084.0, 7012.0), estimate(3.72e-06, 6.4e-07), estimate(-58.7)
+        ('0.6532 ± 0.0042', '12,100 ± 7,000', '(3.72 ± 0.64) × 10⁻⁶', '−58.7')
+    """
+    sign = "+" if signed and value > 0.0 else ""
+    largest = value if math.isnan(error) else max(abs(value), error)
+    if not math.isfinite(largest) or not math.isfinite(value):
+        return f"{sign}{value}".replace("-", "−")
+    power = _place(largest)
+    power = 0 if -4 < power < 6 else power
+    scale = f" × 10{str(power).translate(_RAISED)}" if power else ""
+    # 10.0 ** power would be zero for the smallest of numbers
+    scaled, deviation = (float(Decimal(each).scaleb(-power)) for each in (value, error))
+    if math.isnan(error):
+        return sign + _digits(scaled, _place(scaled) - 2).replace("-", "−") + scale
+    last = _place(deviation) - 1 if deviation else _place(scaled) - 2
+    text = f"{sign}{_digits(scaled, last)} ± {_digits(deviation, last)}".replace("-", "−")
+    return f"({text}){scale}" if scale else text
+
+
+def _place(value: float) -> int:
+    """Power of ten of a number's first digit."""
+    return math.floor(math.log10(abs(value))) if value else 0
+
+
+def _digits(value: float, last: int) -> str:
+    """A number rounded at a power of ten."""
+    return f"{round(value, -last):,.{max(0, -last)}f}"
+
+
+class Value(NamedTuple):
+    """The last value of a quantity in one run.
+
+    Attributes:
+        value: The value, NaN where it had none at its last step.
+        error: Its standard error, NaN where none was logged.
+        step: The step.
+    """
+
+    value: float
+    error: float
+    step: int
+
+    @property
+    def text(self) -> str:
+        """The value with its standard error."""
+        return MISSING if math.isnan(self.value) else estimate(self.value, self.error)
+
+
+class Difference(NamedTuple):
+    """How the value of a run differs from that of the first one.
+
+    Attributes:
+        value: This run's less the first one's.
+        error: Standard error of that, NaN where a run has none.
+    """
+
+    value: float
+    error: float
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is larger than twice its standard error."""
+        return abs(self.value) > CLEARLY * self.error
+
+    @property
+    def text(self) -> str:
+        """The difference with its standard error, signed."""
+        if math.isnan(self.value):
+            return ""
+        return estimate(self.value, self.error, signed=True)
+
+    @property
+    def verdict(self) -> str:
+        """What can be said of it."""
+        if math.isnan(self.value):
+            return ""
+        if math.isnan(self.error):
+            return "error not known"
+        if not self.shown:
+            return "not told apart"
+        return "higher" if self.value > 0.0 else "lower"
+
+
+class Row(NamedTuple):
+    """One quantity in all runs.
+
+    Attributes:
+        label: Name of the quantity.
+        unit: Its unit, empty where it is not known or has none.
+        tag: Its tag.
+        values: Last value in each run, None where a run does not log it.
+        differences: Difference of each run from the first, None for the first and where one has no value.
+        key: Whether it is one of those to look at first.
+    """
+
+    label: str
+    unit: str
+    tag: str
+    values: list[Value | None]
+    differences: list[Difference | None]
+    key: bool
+
+
+def last_value(run: Run, tag: str) -> Value | None:
+    """Last value of a tag in a run.
+
+    Args:
+        run: The run.
+        tag: The tag.
+
+    Returns:
+        The value, with the standard error logged at the same step; None where the run does not log it.
+    """
+    series = run.scalars.get(tag)
+    if series is None or not len(series):
+        return None
+    errors = run.scalars.get(f"{tag}_stderr")
+    step = series.last_step
+    return Value(series.last, math.nan if errors is None else errors.at(step), step)
+
+
+def compare(first: Value | None, other: Value | None) -> Difference | None:
+    """Difference of two values of different runs, whose errors know nothing of each other.
+
+    Args:
+        first: The first run's value.
+        other: The other one's.
+
+    Returns:
+        The other one less the first, with the root of the sum of the squared errors; None without both values.
+
+    Example:
+        >>> difference = compare(Value(1.0, 0.3, 9), Value(2.0, 0.4, 9))
+        >>> difference, difference.verdict
+        (Difference(value=1.0, error=0.5), 'not told apart')
+    """
+    if first is None or other is None or not math.isfinite(other.value - first.value):
+        return None
+    return Difference(other.value - first.value, math.hypot(first.error, other.error))
+
+
+def rows_of(runs: Sequence[Run]) -> list[Row]:
+    """Last values of all quantities of whole runs: what training itself logs, then the quantities in their order.
+
+    Args:
+        runs: The runs.
+
+    Returns:
+        One row a quantity that a run has.
+    """
+    tags = list(dict.fromkeys(tag for run in runs for tag in run.scalars))
+    own = [_row(runs, tag, tag, "", key=True) for tag in tags if not is_ours(tag) and tag not in _LEFT_OUT]
+    rows = []
+    for quantity in QUANTITIES:
+        names = [tag for tag in quantity.tags if tag in tags and not tag.endswith(_PARTS)]
+        for tag in names:
+            words = tag.removeprefix("thermo/").replace("_", " ")
+            label = quantity.name if len(names) == 1 else words[0].upper() + words[1:]
+            unit = "" if quantity.unit == "none" or ";" in quantity.unit else quantity.unit
+            rows.append(_row(runs, tag, label, unit, key=tag in _KEY_TAGS))
+    return own + sorted(rows, key=lambda row: _KEY_TAGS.index(row.tag) if row.key else len(_KEY_TAGS))
+
+
+def _row(runs: Sequence[Run], tag: str, label: str, unit: str, *, key: bool) -> Row:
+    values = [last_value(run, tag) for run in runs]
+    differences = [None, *(compare(values[0], value) for value in values[1:])]
+    return Row(label, unit, tag, values, differences, key)

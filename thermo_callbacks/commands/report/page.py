@@ -1,0 +1,76 @@
+"""The page, put together from what the other modules make."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from thermo_callbacks.catalog import QUANTITIES
+from thermo_callbacks.commands.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from thermo_callbacks.commands.report.colours import style
+from thermo_callbacks.commands.report.drawings import drawings_of
+from thermo_callbacks.commands.report.key_numbers import rows_of
+from thermo_callbacks.commands.report.notes import marked_up, note_of
+from thermo_callbacks.commands.report.runs import Run
+from thermo_callbacks.commands.report.sections import sections_of
+from thermo_callbacks.commands.report.summary import facts_of, summary_of
+from thermo_callbacks.commands.report.target import GENERATOR
+from thermo_callbacks.display.tensorboard.legend import legend
+from thermo_callbacks.display.tensorboard.page import LEGEND_TAG
+
+
+def render_page(runs: Sequence[Run], now: datetime.datetime) -> str:
+    """Write the page.
+
+    Args:
+        runs: The runs, at least one.
+        now: Time to put on it.
+
+    Returns:
+        HTML that refers to nothing outside of itself.
+    """
+    environment = Environment(
+        loader=PackageLoader("thermo_callbacks.commands.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["marked_up"] = marked_up
+    tags = {tag for run in runs for tag in run.tags}
+    families = {tag.partition("/")[0] for tag in tags}
+    rows = rows_of(runs)
+    context: dict[str, Any] = {
+        "generator": GENERATOR,
+        "version": version("thermo-callbacks"),
+        "written": f"{now:%Y-%m-%d %H:%M}",
+        "light": style(dark=False),
+        "dark": style(dark=True),
+        "runs": [summary_of(run, place) for place, run in enumerate(runs)],
+        "facts": facts_of(runs),
+        "key_rows": [row for row in rows if row.key],
+        "other_rows": [row for row in rows if not row.key],
+        "sections": sections_of(runs),
+        "drawings": drawings_of(runs),
+        "symbols": _symbols(tags),
+        "legend": [(each, each.present(tags, families)) for each in QUANTITIES if each.present(tags, families)],
+        "texts": [(run.name, tag, note_of(text)) for run in runs for tag, text in run.texts.items() if _is_wanted(tag)],
+        "counter": itertools.count(1).__next__,
+        "frame": {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
+    }
+    return environment.get_template("page.html.jinja").render(context)
+
+
+def _symbols(tags: set[str]) -> str:
+    """The legend's paragraph on symbols."""
+    paragraphs = legend(tags).split("\n\n")
+    return next((paragraph for paragraph in paragraphs if paragraph.startswith("Symbols:")), "")
+
+
+def _is_wanted(tag: str) -> bool:
+    return tag.startswith("thermo/") and tag != LEGEND_TAG  # the page has a legend of its own

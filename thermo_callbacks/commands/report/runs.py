@@ -1,0 +1,225 @@
+"""Runs, and what their logs hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from thermo_callbacks.commands.report.csv_file import CSV_FILE, read_csv
+from thermo_callbacks.commands.report.events import Log, LoggedHistogram, LoggedImage, event_files, read_event_file
+from thermo_callbacks.commands.report.series import Series
+from thermo_callbacks.display.figures.layer_history import merge_names
+
+_OURS = re.compile(
+    r"(?P<prefix>(?:.+?-)?)thermo(?:_[a-z_]+)?/.+", re.DOTALL
+)  # Lightning joins prefix and tag by a dash
+_WINDOW = ("thermo/temperature", "thermo/internal_energy")  # each window of a monitor has one of them
+HYPERPARAMETERS_FILE = "hparams.yaml"
+
+Record = dict[str, float]
+
+
+@dataclass
+class Run:
+    """One run, as its logs tell of it.
+
+    Attributes:
+        name: Name that tells it from the other runs of the page.
+        folder: Folder of its files.
+        scalars: Tag, without a logger's prefix, to its values; tags in the order in which they came.
+        images: Tag to the last image.
+        histograms: Tag to the last histogram.
+        texts: Tag to the last text.
+        hyperparameters: What the logger noted of the settings, as text.
+        files: Names of the files read.
+        notices: What could not be read, in sentences.
+    """
+
+    name: str
+    folder: Path
+    scalars: dict[str, Series] = field(default_factory=dict)
+    images: dict[str, LoggedImage] = field(default_factory=dict)
+    histograms: dict[str, LoggedHistogram] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    hyperparameters: dict[str, str] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def measured(self) -> bool:
+        """Whether it has values of a monitor."""
+        return any(is_ours(tag) for tag in self.scalars)
+
+    @property
+    def tags(self) -> set[str]:
+        """All tags, those of histograms included."""
+        return {*self.scalars, *self.histograms}
+
+    def members(self, family: str) -> list[str]:
+        """Members of a family of tags: layers, or activations, in the order in which they came.
+
+        Args:
+            family: What stands before the slash.
+
+        Returns:
+            What stands behind it.
+        """
+        start = f"{family}/"
+        return [tag.removeprefix(start) for tag in self.scalars if tag.startswith(start)]
+
+    def records(self) -> list[Record]:
+        """What was known after each window, tag to its latest value.
+
+        What a closer look found after a window is in that window's record. A run without windows, of a monitor that
+        only looks, has a record for each look.
+
+        Returns:
+            One record a window, in order.
+        """
+        by_step: dict[int, Record] = {}
+        for tag, series in self.scalars.items():
+            for step, point in series.points.items() if is_ours(tag) else ():
+                by_step.setdefault(step, {})[tag] = point.value
+        windows = {step for tag in _WINDOW if tag in self.scalars for step in self.scalars[tag].points}
+        first = min(windows, default=0)
+        records: list[Record] = []
+        latest: Record = {}
+        for step in sorted(by_step):
+            latest = {**latest, **by_step[step]}
+            if not windows or step in windows:
+                records.append(latest)
+            elif step > first:
+                records[-1] = latest
+        return records
+
+    def _take(self, tag: str, log: Log, kept: str) -> None:
+        if tag in log.images:
+            self.images[kept] = log.images[tag]
+        if tag in log.histograms:
+            self.histograms[kept] = log.histograms[tag]
+        if tag in log.texts:
+            self.texts[kept] = log.texts[tag]
+        if tag in log.scalars:
+            self.scalars.setdefault(kept, Series()).merge(log.scalars[tag])
+
+
+def is_ours(tag: str) -> bool:
+    """Whether a tag without a logger's prefix is one of this package's monitors.
+
+    Args:
+        tag: The tag.
+
+    Returns:
+        True for ``thermo/...`` and ``thermo_.../...``.
+
+    Example:
+        >>> is_ours("thermo_heat/net.0"), is_ours("val_loss")
+        (True, False)
+    """
+    match = _OURS.fullmatch(tag)
+    return match is not None and not match["prefix"]
+
+
+def read_runs(folder: Path, name: str) -> list[Run]:
+    """Read the files of a folder itself: one run, or one for each prefix where loggers with several wrote there.
+
+    Event files and ``metrics.csv`` are merged by step; where both have a value, that of the file written last counts.
+
+    Args:
+        folder: The folder.
+        name: Name of the run.
+
+    Returns:
+        The runs; several are named by their prefix as well.
+    """
+    events, table, files = Log(), Log(), []
+    for path in event_files(folder):
+        read_event_file(path, events)
+        files.append(path.name)
+    if (folder / CSV_FILE).is_file():
+        read_csv(folder / CSV_FILE, table)
+        files.append(CSV_FILE)
+    settings = _hyperparameters(folder / HYPERPARAMETERS_FILE)
+    groups = _by_prefix([events, table])
+    runs = []
+    for prefix, members in groups.items():
+        label = prefix.rstrip("-/_. ")
+        run = Run(f"{name} ({label})" if len(groups) > 1 and label else name, folder)
+        run.files, run.hyperparameters = list(files), dict(settings)
+        run.notices = [*events.notices, *table.notices]
+        for log, own in members:
+            for tag in (*log.scalars, *log.images, *log.histograms, *log.texts):
+                if tag.startswith(own):
+                    run._take(tag, log, tag.removeprefix(own))
+        runs.append(run)
+    return runs
+
+
+def _by_prefix(logs: list[Log]) -> dict[str, list[tuple[Log, str]]]:
+    """Prefix of a run to the logs that have it; logs with one prefix each are those of one run."""
+    prefixes = [_prefixes((*log.scalars, *log.images, *log.histograms, *log.texts)) for log in logs]
+    if all(len(found) <= 1 for found in prefixes):
+        own = [next(iter(found), "") for found in prefixes]
+        return {next(filter(None, own), ""): list(zip(logs, own, strict=True))}
+    together = list(dict.fromkeys(prefix for found in prefixes for prefix in found))
+    return {
+        prefix: [(log, prefix) for log, found in zip(logs, prefixes, strict=True) if prefix in found]
+        for prefix in together
+    }
+
+
+def _prefixes(tags: Iterable[str]) -> list[str]:
+    """What loggers put before the tags of the monitors, each once."""
+    matches = filter(None, map(_OURS.fullmatch, tags))
+    return list(dict.fromkeys(match["prefix"] for match in matches))
+
+
+def _hyperparameters(path: Path) -> dict[str, str]:
+    """Settings that Lightning's logger noted; none where they are more than plain values, or there are none."""
+    import yaml
+
+    try:
+        found: Any = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError):
+        return {}
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
+
+
+def natural(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Key that sorts names as people count: ``net.2`` before ``net.10``.
+
+    Args:
+        name: The name.
+
+    Returns:
+        The key.
+
+    Example:
+        >>> sorted(["net.10", "net.2"], key=natural)
+        ['net.2', 'net.10']
+    """
+    parts = re.split(r"(\d+)", name)
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+
+
+def members_of(runs: Iterable[Run], family: str) -> list[str]:
+    """Layers or activations of several runs in one order, that of depth.
+
+    Event files keep the order in which values came, which is that of depth. A table sorts its columns by name, so runs
+    that have nothing else come last and with their numbers in order.
+
+    Args:
+        runs: The runs.
+        family: What stands before the slash in their tags.
+
+    Returns:
+        All members, each once.
+    """
+    names: list[str] = []
+    for run in sorted(runs, key=lambda run: run.files == [CSV_FILE]):
+        own = run.members(family)
+        names = merge_names(names, sorted(own, key=natural) if run.files == [CSV_FILE] else own)
+    return names

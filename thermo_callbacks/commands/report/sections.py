@@ -1,0 +1,154 @@
+"""The charts of a page, by the questions of the TensorBoard page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from thermo_callbacks.commands.report.chart import Chart, Line, chart_of
+from thermo_callbacks.commands.report.colours import depth_colour, run_colour
+from thermo_callbacks.commands.report.runs import Run, is_ours, members_of
+from thermo_callbacks.commands.report.series import Series
+from thermo_callbacks.display.tensorboard.layout import EQUILIBRIUM_REFERENCE_TAG, custom_scalar_layout
+
+LEARNING = "Does it learn?"
+_DASHES = ("", "6 4", "2 4", "9 3 2 3")
+_MOST_OF_TRAINING = 12  # charts of what training logs itself
+_NO_COURSE = ("epoch", "hp_metric", "step")
+
+
+class Panel(NamedTuple):
+    """A chart with what stands around it.
+
+    Attributes:
+        chart: The chart.
+        heading: Its title; with several runs, and a chart for each, the run too.
+        gradient: First and last member on the scale of depth, where there are too many to list; else empty.
+    """
+
+    chart: Chart
+    heading: str
+    gradient: tuple[str, ...] = ()
+
+
+class Group(NamedTuple):
+    """Charts that belong side by side: one, or one for each run.
+
+    Attributes:
+        panels: The charts.
+    """
+
+    panels: list[Panel]
+
+
+class Section(NamedTuple):
+    """A question and its charts.
+
+    Attributes:
+        question: The question.
+        groups: The charts.
+        remark: What is not shown.
+    """
+
+    question: str
+    groups: list[Group]
+    remark: str = ""
+
+
+def sections_of(runs: Sequence[Run]) -> list[Section]:
+    """Charts of some runs.
+
+    Values of whole runs are laid over one another, a colour for each run. Layers and activations have a chart for each
+    run, with the same axes, coloured by depth.
+
+    Args:
+        runs: The runs.
+
+    Returns:
+        Questions with charts, what training itself logs first.
+    """
+    sections = [_learning(runs)]
+    for question, charts in custom_scalar_layout({tag for run in runs for tag in run.tags}).items():
+        groups = [Group(panels) for title, content in charts.items() if (panels := _panels(title, content, runs))]
+        sections.append(Section(question, groups))
+    return [section for section in sections if section.groups]
+
+
+def _learning(runs: Sequence[Run]) -> Section:
+    """What training itself logs, a chart for each number."""
+    tags = list(dict.fromkeys(tag for run in runs for tag in run.scalars))
+    own = [tag for tag in tags if not is_ours(tag) and tag not in _NO_COURSE]
+    own = [tag for tag in own if any(len(run.scalars[tag]) > 1 for run in runs if tag in run.scalars)]
+    own.sort(key=lambda tag: not re.search(r"loss|acc", tag.lower()))
+    remark = ""
+    if len(own) > _MOST_OF_TRAINING:
+        remark = f"Not shown: {', '.join(own[_MOST_OF_TRAINING:])}."
+    panels = [Panel(chart, tag) for tag in own[:_MOST_OF_TRAINING] for chart in _overlaid(tag, [tag], runs)]
+    return Section(LEARNING, [Group([panel]) for panel in panels], remark)
+
+
+def _panels(title: str, content: Sequence[Any], runs: Sequence[Run]) -> list[Panel]:
+    """Charts of one entry of the layout."""
+    kind, wanted = content
+    if kind == "Margin":  # value, lower end, upper end
+        return [Panel(chart, title) for chart in _overlaid(title, wanted[:1], runs, band=wanted[1:])]
+    pattern = re.compile("|".join(f"(?:{each})" for each in wanted))
+    tags = [tag for tag in dict.fromkeys(tag for run in runs for tag in run.scalars) if pattern.match(tag)]
+    reference = 1.0 if EQUILIBRIUM_REFERENCE_TAG in tags or pattern.match(EQUILIBRIUM_REFERENCE_TAG) else None
+    whole = [tag for tag in tags if tag.startswith("thermo/") and tag != EQUILIBRIUM_REFERENCE_TAG]
+    families = list(dict.fromkeys(tag.partition("/")[0] for tag in tags if not tag.startswith("thermo/")))
+    if families:
+        return _by_member(title, families, whole, runs, reference)
+    return [Panel(chart, title) for chart in _overlaid(title, whole, runs, reference=reference)]
+
+
+def _overlaid(
+    title: str, tags: Sequence[str], runs: Sequence[Run], *, band: Sequence[str] = (), reference: float | None = None
+) -> list[Chart]:
+    """One chart of all runs: a colour for each run, a dash for each tag; of a single run a colour for each tag."""
+    lines = []
+    for place, run in enumerate(runs):
+        for number, tag in enumerate(tags):
+            if tag in run.scalars:
+                name = _words(tag) if len(runs) == 1 else run.name if len(tags) == 1 else f"{run.name}: {_words(tag)}"
+                colour = run_colour(number if len(runs) == 1 else place)
+                dash = "" if len(runs) == 1 else _DASHES[number % len(_DASHES)]
+                lower, upper = [run.scalars.get(end) for end in band] or [None, None]
+                lines.append(Line(name, run.scalars[tag], colour, dash, lower, upper))
+    return [chart_of(title, lines, reference=reference)] if lines else []
+
+
+def _by_member(
+    title: str, families: Sequence[str], whole: Sequence[str], runs: Sequence[Run], reference: float | None
+) -> list[Panel]:
+    """A chart for each run, all with the same axes."""
+    drawn = [(run, _member_lines(run, families, whole, runs)) for run in runs]
+    drawn = [(run, lines) for run, lines in drawn if lines]
+    panels = []
+    for run, lines in drawn:
+        beside = [line for other, theirs in drawn if other is not run for line in theirs]
+        heading = title if len(runs) == 1 else f"{title}: {run.name}"
+        chart = chart_of(heading, lines, reference=reference, beside=beside)
+        names = [line.name for line in lines if not line.strong]
+        panels.append(Panel(chart, heading, (names[0], names[-1]) if len(names) > _MOST_OF_TRAINING else ()))
+    return panels
+
+
+def _member_lines(run: Run, families: Sequence[str], whole: Sequence[str], runs: Sequence[Run]) -> list[Line]:
+    lines = []
+    for family in families:
+        members = members_of(runs, family)
+        for place, member in enumerate(members):
+            series: Series | None = run.scalars.get(f"{family}/{member}")
+            if series is not None:
+                lines.append(Line(member, series, depth_colour(place, len(members))))
+    for number, tag in enumerate(whole):
+        if tag in run.scalars:
+            name = "whole run" if len(whole) == 1 else _words(tag)
+            lines.append(Line(name, run.scalars[tag], "var(--ink)", _DASHES[number % len(_DASHES)], strong=True))
+    return lines
+
+
+def _words(tag: str) -> str:
+    return tag.removeprefix("thermo/").replace("_", " ") if is_ours(tag) else tag

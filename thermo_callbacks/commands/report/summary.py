@@ -1,0 +1,145 @@
+"""What was run, and what its numbers say."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from thermo_callbacks.commands.report.colours import run_colour
+from thermo_callbacks.commands.report.csv_file import CSV_FILE
+from thermo_callbacks.commands.report.runs import Record, Run
+from thermo_callbacks.display.text.interpretation import read_run
+
+
+class Summary(NamedTuple):
+    """What the numbers of a run say.
+
+    Attributes:
+        name: Name of the run.
+        colour: Its colour.
+        readings: What its numbers say, subject and sentences.
+        notices: What could not be read.
+    """
+
+    name: str
+    colour: str
+    readings: list[tuple[str, str]]
+    notices: list[str]
+
+
+def summary_of(run: Run, place: int) -> Summary:
+    """Say what the numbers of a run say.
+
+    Args:
+        run: The run.
+        place: Its place on the page.
+
+    Returns:
+        The summary.
+    """
+    records = run.records()
+    window, batch_size = window_of(run), batch_size_of(records)
+    if window is None or batch_size is None:  # the sentences on noise need both
+        records = [{tag: value for tag, value in record.items() if tag != "thermo/signal_share"} for record in records]
+    readings = read_run(records, window=window or 1, batch_size=batch_size or 1)
+    return Summary(run.name, run_colour(place), [_split(reading) for reading in readings], run.notices)
+
+
+def facts_of(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """What was run: where the logs lie, what was measured, and settings.
+
+    Args:
+        runs: The runs.
+
+    Returns:
+        Name of each fact and its value in each run, empty where it is not known; facts that no run has are left out.
+    """
+    columns = [_facts(run) for run in runs]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    return [(name, [column.get(name, "") for column in columns]) for name in names]
+
+
+def _facts(run: Run) -> dict[str, str]:
+    steps = [step for series in run.scalars.values() for step in series.points]
+    window, batch_size = window_of(run), batch_size_of(run.records())
+    facts = {
+        "Steps": f"{min(steps):,} to {max(steps):,}",
+        "Measurements": f"{len(run.records()):,}" + ("" if window is None else f", of {window:,} steps each"),
+        "Batch": "" if batch_size is None else f"{batch_size:,} samples",
+        "Layers": f"{len(run.members('thermo_temperature')):,}",
+        "Logged": _times(run),
+        "Folder": _folder(run.folder),
+        "Files": ", ".join(run.files),
+        **{f"Setting {name}": value for name, value in run.hyperparameters.items()},
+    }
+    return {name: value for name, value in facts.items() if value not in ("", "0")}
+
+
+def _folder(folder: Path) -> str:
+    """A path as short as a person at the place of the call would write it."""
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+
+
+def _split(reading: str) -> tuple[str, str]:
+    """Subject of a paragraph, and the rest: what stands before its first comma or colon."""
+    match = re.match(r"[\w ]{1,30}[:,]", reading)
+    return (match[0], reading[match.end() :]) if match else ("", reading)
+
+
+def _times(run: Run) -> str:
+    """When the first and the last value were written; a table doesn't say."""
+    if run.files == [CSV_FILE]:
+        return ""
+    times = [point.time for series in run.scalars.values() for point in series.points.values()]
+    first, last = (datetime.datetime.fromtimestamp(time).astimezone() for time in (min(times), max(times)))
+    end = f"{last:%H:%M:%S}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M:%S}"
+    return f"{first:%Y-%m-%d %H:%M:%S} to {end}"
+
+
+def window_of(run: Run) -> int | None:
+    """Steps in a window, told from the steps of the measurements.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The steps up to the first measurement, if no two measurements are closer; None where that can't be said, as for
+        a run whose beginning is not in the logs.
+    """
+    series = run.scalars.get("thermo/internal_energy") or run.scalars.get("thermo/temperature")
+    if series is None or len(series) < 2:
+        return None
+    steps = series.steps.tolist()
+    first = int(steps[0]) + 1
+    closest = min(later - earlier for earlier, later in itertools.pairwise(steps))
+    return first if 1 < first <= closest else None
+
+
+def batch_size_of(records: Sequence[Record]) -> int | None:
+    """Samples in a step, from the noise scale B tr Σ / |E g|² and the signal share |E g|² / E|g|².
+
+    With E|g|² = |E g|² + tr Σ the batch B is the noise scale over (1 / share - 1).
+
+    Args:
+        records: Values of the windows.
+
+    Returns:
+        The whole number that a window's values agree with, None where no window has both.
+
+    Example:
+        >>> batch_size_of([{"thermo/noise_scale": 96.0, "thermo/signal_share": 0.25}])
+        32
+    """
+    for record in records:
+        scale, share = (record.get(f"thermo/{name}", math.nan) for name in ("noise_scale", "signal_share"))
+        if math.isfinite(scale) and 0.0 < share < 1.0:
+            size = scale / (1.0 / share - 1.0)
+            if size >= 0.5 and abs(size - round(size)) < 1e-3 * size:
+                return round(size)
+    return None
