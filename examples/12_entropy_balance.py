@@ -74,7 +74,7 @@ def main(quick: bool = False) -> None:
     seed_everything(1, verbose=False)
     data = lessons(4 * window if quick else 6 * window)
     print(f"{'step':>7s} {'entropy':>12s} {'destruction':>12s} {'production':>12s}          {'ratio':>9s}")
-    monitor = Table(window, rest=0, curvature_every_n_steps=window // 40)
+    monitor = Table(window, steps_between_windows=0, curvature_every_n_steps=window // 40)
     trainer = Trainer(
         accelerator="cpu", max_epochs=1, callbacks=[monitor], logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,

@@ -23,7 +23,7 @@ STEPS = 20
 BATCH_SIZE = 8
 
 
-class Burst(NamedTuple):
+class WindowSteps(NamedTuple):
     """Consecutive steps; each field holds one window [W, n] for each layer."""
 
     parameters: list[Tensor]  # before each step
@@ -40,18 +40,18 @@ class Burst(NamedTuple):
         """Displacement per unit of gradient, [n] for each layer; coordinates differ, and layers of other sizes."""
         return [0.1 + 0.1 * normal(count, seed=count).abs() for count in self.watched]
 
-    def layer(self, index: int) -> Burst:
+    def layer(self, index: int) -> WindowSteps:
         """One layer alone."""
-        return Burst(*([field[index]] for field in self))
+        return WindowSteps(*([field[index]] for field in self))
 
-    def rest(self, *layers: int) -> Burst:
+    def rest(self, *layers: int) -> WindowSteps:
         """The same steps in which some layers had no gradient and did not move."""
         fields = [[0.0 * x if i in layers else x for i, x in enumerate(field)] for field in self[1:]]
-        return Burst(self.parameters, *fields)
+        return WindowSteps(self.parameters, *fields)
 
-    def at(self, steps: Tensor) -> Burst:
+    def at(self, steps: Tensor) -> WindowSteps:
         """Some of the steps, by index or by mask."""
-        return Burst(*([layer[steps] for layer in field] for field in self))
+        return WindowSteps(*([layer[steps] for layer in field] for field in self))
 
     def stretches(self) -> list[tuple[int, int]]:
         """Where each layer stands in the rows."""
@@ -64,7 +64,9 @@ class Burst(NamedTuple):
         return torch.stack([flat[0], flat[2], flat[1]], 1)  # parameters, gradients, displacements
 
 
-def burst(seed: int, *, watched: Sequence[int] = WATCHED, steps: int = STEPS, offset: float = 0.0) -> Burst:
+def window_steps(
+    seed: int, *, watched: Sequence[int] = WATCHED, steps: int = STEPS, offset: float = 0.0
+) -> WindowSteps:
     """Steps down a slope, with noise in gradients and moves; ``offset`` lies on all parameters."""
     noise = [normal(3, steps, count, seed=100 * seed + index) for index, count in enumerate(watched)]
     # some coordinates are hotter than others, so that it matters which are seen
@@ -73,7 +75,7 @@ def burst(seed: int, *, watched: Sequence[int] = WATCHED, steps: int = STEPS, of
     displacements = [-0.1 * slopes + 0.05 * layer[1] for slopes, layer in zip(gradients, noise, strict=True)]
     starts = [offset + layer[2, :1] for layer in noise]
     parameters = [start + moves.cumsum(0) - moves for start, moves in zip(starts, displacements, strict=True)]
-    return Burst(parameters, displacements, gradients)
+    return WindowSteps(parameters, displacements, gradients)
 
 
 def empty_window(
@@ -86,7 +88,7 @@ def empty_window(
 
 
 def watch(
-    steps: Burst,
+    steps: WindowSteps,
     sizes: Sequence[int],
     *,
     momentum: float = 0.0,
@@ -131,20 +133,22 @@ class MetricCase(NamedTuple):
         """A fresh metric."""
         return self.metric(sizes, **self.options)
 
-    def feed(self, steps: Burst) -> dict[str, Any]:
+    def feed(self, steps: WindowSteps) -> dict[str, Any]:
         """Arguments of update()."""
         known = {**steps._asdict(), "mobility": steps.mobility, "batch_size": BATCH_SIZE}
         return {name: known[name] for name in self.arguments}
 
-    def feed_layer(self, steps: Burst, layer: int) -> dict[str, Any]:
+    def feed_layer(self, steps: WindowSteps, layer: int) -> dict[str, Any]:
         """Arguments of update() for one layer, without lists."""
         return {name: given[layer] if isinstance(given, list) else given for name, given in self.feed(steps).items()}
 
-    def value(self, steps: Burst, layer: int) -> Tensor:
+    def value(self, steps: WindowSteps, layer: int) -> Tensor:
         """The function's value of one layer."""
         return self.function(**self.feed_layer(steps, layer), **self.options)
 
-    def watch(self, steps: Burst, sizes: Sequence[int] = SIZES, *, missing: Sequence[int] = ()) -> WindowStatistics:
+    def watch(
+        self, steps: WindowSteps, sizes: Sequence[int] = SIZES, *, missing: Sequence[int] = ()
+    ) -> WindowStatistics:
         """Statistics of the same steps, watched one by one."""
         return watch(steps, sizes, missing=missing, **self.options)
 

@@ -86,7 +86,7 @@ def test_command_line_interface_keeps_the_configuration(run):
     assert number_after("thermo/temperature", text) > 0.0
     kept = (folder / "thermo_logs/cli/version_0/config.yaml").read_text(encoding="utf-8")
     assert "class_path: thermo_callbacks.ThermoMonitor" in kept
-    assert re.search(r"\bwindow: 25\n\s+rest: 0\n", kept)
+    assert re.search(r"\bwindow: 25\n\s+steps_between_windows: 0\n", kept)
 
 
 @pytest.mark.slow

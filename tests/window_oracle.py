@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from metric_cases import BATCH_SIZE, SIZES, WATCHED, Burst
+from metric_cases import BATCH_SIZE, SIZES, WATCHED, WindowSteps
 from torch import Tensor
 
 from thermo_callbacks.functional import coordinate_sampling_variance, helmert_contrasts
@@ -19,13 +19,13 @@ LAYERS = len(WATCHED)
 ENTROPY_SUMS = ("moving", "log_variance", "log_variance_square", "production", "production_square", "relaxation")
 
 
-def fill(window: StreamingWindow, steps: Burst, momentum: Any = 0.0, response: Any = 1.0) -> StreamingWindow:
+def fill(window: StreamingWindow, steps: WindowSteps, momentum: Any = 0.0, response: Any = 1.0) -> StreamingWindow:
     for rows in steps.rows().to(window.means):
         window.update(rows, momentum, response, 1.0)
     return window
 
 
-def spoil(steps: Burst, bad: Sequence[int], value: float) -> Burst:
+def spoil(steps: WindowSteps, bad: Sequence[int], value: float) -> WindowSteps:
     """One coordinate of one layer has no finite gradient in the steps ``bad``."""
     gradients = [layer.clone() for layer in steps.gradients]
     gradients[3][list(bad), 5] = value
@@ -58,7 +58,7 @@ def assert_same(actual: WindowStatistics, expected: WindowStatistics) -> None:
 
 
 def second_reading(
-    steps: Burst, valid: Sequence[bool], momentum: Sequence[Any], response: Sequence[Any]
+    steps: WindowSteps, valid: Sequence[bool], momentum: Sequence[Any], response: Sequence[Any]
 ) -> dict[str, Tensor]:
     """Sums by layer from lists of valid steps and pairs; momentum and response of a layer are a number or ``[n]``.
 

@@ -6,8 +6,8 @@
 One training run through a real Trainer, in which blocks of steps with and without the monitor alternate; the ratio is
 taken within each pair of neighbours, so that a machine whose speed drifts moves both. A block with the monitor holds
 whole periods of its default schedule: windows, their ends with all that is computed from them, the rests after them,
-and a look with all its extra passes every 200 steps. Windows and rests of the decoder, whose steps take longer, are a
-fifth as long (one step in 20 is watched all the same), its looks as far apart as by default.
+and an extra pass every 200 steps. Windows and rests of the decoder, whose steps take longer, are a
+fifth as long (one step in 20 is watched all the same), its extra passes as far apart as by default.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from thermo_callbacks import ThermoMonitor
-from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.probes.layers import layer_parameters
 
 
@@ -75,7 +75,7 @@ class Switch(pl.Callback):
     """Hands the hooks on to a monitor in every other block, and times the blocks."""
 
     def __init__(self, preset: Any, window: int, rest: int, block: int) -> None:
-        self.monitor, self.block = ThermoMonitor(preset, window=window, rest=rest), block
+        self.monitor, self.block = ThermoMonitor(preset, window=window, steps_between_windows=rest), block
         self.on, self.steps = False, 0
         self.rates: dict[bool, list[float]] = {False: [], True: []}
 
@@ -170,7 +170,9 @@ def memory(width: int) -> tuple[int, int]:
     """Parameters of an MLP of that width, and bytes that watching it takes."""
     net = mlp(width)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-    watch = OptimizerWatch(optimizer, layer_parameters(net), window=50, rest=None, sample=4096, seed=0)
+    watch = OptimizerWindow(
+        optimizer, layer_parameters(net), window=50, steps_between_windows=None, sample=4096, seed=0
+    )
     return sum(parameter.numel() for parameter in net.parameters()), held_bytes(watch)
 
 

@@ -26,8 +26,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("window", 50.0, f"window {WHOLE} 8, got 50.0"),
     ("window", True, f"window {WHOLE} 8, got True"),
     ("window", None, f"window {WHOLE} 8, got None"),
-    ("rest", -1, f"rest {WHOLE} 0 or None, got -1"),
-    ("rest", 0.5, f"rest {WHOLE} 0 or None, got 0.5"),
+    ("steps_between_windows", -1, f"steps_between_windows {WHOLE} 0 or None, got -1"),
+    ("steps_between_windows", 0.5, f"steps_between_windows {WHOLE} 0 or None, got 0.5"),
     ("sample", 1, f"sample {WHOLE} 2 or None, got 1"),
     ("sample", "all", f"sample {WHOLE} 2 or None, got 'all'"),
     ("curvature_every_n_steps", 0, f"curvature_every_n_steps {WHOLE} 1, got 0"),
@@ -46,8 +46,8 @@ REFUSED: list[tuple[str, Any, str]] = [
 ]
 ACCEPTED: list[tuple[str, Any]] = [
     ("window", 8),
-    ("rest", 0),
-    ("rest", None),
+    ("steps_between_windows", 0),
+    ("steps_between_windows", None),
     ("sample", 2),
     ("sample", None),
     ("curvature_every_n_steps", 1),
@@ -106,7 +106,7 @@ def test_later_arguments_are_keywords_and_documented(monitor: Any) -> None:
     parameters = inspect.signature(monitor).parameters
     positional = [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
     assert positional in (["preset", "window"], ["window"], ["curvature_every_n_steps"])
-    assert len(parameters) <= 8
+    assert len(parameters.keys() - {"rest"}) <= 8
     documentation = inspect.getdoc(monitor) or ""
     for name in parameters:
         assert re.search(rf"^    {name}: ", documentation, re.MULTILINE), f"{name} has no entry in the docstring"
@@ -115,7 +115,7 @@ def test_later_arguments_are_keywords_and_documented(monitor: Any) -> None:
 def test_state_keys_tell_arguments_and_classes_apart() -> None:
     monitors = [
         *(ThermoMonitor(preset) for preset in ("light", "standard", "full")),
-        ThermoMonitor("light", rest=0),
+        ThermoMonitor("light", steps_between_windows=0),
         ThermoMonitor("light", seed=1),
         *(monitor() for monitor in MONITORS[1:]),
         BulkMonitor(samples=2),
@@ -134,3 +134,20 @@ def test_latest_values_are_a_copy() -> None:
     quiet_trainer(callbacks=monitor, logger=logger).fit(Regression(), loader(8))
     monitor.latest().clear()
     assert repr(monitor.latest()) == repr(logger.thermo_rows[0][1])
+
+
+@pytest.mark.parametrize(
+    "monitor", [monitor for monitor in MONITORS if "steps_between_windows" in inspect.signature(monitor).parameters]
+)
+def test_the_former_name_of_an_argument_works_with_one_warning(monitor: Any) -> None:
+    with pytest.warns(DeprecationWarning, match="^the argument rest is called steps_between_windows now") as caught:
+        made = monitor(rest=3)
+    assert len(caught) == 1
+    assert made.steps_between_windows == 3
+    assert made.state_key == monitor(steps_between_windows=3).state_key
+    with pytest.warns(DeprecationWarning, match="^rest is called steps_between_windows now$"):
+        assert made.rest == 3
+    with pytest.raises(
+        ValueError, match="^rest is the former name of steps_between_windows: give one of them, got 3 and"
+    ):
+        monitor(rest=3, steps_between_windows=4)

@@ -36,7 +36,7 @@ with warnings.catch_warnings():  # of the parts that TensorBoard brings along
 
 pytestmark = pytest.mark.filterwarnings("ignore:no value")  # what so short a run has no value of
 SHORT = {"max_epochs": 2, "accelerator": "cpu"}
-MONITOR = ThermoMonitor(window=8, rest=0, curvature_every_n_steps=8)
+MONITOR = ThermoMonitor(window=8, steps_between_windows=0, curvature_every_n_steps=8)
 
 
 @pytest.fixture(autouse=True)
@@ -216,7 +216,7 @@ def test_threads_take_turns(whole, tmp_path):
 
 
 class ElsewhereBackend(joblib.parallel.SequentialBackend):
-    """Stands for one that gives all results at the end, and writes where this process can't look."""
+    """Stands for one that gives all results at the end, and writes where this process can't style."""
 
     supports_return_generator = False
 

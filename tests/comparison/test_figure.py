@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from comparison_runs import DIVERGED, FAILED, run, runs
 
-from thermo_callbacks.comparison.figure import comparison_figure, looks, mean_path
+from thermo_callbacks.comparison.figure import comparison_figure, line_styles, mean_path
 from thermo_callbacks.comparison.records import PathPoint, estimate
 
 
@@ -20,8 +20,8 @@ def lines(axes, colour):
 
 def test_efficiency_by_depth_is_the_mean_with_its_interval():
     axes = comparison_figure(runs(["ReLU", "Tanh"])).axes[0]
-    look = looks(["ReLU"])["ReLU"]
-    (line,) = lines(axes, look.colour)
+    style = line_styles(["ReLU"])["ReLU"]
+    (line,) = lines(axes, style.colour)
     assert line.get_xdata().tolist() == [1, 2]
     np.testing.assert_allclose(line.get_ydata(), [0.51, 0.51])
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
@@ -104,12 +104,12 @@ def test_panel_with_nothing_to_show_says_so(records):
 
 def test_looks_stay_and_differ():
     names = ["ReLU", "Tanh", "GELU", "SELU", "mine", "yours", "LeakyReLU(negative_slope=0.2)", "Hardswish"]
-    chosen = looks(names)
+    chosen = line_styles(names)
     assert len(set(chosen.values())) == len(names)
     for name in ("ReLU", "Tanh", "mine"):
-        assert looks([name])[name] == chosen[name]
-    assert len(set(looks([f"f{i}" for i in range(21)]).values())) == 21
-    assert len(looks([f"f{i}" for i in range(40)])) == 40
+        assert line_styles([name])[name] == chosen[name]
+    assert len(set(line_styles([f"f{i}" for i in range(21)]).values())) == 21
+    assert len(line_styles([f"f{i}" for i in range(40)])) == 40
 
 
 def test_colours_differ_for_eyes_that_see_two_kinds_of_light():
@@ -117,7 +117,9 @@ def test_colours_differ_for_eyes_that_see_two_kinds_of_light():
     from matplotlib.colors import to_rgb
 
     matrix = np.array([[0.11238, 0.88762, 0.0], [0.11238, 0.88762, 0.0], [0.00401, -0.00401, 1.0]])
-    colours = [look.colour for look in looks(["ReLU", "Tanh", "GELU", "SELU", "SiLU", "ELU", "Sigmoid"]).values()]
+    colours = [
+        style.colour for style in line_styles(["ReLU", "Tanh", "GELU", "SELU", "SiLU", "ELU", "Sigmoid"]).values()
+    ]
     seen = [matrix @ (np.array(to_rgb(colour)) ** 2.2) for colour in colours]
     assert min(np.abs(a - b).max() for a, b in itertools.combinations(seen, 2)) > 0.03
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from thermo_callbacks.comparison.columns import Style, depth_columns, estimate_column, style_of
 from thermo_callbacks.comparison.csv_files import runs_csv, summary_csv
-from thermo_callbacks.comparison.records import MEASURES, Estimate, estimate
+from thermo_callbacks.comparison.records import MEASURES, SeedEstimate, estimate
 from thermo_callbacks.comparison.tables import comparison_markdown, comparison_tables, run_notes
 
 NAN = math.nan
@@ -111,7 +111,7 @@ def test_notes_name_what_did_not_finish():
     ],
 )
 def test_numbers_of_a_column_are_written_in_one_way(pairs, style, cells):
-    estimates = [Estimate(mean, width, 3) for mean, width in pairs]
+    estimates = [SeedEstimate(mean, width, 3) for mean, width in pairs]
     assert style_of(estimates) == style
     assert estimate_column("x", "", estimates).cells == cells
 
@@ -121,17 +121,17 @@ def test_numbers_of_a_column_are_written_in_one_way(pairs, style, cells):
     [("loss", 1e-4, "x [1e-4 loss]"), ("", 1e6, "x [1e6]"), ("s", 1.0, "x [s]"), ("", 1.0, "x"), ("s", 0.01, "x [s]")],
 )
 def test_header_has_unit_and_power(unit, mean, header):
-    assert estimate_column("x", unit, [Estimate(mean, NAN, 1)]).header == header
+    assert estimate_column("x", unit, [SeedEstimate(mean, NAN, 1)]).header == header
 
 
 def test_depths_are_spread_evenly_and_share_a_style():
-    rows = [[Estimate(0.5, 0.1 * (depth + 1), 3) for depth in range(10)], [Estimate(0.25, 0.1, 3)]]
+    rows = [[SeedEstimate(0.5, 0.1 * (depth + 1), 3) for depth in range(10)], [SeedEstimate(0.25, 0.1, 3)]]
     columns = depth_columns(rows, most=4)
     assert [column.header for column in columns] == ["1", "4", "7", "10"]
     assert [column.cells[1] for column in columns] == ["0.25 ± 0.10", "-", "-", "-"]
     assert columns[3].cells[0] == "0.50 ± 1.00"
     assert [column.header for column in depth_columns(rows)] == [str(depth + 1) for depth in range(10)]
-    assert [column.header for column in depth_columns([[Estimate(0.5, NAN, 1)]], most=5)] == ["1"]
+    assert [column.header for column in depth_columns([[SeedEstimate(0.5, NAN, 1)]], most=5)] == ["1"]
     assert depth_columns([[], []]) == []
 
 

@@ -85,7 +85,7 @@ def report(
     """What each process saw."""
     if processes > 1:
         options |= {"strategy": "ddp_fork", "devices": processes, "use_distributed_sampler": False}
-    callbacks = [Report(folder), monitor or ThermoMonitor("light", window=8, rest=3)]
+    callbacks = [Report(folder), monitor or ThermoMonitor("light", window=8, steps_between_windows=3)]
     quiet_trainer(callbacks=callbacks, logger=RecordingLogger(), **options).fit(module)
     return [torch.load(folder / f"{rank}.pt") for rank in range(processes)]
 
@@ -158,11 +158,15 @@ class OneFails(SharedRegression):
 
 def test_a_fault_in_one_process_keeps_none_waiting(tmp_path: Path) -> None:
     monitor = ThermoMonitor(
-        "standard", 8, rest=0, curvature_every_n_steps=5, loss_fn=lambda module, batch: module.again(batch)
+        "standard",
+        8,
+        steps_between_windows=0,
+        curvature_every_n_steps=5,
+        loss_fn=lambda module, batch: module.again(batch),
     )
     first, second = report(OneFails(), tmp_path, 2, monitor=monitor)
     assert any("failed in another process" in text for text in first["warnings"])
     for process in (first, second):
         values = [row for _, row in process["rows"] if "thermo/laplacian" in row]
-        assert len(values) == 1  # the look before the fault
+        assert len(values) == 1  # the extra pass before the fault
         assert [row for step, row in process["rows"] if "thermo/temperature" in row and step > 10]

@@ -133,7 +133,7 @@ def test_adam_preconditions_the_destruction() -> None:
 
 
 def test_the_balance_follows_from_its_sides() -> None:
-    logger = fit(Linear(), EntropyMonitor(window=8, rest=0, curvature_every_n_steps=8), 100)
+    logger = fit(Linear(), EntropyMonitor(window=8, steps_between_windows=0, curvature_every_n_steps=8), 100)
     production: float | None = None
     checked = 0
     for _, row in logger.thermo_rows:
@@ -150,7 +150,7 @@ def test_the_balance_follows_from_its_sides() -> None:
 
 
 def test_free_energy_is_energy_less_bound_energy() -> None:
-    logger = fit(Regression(), FreeEnergyMonitor(window=8, rest=0), 40)
+    logger = fit(Regression(), FreeEnergyMonitor(window=8, steps_between_windows=0), 40)
     rows = [row for _, row in logger.thermo_rows if "thermo/free_energy" in row]
     assert len(rows) == 5
     for row in rows:
@@ -339,7 +339,9 @@ def test_layers_that_thaw_are_taken_in() -> None:
 
     module = Thawing()
     module.net[0].requires_grad_(False)
-    logger: RecordingLogger = fit(module, FreeEnergyMonitor(window=8, rest=0, curvature_every_n_steps=5), 60)
+    logger: RecordingLogger = fit(
+        module, FreeEnergyMonitor(window=8, steps_between_windows=0, curvature_every_n_steps=5), 60
+    )
     laplacians = [row for _, row in logger.thermo_rows if "thermo/laplacian" in row]
     assert "thermo_laplacian/net.0" not in laplacians[0]
     assert "thermo_laplacian/net.0" in laplacians[-1]

@@ -64,7 +64,7 @@ class Data(LightningDataModule):
 
 
 def light(**options: Any) -> ThermoMonitor:
-    return ThermoMonitor("light", window=8, rest=0, **options)
+    return ThermoMonitor("light", window=8, steps_between_windows=0, **options)
 
 
 def run(folder: Path, module: Any, callbacks: Any, *, data: Any = None, **options: Any) -> TensorBoardLogger:
@@ -120,15 +120,19 @@ def test_run_without_hyperparameters_has_a_row(tmp_path: Path) -> None:
 
 
 def test_all_monitors_of_a_run_have_their_columns(tmp_path: Path) -> None:
-    standard = ThermoMonitor("standard", window=8, rest=0, curvature_every_n_steps=8)
-    run(tmp_path, Saving({"rate": 0.25}), [TemperatureMonitor(window=8, rest=0), standard])
+    standard = ThermoMonitor("standard", window=8, steps_between_windows=0, curvature_every_n_steps=8)
+    run(tmp_path, Saving({"rate": 0.25}), [TemperatureMonitor(window=8, steps_between_windows=0), standard])
     _, metrics, rows = table_of(tmp_path)
     assert metrics == ["hp_metric", *FINAL_VALUES[:-1]]
     assert rows["run"][1].keys() == set(metrics), "a column that nothing is logged under"
 
 
 def test_full_preset_fills_all_columns(tmp_path: Path) -> None:
-    run(tmp_path, Saving({"rate": 0.25}), [ThermoMonitor("full", window=8, rest=0, curvature_every_n_steps=8)])
+    run(
+        tmp_path,
+        Saving({"rate": 0.25}),
+        [ThermoMonitor("full", window=8, steps_between_windows=0, curvature_every_n_steps=8)],
+    )
     _, metrics, rows = table_of(tmp_path)
     assert metrics == ["hp_metric", *FINAL_VALUES]
     assert rows["run"][1].keys() == set(metrics)

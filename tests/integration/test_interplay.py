@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*noise_scale")
 
 def reference(batches: int, **options: Any) -> list[Any]:
     """Rows of a run that nothing happens to."""
-    return fit(Regression(), ThermoMonitor("light", window=8, rest=0), batches, **options).thermo_rows
+    return fit(Regression(), ThermoMonitor("light", window=8, steps_between_windows=0), batches, **options).thermo_rows
 
 
 def hooks_on(trainer: Any) -> int:
@@ -69,7 +69,7 @@ class InterruptedTwo(TwoOptimizers):
     ids=["exception", "Ctrl-C", "exception, two optimizers"],
 )
 def test_nothing_stays_on_the_optimizers_after_an_exception(module: Regression, ends: type[BaseException]) -> None:
-    monitor, logger = ThermoMonitor("light", window=8, rest=0), RecordingLogger()
+    monitor, logger = ThermoMonitor("light", window=8, steps_between_windows=0), RecordingLogger()
     trainer = quiet_trainer(callbacks=monitor, logger=logger)
     with pytest.raises(ends):
         trainer.fit(module, loader(30))
@@ -79,13 +79,13 @@ def test_nothing_stays_on_the_optimizers_after_an_exception(module: Regression, 
 
 
 def test_nothing_stays_on_the_optimizers_after_a_fit() -> None:
-    trainer = quiet_trainer(callbacks=ThermoMonitor("light", window=8, rest=0))
+    trainer = quiet_trainer(callbacks=ThermoMonitor("light", window=8, steps_between_windows=0))
     trainer.fit(TwoOptimizers(), loader(20))
     assert hooks_on(trainer) == 0
 
 
 def test_a_fit_that_goes_on_keeps_its_statistics() -> None:
-    monitor, logger, module = ThermoMonitor("light", window=8, rest=0), RecordingLogger(), Regression()
+    monitor, logger, module = ThermoMonitor("light", window=8, steps_between_windows=0), RecordingLogger(), Regression()
     trainer = quiet_trainer(callbacks=monitor, logger=logger)
     trainer.fit(module, loader(12))
     trainer.fit_loop.max_epochs = 2
@@ -95,7 +95,7 @@ def test_a_fit_that_goes_on_keeps_its_statistics() -> None:
 
 
 def test_a_new_trainer_starts_afresh() -> None:
-    monitor = ThermoMonitor("light", window=8, rest=0)
+    monitor = ThermoMonitor("light", window=8, steps_between_windows=0)
     first = fit(Regression(), monitor, 12).thermo_rows
     second = fit(Regression(), monitor, 12).thermo_rows
     assert repr(first) == repr(second) == repr(reference(12))
@@ -123,7 +123,7 @@ class CopyDuring(Callback):
 def test_copies_before_during_and_after_a_fit(name: str) -> None:
     duplicate = COPIES[name]
     expected = repr(reference(24))
-    monitor = duplicate(ThermoMonitor("light", window=8, rest=0))
+    monitor = duplicate(ThermoMonitor("light", window=8, steps_between_windows=0))
     copying = CopyDuring(monitor, duplicate)
     assert repr(fit(Regression(), [monitor, copying], 24).thermo_rows) == expected
     assert len(copying.copies) == 2
@@ -136,14 +136,14 @@ def test_copies_before_during_and_after_a_fit(name: str) -> None:
 
 def test_two_monitors_do_not_notice_each_other() -> None:
     one, other, third = (
-        ThermoMonitor("light", window=8, rest=0),
-        ThermoMonitor("light", window=8, rest=3),
+        ThermoMonitor("light", window=8, steps_between_windows=0),
+        ThermoMonitor("light", window=8, steps_between_windows=3),
         TemperatureMonitor(window=12),
     )
     logger = fit(Regression(), [one, other, third], 30)
     for lonely in (
-        ThermoMonitor("light", window=8, rest=0),
-        ThermoMonitor("light", window=8, rest=3),
+        ThermoMonitor("light", window=8, steps_between_windows=0),
+        ThermoMonitor("light", window=8, steps_between_windows=3),
         TemperatureMonitor(window=12),
     ):
         for row in fit(Regression(), lonely, 30).thermo_rows:
@@ -171,7 +171,7 @@ def test_both_namespaces(namespace: Any, as_list: bool, tmp_path: Any) -> None:
     options: dict[str, Any] = {"accelerator": "cpu", "max_epochs": 1, "enable_progress_bar": False}
     options |= {"enable_checkpointing": False, "enable_model_summary": False, "log_every_n_steps": 1}
     logger = namespace.loggers.TensorBoardLogger(tmp_path)
-    monitor = ThermoMonitor("light", window=8, rest=0)
+    monitor = ThermoMonitor("light", window=8, steps_between_windows=0)
     trainer = namespace.Trainer(callbacks=[monitor] if as_list else monitor, logger=logger, **options)
     assert isinstance(monitor, namespace.Callback)
     trainer.fit(Line(), loader(16))
@@ -188,16 +188,22 @@ def test_the_command_line_makes_monitors(tmp_path: Any, monkeypatch: pytest.Monk
     config.write_text(
         "trainer:\n  callbacks:\n"
         "    - class_path: thermo_callbacks.ThermoMonitor\n"
-        "      init_args: {preset: light, window: 20, rest: 5, sample: null, layers: ['net.*'], seed: 3}\n"
+        "      init_args: {preset: light, window: 20, steps_between_windows: 5, sample: null, layers: ['net.*'], seed: 3}\n"
         "    - class_path: thermo_callbacks.TemperatureMonitor\n"
     )
     more = ["--trainer.callbacks+=thermo_callbacks.ThermoMonitor", "--trainer.callbacks.window=30"]
     args = [f"--config={config}", *more]
     cli = LightningCLI(Regression, seed_everything_default=False, run=False, save_config_callback=None, args=args)
     first, second, third = (c for c in cli.trainer.callbacks if isinstance(c, (ThermoMonitor, TemperatureMonitor)))
-    assert (first.window, first.rest, first.sample, first.layers, first.seed) == (20, 5, None, ["net.*"], 3)
+    assert (first.window, first.steps_between_windows, first.sample, first.layers, first.seed) == (
+        20,
+        5,
+        None,
+        ["net.*"],
+        3,
+    )
     assert isinstance(second, TemperatureMonitor)
-    assert (third.window, third.rest, third.sample, third.layers) == (30, None, 4096, None)
+    assert (third.window, third.steps_between_windows, third.sample, third.layers) == (30, None, 4096, None)
 
 
 @pytest.mark.parametrize("method", ["__init__", "before_step", "after_step", "coordinates"])
@@ -208,7 +214,7 @@ def test_a_fault_in_the_probe_is_one_warning_and_training_goes_on(method: str, m
     monkeypatch.setattr(CoordinateProbe, method, fault)
     module, untouched = TwoOptimizers(), TwoOptimizers()
     logger = RecordingLogger()
-    trainer = quiet_trainer(callbacks=ThermoMonitor("light", window=8, rest=0), logger=logger)
+    trainer = quiet_trainer(callbacks=ThermoMonitor("light", window=8, steps_between_windows=0), logger=logger)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer.fit(module, loader(20))
@@ -226,7 +232,7 @@ def test_a_fault_while_a_checkpoint_is_written_is_one_warning(monkeypatch: pytes
         raise ArithmeticError("no more numbers")
 
     monkeypatch.setattr(CoordinateProbe, "missing_counts", fault)
-    trainer = quiet_trainer(callbacks=ThermoMonitor("light", window=8, rest=0), logger=False)
+    trainer = quiet_trainer(callbacks=ThermoMonitor("light", window=8, steps_between_windows=0), logger=False)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer.fit(Regression(), loader(20))
@@ -247,7 +253,7 @@ def test_a_fault_with_the_second_optimizer_leaves_nothing_on_the_first(monkeypat
         original(self, *args, **kwargs)
 
     monkeypatch.setattr(CoordinateProbe, "__init__", fault)
-    trainer = quiet_trainer(callbacks=ThermoMonitor("light", window=8, rest=0))
+    trainer = quiet_trainer(callbacks=ThermoMonitor("light", window=8, steps_between_windows=0))
     with pytest.warns(UserWarning, match="ArithmeticError while looking at the model: no more numbers"):
         trainer.fit(TwoOptimizers(), loader(20))
     assert hooks_on(trainer) == 0

@@ -48,8 +48,8 @@ SCALED = {
 @pytest.mark.parametrize("name", SCALED)
 def test_the_unit_of_the_loss_is_the_unit_of_temperature(name: str) -> None:
     plain, rescaled = SCALED[name]
-    expected = fit(Scaled(1.0, plain), ThermoMonitor("light", window=WINDOW, rest=0), BATCHES)
-    actual = fit(Scaled(FACTOR, rescaled), ThermoMonitor("light", window=WINDOW, rest=0), BATCHES)
+    expected = fit(Scaled(1.0, plain), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), BATCHES)
+    actual = fit(Scaled(FACTOR, rescaled), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), BATCHES)
     assert len(expected.thermo_rows) == BATCHES // WINDOW
     for (_, one), (_, other) in zip(expected.thermo_rows, actual.thermo_rows, strict=True):
         assert one.keys() == other.keys()
@@ -60,10 +60,17 @@ def test_the_unit_of_the_loss_is_the_unit_of_temperature(name: str) -> None:
 
 @pytest.mark.parametrize("parts", [2, 4])
 def test_a_batch_in_parts_is_the_batch(parts: int) -> None:
-    whole = fit(Regression(optimizer=momentum_sgd), ThermoMonitor("light", window=WINDOW, rest=3), BATCHES)
+    whole = fit(
+        Regression(optimizer=momentum_sgd), ThermoMonitor("light", window=WINDOW, steps_between_windows=3), BATCHES
+    )
     small = loader(BATCHES * parts, BATCH_SIZE // parts)
     options = {"accumulate_grad_batches": parts}
-    in_parts = fit(Regression(optimizer=momentum_sgd), ThermoMonitor("light", window=WINDOW, rest=3), small, **options)
+    in_parts = fit(
+        Regression(optimizer=momentum_sgd),
+        ThermoMonitor("light", window=WINDOW, steps_between_windows=3),
+        small,
+        **options,
+    )
     assert len(whole.thermo_rows) == 2
     for (step, expected), (same_step, actual) in zip(whole.thermo_rows, in_parts.thermo_rows, strict=True):
         assert step == same_step
@@ -75,7 +82,7 @@ def test_a_constant_gradient_has_no_noise() -> None:
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
             return torch.stack([parameter.sum() for parameter in self.parameters()]).sum()
 
-    row = fit(Slope(), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW).thermo_rows[0][1]
+    row = fit(Slope(), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), WINDOW).thermo_rows[0][1]
     assert row["thermo/temperature"] == row["thermo/temperature_stderr"] == row["thermo/noise_scale"] == 0.0
     assert row["thermo/signal_share"] == 1.0
     coordinates = sum(parameter.numel() for parameter in Slope().parameters())
@@ -103,7 +110,7 @@ class RandomLabels(Regression):
 def test_random_labels_have_no_signal() -> None:
     inputs = torch.randn(64, INPUTS, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     batches = DataLoader(TensorDataset(inputs), batch_size=8)
-    logger = fit(RandomLabels(), ThermoMonitor("light", window=40, rest=0), batches, max_epochs=100)
+    logger = fit(RandomLabels(), ThermoMonitor("light", window=40, steps_between_windows=0), batches, max_epochs=100)
     shares = torch.tensor(logger.series("thermo/signal_share"))
     assert len(shares) == 20
     stderr = shares.std().item() / math.sqrt(len(shares))
@@ -122,7 +129,7 @@ def descend(lr: float, window: int, rest: int, steps: int) -> tuple[list[dict[st
     """Rows of a run on one batch of everything, and the loss before each step."""
     batch = next(iter(loader(1, 32)))
     everything = DataLoader(TensorDataset(*(part.repeat(steps, 1) for part in batch)), batch_size=32)
-    logger = fit(FullBatch(lr), ThermoMonitor("light", window=window, rest=rest), everything)
+    logger = fit(FullBatch(lr), ThermoMonitor("light", window=window, steps_between_windows=rest), everything)
     module = FullBatch(lr)
     optimizer = module.configure_optimizers()
     losses = []

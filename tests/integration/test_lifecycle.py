@@ -57,7 +57,7 @@ ALL_TAGS = [
     ],
 )
 def test_rows_stand_beside_lightnings_own(rest: int | None, batches: int, accumulate: int, ends: list[int]) -> None:
-    monitor = ThermoMonitor("light", window=8, rest=rest)
+    monitor = ThermoMonitor("light", window=8, steps_between_windows=rest)
     logger = fit(LoggingRegression(), monitor, loader(batches, 2), accumulate_grad_batches=accumulate)
     assert [(step, list(row)) for step, row in logger.thermo_rows] == [(end, ALL_TAGS) for end in ends]
     own = [step for step, row in logger.user_rows if "loss" in row]
@@ -67,7 +67,7 @@ def test_rows_stand_beside_lightnings_own(rest: int | None, batches: int, accumu
 
 
 def test_two_optimizers_share_lightnings_axis() -> None:
-    logger = fit(TwoOptimizers(), ThermoMonitor("light", window=8, rest=3), 30)
+    logger = fit(TwoOptimizers(), ThermoMonitor("light", window=8, steps_between_windows=3), 30)
     energies = {"thermo/internal_energy", "thermo/first_law_residual"}
     tags = [tag for tag in ALL_TAGS if tag not in energies]
     assert [(step, list(row)) for step, row in logger.thermo_rows] == [(end, tags) for end in (7, 18, 29)]
@@ -75,15 +75,17 @@ def test_two_optimizers_share_lightnings_axis() -> None:
 
 
 def test_temperature_monitor_logs_temperatures() -> None:
-    logger = fit(Regression(), TemperatureMonitor(window=8, rest=0), 16)
+    logger = fit(Regression(), TemperatureMonitor(window=8, steps_between_windows=0), 16)
     assert [(step, list(row)) for step, row in logger.thermo_rows] == [(7, TEMPERATURE_TAGS), (15, TEMPERATURE_TAGS)]
-    complete = fit(Regression(), ThermoMonitor("light", window=8, rest=0), 16)
+    complete = fit(Regression(), ThermoMonitor("light", window=8, steps_between_windows=0), 16)
     for (_, row), (_, full) in zip(logger.thermo_rows, complete.thermo_rows, strict=True):
         assert row == {tag: full[tag] for tag in TEMPERATURE_TAGS}
 
 
 def test_layer_patterns_choose_layers() -> None:
-    logger = fit(Regression(), ThermoMonitor("light", window=8, rest=0, layers=["*.2", "net.[1-9]"]), 8)
+    logger = fit(
+        Regression(), ThermoMonitor("light", window=8, steps_between_windows=0, layers=["*.2", "net.[1-9]"]), 8
+    )
     [(_, row)] = logger.thermo_rows
     assert {tag.partition("/")[2] for tag in row if not tag.startswith("thermo/")} == {"net.2"}
 
@@ -91,7 +93,7 @@ def test_layer_patterns_choose_layers() -> None:
 def test_all_loggers_get_the_same(tmp_path: Any) -> None:
     first, second = RecordingLogger(), RecordingLogger()
     files = [CSVLogger(tmp_path), TensorBoardLogger(tmp_path)]
-    monitor = ThermoMonitor("light", window=8, rest=0)
+    monitor = ThermoMonitor("light", window=8, steps_between_windows=0)
     quiet_trainer(logger=[first, second, *files], callbacks=monitor).fit(LoggingRegression(), loader(24))
     assert len(first.thermo_rows) == 3
     assert repr(first.rows) == repr(second.rows)
@@ -113,10 +115,10 @@ BAREBONES = {"barebones": True, "log_every_n_steps": None, **dict.fromkeys(LEFT_
 
 @pytest.mark.parametrize("options", [{}, BAREBONES], ids=["no logger", "barebones"])
 def test_without_a_logger_values_can_still_be_had(options: dict[str, Any]) -> None:
-    monitor = ThermoMonitor("light", window=8, rest=0)
+    monitor = ThermoMonitor("light", window=8, steps_between_windows=0)
     trainer = quiet_trainer(callbacks=monitor, **options)
     trainer.fit(Regression(), loader(20))
-    reference = fit(Regression(), ThermoMonitor("light", window=8, rest=0), 20).thermo_rows
+    reference = fit(Regression(), ThermoMonitor("light", window=8, steps_between_windows=0), 20).thermo_rows
     assert repr(monitor.latest()) == repr(reference[-1][1])
     for tag, value in monitor.latest().items():
         assert repr(trainer.callback_metrics[tag].item()) == repr(torch.tensor(value).item())
@@ -157,14 +159,18 @@ class Peek(Callback):
 
 
 def test_values_can_be_monitored_at_validation_before_the_first_window_ends(tmp_path: Any) -> None:
-    peek, monitor = Peek(), ThermoMonitor("light", window=20, rest=0)
+    peek, monitor = Peek(), ThermoMonitor("light", window=20, steps_between_windows=0)
     checkpoint = ModelCheckpoint(tmp_path, monitor="thermo/temperature", save_top_k=-1, filename="{step}")
     stopping = EarlyStopping("thermo/temperature", patience=10, strict=True)
     options = {"val_check_interval": 10, "enable_checkpointing": True, "num_sanity_val_steps": 1}
     trainer = quiet_trainer(callbacks=[peek, stopping, checkpoint, monitor], **options)
     trainer.fit(Regression(), loader(40), loader(2))
-    open_window = fit(Regression(), ThermoMonitor("light", window=10, rest=0), 10).series("thermo/temperature")
-    logged = fit(Regression(), ThermoMonitor("light", window=20, rest=0), 40).series("thermo/temperature")
+    open_window = fit(Regression(), ThermoMonitor("light", window=10, steps_between_windows=0), 10).series(
+        "thermo/temperature"
+    )
+    logged = fit(Regression(), ThermoMonitor("light", window=20, steps_between_windows=0), 40).series(
+        "thermo/temperature"
+    )
     assert peek.seen == pytest.approx([*open_window, logged[0], logged[0], logged[1]], rel=1e-6)
     assert checkpoint.best_model_score == pytest.approx(min(peek.seen))
     assert sorted(checkpoint.best_k_models.values()) == pytest.approx(sorted(peek.seen))
@@ -173,19 +179,24 @@ def test_values_can_be_monitored_at_validation_before_the_first_window_ends(tmp_
 
 def test_values_can_be_monitored_as_soon_as_they_are_logged(tmp_path: Any) -> None:
     checkpoint = ModelCheckpoint(tmp_path, monitor="thermo/temperature", every_n_train_steps=8, save_top_k=-1)
-    logger = fit(Regression(), [ThermoMonitor("light", window=8, rest=0), checkpoint], 24, enable_checkpointing=True)
+    logger = fit(
+        Regression(),
+        [ThermoMonitor("light", window=8, steps_between_windows=0), checkpoint],
+        24,
+        enable_checkpointing=True,
+    )
     scores = [score.item() for score in checkpoint.best_k_models.values()]
     assert scores == pytest.approx(logger.series("thermo/temperature"), rel=1e-6)
 
 
 def test_values_can_be_monitored_at_the_end_of_epochs(tmp_path: Any) -> None:
-    monitor, name = ThermoMonitor("light", window=20, rest=0), "thermo_temperature/net.2"
+    monitor, name = ThermoMonitor("light", window=20, steps_between_windows=0), "thermo_temperature/net.2"
     options = {"monitor": name, "save_top_k": -1, "filename": "{epoch}", "save_on_train_epoch_end": True}
     checkpoint = ModelCheckpoint(tmp_path, **options)
     stopping = EarlyStopping(name, patience=0, check_on_train_epoch_end=True)
     trainer = quiet_trainer(callbacks=[stopping, checkpoint, monitor], max_epochs=9, enable_checkpointing=True)
     trainer.fit(Regression(), loader(10))
-    [(_, open_window)] = fit(Regression(), ThermoMonitor("light", window=10, rest=0), 10).thermo_rows
+    [(_, open_window)] = fit(Regression(), ThermoMonitor("light", window=10, steps_between_windows=0), 10).thermo_rows
     scores = [score.item() for score in checkpoint.best_k_models.values()]
     first_window = monitor.latest()[name]  # still the last one in the third epoch, which is why the run was stopped
     assert scores == pytest.approx([open_window[name], first_window, first_window], rel=1e-6)

@@ -31,7 +31,7 @@ ARGUMENTS: dict[str, tuple[Any, Any]] = {
     "preset": ("full", "full"),
     "reference": ("previous", "previous"),
     "regulator": (0.5, 0.5),
-    "rest": (30, 30),
+    "steps_between_windows": (30, 30),
     "sample": (77, 77),
     "samples": (2, 2),
     "seed": (5, 5),
@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, tuple[Any, Any]] = {
 OTHERS = {("LiveTable", "layers"): (5, 5)}
 """Arguments of one name that mean something else."""
 IN_PYTHON_ONLY = {"console"}
+FORMER_NAMES = {"rest"}
 
 
 class Module(LightningModule):
@@ -62,7 +63,13 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def parameters_of(name: str) -> dict[str, inspect.Parameter]:
     parameters = inspect.signature(getattr(thermo_callbacks, name)).parameters
-    return {argument: parameter for argument, parameter in parameters.items() if argument not in IN_PYTHON_ONLY}
+    left_out = IN_PYTHON_ONLY | FORMER_NAMES
+    return {argument: parameter for argument, parameter in parameters.items() if argument not in left_out}
+
+
+def without_former_names(arguments: dict[str, Any]) -> dict[str, Any]:
+    assert all(arguments.get(name) is None for name in FORMER_NAMES)
+    return {name: value for name, value in arguments.items() if name not in FORMER_NAMES}
 
 
 def cli(*arguments: str) -> LightningCLI:
@@ -107,7 +114,7 @@ def test_arguments_arrive_and_are_printed_as_they_are(
     with pytest.raises(SystemExit, match="0"):
         cli("--config", file, "--print_config")
     printed = capsys.readouterr().out
-    assert init_args_of(printed) == written
+    assert without_former_names(init_args_of(printed)) == written
     Path(file).write_text(printed, encoding="utf-8")
     monitor = monitor_of(cli("--config", file), name)
     assert {argument: value_of(monitor, argument) for argument in parameters} == wanted
@@ -118,7 +125,7 @@ def test_defaults_are_those_of_the_class(name: str, tmp_path: Path, capsys: pyte
     file = write(tmp_path, name, {})
     with pytest.raises(SystemExit, match="0"):
         cli("--config", file, "--print_config")
-    printed = init_args_of(capsys.readouterr().out)
+    printed = without_former_names(init_args_of(capsys.readouterr().out))
     defaults = {argument: parameter.default for argument, parameter in parameters_of(name).items()}
     assert printed == {key: list(value) if isinstance(value, tuple) else value for key, value in defaults.items()}
 
@@ -144,7 +151,7 @@ def test_flags_of_the_command_line_reach_a_run(tmp_path: Path) -> None:
         args=[
             "--trainer.callbacks+=thermo_callbacks.ThermoMonitor",
             "--trainer.callbacks.window=8",
-            "--trainer.callbacks.rest=0",
+            "--trainer.callbacks.steps_between_windows=0",
             "--trainer.callbacks.preset=light",
             f"--trainer.default_root_dir={tmp_path}",
             "--trainer.max_epochs=1",
@@ -175,3 +182,13 @@ def test_a_wrong_argument_is_refused_before_training(
     with pytest.raises((SystemExit, ValueError)) as refusal:
         cli("--config", write(tmp_path, "ThermoMonitor", written))
     assert message in str(refusal.value) + capsys.readouterr().err
+
+
+def test_a_former_name_in_an_old_file_still_works(tmp_path: Any) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text(
+        "trainer:\n  callbacks:\n    - {class_path: thermo_callbacks.ThermoMonitor, init_args: {rest: 30}}\n"
+    )
+    with pytest.warns(DeprecationWarning, match="the argument rest is called steps_between_windows now"):
+        line = cli("--config", str(file))
+    assert monitor_of(line, "ThermoMonitor").steps_between_windows == 30

@@ -26,7 +26,7 @@ from thermo_callbacks.display.text.numbers import number
 # windows of 8 noisy steps show no signal now and then
 pytestmark = pytest.mark.filterwarnings("ignore:.*no value")
 
-Light = partial(ThermoMonitor, "light", window=8, rest=0)
+Light = partial(ThermoMonitor, "light", window=8, steps_between_windows=0)
 
 
 def console(interactive: bool = True) -> Console:
@@ -216,7 +216,7 @@ def test_needs_a_monitor() -> None:
 
 def test_several_monitors_share_the_table() -> None:
     output = console()
-    train(TemperatureMonitor(8, rest=0), Light(), LiveTable(0.0, console=output), batches=9)
+    train(TemperatureMonitor(8, steps_between_windows=0), Light(), LiveTable(0.0, console=output), batches=9)
     assert "equilibrium ratio" in text(output)
 
 

@@ -61,7 +61,9 @@ def test_nothing_but_the_monitors_own_rows_is_new(setting: str, optimizer: str, 
     assert bare["thermo_rows"] == []
     for preset, rest in (("light", 0), ("full", 3)):
         loss_fn = manual_loss if module.get("manual") else None
-        monitor = ThermoMonitor(preset, 8, rest=rest, sample=16, curvature_every_n_steps=3, loss_fn=loss_fn)
+        monitor = ThermoMonitor(
+            preset, 8, steps_between_windows=rest, sample=16, curvature_every_n_steps=3, loss_fn=loss_fn
+        )
         # drawing the heat map takes longer than the run: once is enough
         watched = observe(make, tmp_path, monitor, tensorboard=rest == 0, **trainer())
         assert watched["thermo_rows"]

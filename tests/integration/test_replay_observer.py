@@ -62,7 +62,7 @@ class Prober(Callback):
         self._values: dict[Any, Tensor] = {}
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        with self.guard.watch("measuring curvature"):
+        with self.guard.protect("measuring curvature"):
             if self._probe is None:
                 self._probe = CurvatureProbe(Replay(pl_module), layer_parameters(pl_module), seed=0, **self._options)
             sample = self._probe.measure(self._values, batch, batch_idx, step=trainer.global_step)

@@ -96,7 +96,9 @@ def test_later_rows_are_identical(moment: str, make: MakeOptimizer, tmp_path: An
         module = Regression(optimizer=make)
         return run(module, monitor, saving, checkpoint=checkpoint, enable_checkpointing=True)
 
-    monitor, resumed_monitor = (ThermoMonitor("light", window=8, rest=rest, sample=16) for _ in range(2))
+    monitor, resumed_monitor = (
+        ThermoMonitor("light", window=8, steps_between_windows=rest, sample=16) for _ in range(2)
+    )
     complete = run_with(monitor)
     resumed = run_with(resumed_monitor, tmp_path / f"step={after}.ckpt")
     later = [(step, row) for step, row in complete.thermo_rows if step is not None and step >= after]
@@ -108,7 +110,7 @@ def test_later_rows_are_identical(moment: str, make: MakeOptimizer, tmp_path: An
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory", "ignore:.*no value", "ignore:.*no transition temperature")
-@pytest.mark.parametrize("after", [3, 6, 10, 19])  # before the first look, between looks, after some
+@pytest.mark.parametrize("after", [3, 6, 10, 19])  # before the first extra pass, between extra passes, after some
 def test_later_looks_are_identical(after: int, tmp_path: Any) -> None:
     def run_with(checkpoint: Any = None) -> RecordingLogger:
         saving = ModelCheckpoint(tmp_path, every_n_train_steps=after, save_top_k=-1, filename="{step}")
@@ -126,11 +128,16 @@ def test_later_looks_are_identical(after: int, tmp_path: Any) -> None:
 def test_a_finished_run_can_be_made_longer(window: int, tmp_path: Any) -> None:
     """A window that the end of the run cut short goes on as if it had not been."""
     path = tmp_path / "end.ckpt"
-    module, trainer = Regression(), quiet_trainer(callbacks=ThermoMonitor("light", window=window, rest=0))
+    module, trainer = (
+        Regression(),
+        quiet_trainer(callbacks=ThermoMonitor("light", window=window, steps_between_windows=0)),
+    )
     trainer.fit(module, ResumableLoader())
     trainer.save_checkpoint(path)
-    longer = run(Regression(), ThermoMonitor("light", window=window, rest=0), checkpoint=path, max_epochs=3)
-    complete = run(Regression(), ThermoMonitor("light", window=window, rest=0), max_epochs=3)
+    longer = run(
+        Regression(), ThermoMonitor("light", window=window, steps_between_windows=0), checkpoint=path, max_epochs=3
+    )
+    complete = run(Regression(), ThermoMonitor("light", window=window, steps_between_windows=0), max_epochs=3)
     later = [(step, row) for step, row in complete.thermo_rows if step is not None and step >= BATCHES]
     assert len(later) == (10 if window == 8 else 2)
     assert repr(longer.thermo_rows) == repr(later)
@@ -143,9 +150,13 @@ def test_a_skipped_step_before_the_checkpoint_is_not_forgotten(tmp_path: Any) ->
 
     path = tmp_path / "after.ckpt"
     plugin = MixedPrecision("16-mixed", "cpu")
-    complete = run(Overflow(), ThermoMonitor("light", window=8, rest=0), SaveAfter(4, path), plugins=[plugin])
+    complete = run(
+        Overflow(), ThermoMonitor("light", window=8, steps_between_windows=0), SaveAfter(4, path), plugins=[plugin]
+    )
     plugin = MixedPrecision("16-mixed", "cpu")
-    resumed = run(Overflow(), ThermoMonitor("light", window=8, rest=0), checkpoint=path, plugins=[plugin])
+    resumed = run(
+        Overflow(), ThermoMonitor("light", window=8, steps_between_windows=0), checkpoint=path, plugins=[plugin]
+    )
     assert repr(resumed.thermo_rows) == repr(complete.thermo_rows)
     assert resumed.series("thermo/skipped_steps") == [1.0] * 4
 
@@ -153,8 +164,18 @@ def test_a_skipped_step_before_the_checkpoint_is_not_forgotten(tmp_path: Any) ->
 def test_checkpoint_inside_an_accumulation_goes_on_with_the_batches_that_are_left(tmp_path: Any) -> None:
     """The gradient of the batches before it is not in a checkpoint: the first step is that of the others."""
     path = tmp_path / "inside.ckpt"
-    run(Regression(), ThermoMonitor("light", window=8, rest=0), SaveAfter(9, path), accumulate_grad_batches=3)
-    resumed = run(Regression(), ThermoMonitor("light", window=8, rest=0), checkpoint=path, accumulate_grad_batches=3)
+    run(
+        Regression(),
+        ThermoMonitor("light", window=8, steps_between_windows=0),
+        SaveAfter(9, path),
+        accumulate_grad_batches=3,
+    )
+    resumed = run(
+        Regression(),
+        ThermoMonitor("light", window=8, steps_between_windows=0),
+        checkpoint=path,
+        accumulate_grad_batches=3,
+    )
     batches = list(loader(BATCHES))
     groups = [batches[start : start + 3] for start in range(0, BATCHES, 3)]
     groups[3] = groups[3][1:]  # batch 9 is lost
@@ -168,7 +189,7 @@ def test_checkpoint_inside_an_accumulation_goes_on_with_the_batches_that_are_lef
 @pytest.mark.filterwarnings("ignore:.*no value", "ignore:.*no transition temperature")
 def test_checkpoint_holds_nothing_that_torch_refuses_to_load(tmp_path: Any) -> None:
     path = tmp_path / "small.ckpt"
-    monitor = ThermoMonitor("full", window=8, rest=0, curvature_every_n_steps=6)
+    monitor = ThermoMonitor("full", window=8, steps_between_windows=0, curvature_every_n_steps=6)
     run(Regression(), monitor, TemperatureMonitor(window=9), SaveAfter(20, path))
     callbacks = torch.load(path, weights_only=True)["callbacks"]
     keys = [key for key in callbacks if "thermo_callbacks" in key]
@@ -177,8 +198,8 @@ def test_checkpoint_holds_nothing_that_torch_refuses_to_load(tmp_path: Any) -> N
         "'curvature_every_n_steps': 6, 'layers': None, 'seed': 0}",
         "thermo_callbacks.TemperatureMonitor{'window': 9, 'rest': None, 'sample': 4096, 'layers': None, 'seed': 0}",
     ]
-    assert all(callbacks[key]["version"] == 2 for key in keys)
-    assert len(callbacks[keys[0]]["survey"]["instruments"]) == 3
+    assert all(callbacks[key]["version"] == 3 for key in keys)
+    assert len(callbacks[keys[0]]["extra_passes"]["collectors"]) == 3
 
 
 class Freezable(Regression):
@@ -200,11 +221,11 @@ def resume_warnings(module: Regression, monitor: ThermoMonitor, path: Any) -> tu
 @pytest.mark.parametrize("frozen", ["net.0", "net.2", "net.0.bias"])
 def test_resuming_with_other_layers_says_so_once_and_starts_afresh(frozen: str, tmp_path: Any) -> None:
     path = tmp_path / "other.ckpt"
-    run(Freezable(), ThermoMonitor("light", window=8, rest=0), SaveAfter(11, path))
+    run(Freezable(), ThermoMonitor("light", window=8, steps_between_windows=0), SaveAfter(11, path))
     module = Freezable()
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(not name.startswith(frozen))
-    messages, logger = resume_warnings(module, ThermoMonitor("light", window=8, rest=0), path)
+    messages, logger = resume_warnings(module, ThermoMonitor("light", window=8, steps_between_windows=0), path)
     assert messages == [
         "ThermoMonitor found statistics of other layers or optimizers in the checkpoint: those that don't fit start "
         "afresh. Give it the model and arguments of the run that wrote the checkpoint to go on."
@@ -215,8 +236,10 @@ def test_resuming_with_other_layers_says_so_once_and_starts_afresh(frozen: str, 
 
 def test_resuming_with_another_sample_is_another_monitor(tmp_path: Any) -> None:
     path = tmp_path / "sample.ckpt"
-    run(Regression(), ThermoMonitor("light", window=8, rest=0), SaveAfter(11, path))
-    messages, logger = resume_warnings(Regression(), ThermoMonitor("light", window=8, rest=0, sample=9), path)
+    run(Regression(), ThermoMonitor("light", window=8, steps_between_windows=0), SaveAfter(11, path))
+    messages, logger = resume_warnings(
+        Regression(), ThermoMonitor("light", window=8, steps_between_windows=0, sample=9), path
+    )
     assert len(messages) == 1
     assert "callbacks used to create the checkpoint need to be provided" in messages[0]
     assert [step for step, _ in logger.thermo_rows] == [19, 27, 35]
@@ -224,15 +247,15 @@ def test_resuming_with_another_sample_is_another_monitor(tmp_path: Any) -> None:
 
 def test_resuming_from_a_newer_format_switches_off_with_one_warning(tmp_path: Any) -> None:
     path = tmp_path / "newer.ckpt"
-    run(Regression(), ThermoMonitor("light", window=8, rest=0), SaveAfter(11, path))
+    run(Regression(), ThermoMonitor("light", window=8, steps_between_windows=0), SaveAfter(11, path))
     checkpoint = torch.load(path, weights_only=True)
     for key, state in checkpoint["callbacks"].items():
         if "thermo_callbacks" in key:
             state["version"] = 7
     torch.save(checkpoint, path)
-    messages, logger = resume_warnings(Regression(), ThermoMonitor("light", window=8, rest=0), path)
+    messages, logger = resume_warnings(Regression(), ThermoMonitor("light", window=8, steps_between_windows=0), path)
     assert messages == [
         "ThermoMonitor is switched off for the rest of this run: ValueError while loading a checkpoint: the "
-        "checkpoint's state has version 7, this package reads 2. Training goes on unchanged."
+        "checkpoint's state has version 7, this package reads 2 and 3. Training goes on unchanged."
     ]
     assert logger.thermo_rows == []

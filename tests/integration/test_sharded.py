@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam
 
 from thermo_callbacks import FreeEnergyMonitor, ThermoMonitor
-from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureInstrument
+from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureCollector
 from thermo_callbacks.functional.window.streaming import StreamingWindow
 from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProbe
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
@@ -33,7 +33,7 @@ OF_OWN_SAMPLES = ("efficiency", "engine", "carnot", "implied_gain", "_fraction/"
 
 
 def monitor(preset: str = "standard", **options: Any) -> ThermoMonitor:
-    return ThermoMonitor(preset, **{"window": 8, "rest": 3, "curvature_every_n_steps": 5, **options})
+    return ThermoMonitor(preset, **{"window": 8, "steps_between_windows": 3, "curvature_every_n_steps": 5, **options})
 
 
 def compared(row: dict[str, float]) -> dict[str, float]:
@@ -84,7 +84,7 @@ def test_two_halves_are_one_whole(name: str, tmp_path: Path) -> None:
 
 def test_probes_of_each_layer_are_those_of_a_whole_model(tmp_path: Path) -> None:
     def run() -> dict[str, Any]:
-        own = FreeEnergyMonitor(window=8, rest=3, curvature_every_n_steps=5, within_layers=True)
+        own = FreeEnergyMonitor(window=8, steps_between_windows=3, curvature_every_n_steps=5, within_layers=True)
         return fit(Sharded(optimizer=sgd), [own])
 
     alone = run()
@@ -198,14 +198,14 @@ def test_a_fault_before_the_passes_of_a_look_keeps_none_waiting(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places: dict[str, tuple[type, str]] = {
-        "copies": (CurvatureInstrument, "before_step"),
+        "copies": (CurvatureCollector, "before_step"),
         "vectors": (ShardedCurvatureProbe, "_vectors"),
     }
     owner, name = places[where]
     monkeypatch.setattr(owner, name, failing(getattr(owner, name), 1))
     first, second = fit_in_two(tmp_path, lambda: fit(Sharded(optimizer=sgd), [monitor()]))
     assert repr(first["rows"]) == repr(second["rows"])
-    assert sum("thermo/laplacian" in row for _, row in first["rows"]) == 1  # the look before
+    assert sum("thermo/laplacian" in row for _, row in first["rows"]) == 1  # the extra pass before
     assert sum("thermo/temperature" in row for _, row in first["rows"]) == 3
     assert any("curvature is switched off" in text and "another process" in text for text in first["warnings"])
 
@@ -227,7 +227,7 @@ def test_a_loss_that_fails_after_the_parameters_were_gathered_changes_nothing(tm
     again = monitor(loss_fn=lambda module, batch: module.again(batch))
     first, second = fit_in_two(tmp_path, lambda: run(again))
     bare, _ = fit_in_two(tmp_path, run)
-    assert sum("thermo/laplacian" in row for _, row in first["rows"]) == 1  # the look before
+    assert sum("thermo/laplacian" in row for _, row in first["rows"]) == 1  # the extra pass before
     assert repr(first["rows"]) == repr(second["rows"])
     assert any("RuntimeError while measuring curvature: lost" in text for text in first["warnings"])
     for key, value in first["weights"].items():
@@ -257,10 +257,10 @@ def test_a_resumed_run_keeps_its_balance_and_begins_the_open_window_afresh(tmp_p
     path = tmp_path / "last.ckpt"
 
     def run(*callbacks: Any, checkpoint: Path | None = None) -> dict[str, Any]:
-        own = monitor("light", rest=0)
+        own = monitor("light", steps_between_windows=0)
         seen = fit(MAKERS["sharded"](), [own, *callbacks], checkpoint=checkpoint, limit_train_batches=22)
-        [state] = own.state_dict()["watches"]
-        return {**seen, "rate": state["ledger"]["rate"], "steps": state["steps"]}
+        [state] = own.state_dict()["windows"]
+        return {**seen, "rate": state["energy_balance"]["rate"], "steps": state["steps"]}
 
     before, _ = fit_in_two(tmp_path, lambda: run(SaveAfter(12, path)))
     first, second = fit_in_two(tmp_path, lambda: run(checkpoint=path))
@@ -286,7 +286,7 @@ def test_samples_behind_a_gradient_are_those_of_different_batches(tmp_path: Path
         return SGD(parameters, lr=1e-3)
 
     def noise(make: Callable[[], Sharded], *, tensor_parallel: int) -> list[float]:
-        arguments = {"window": 24, "rest": 0}
+        arguments = {"window": 24, "steps_between_windows": 0}
         first, _ = fit_in_two(
             tmp_path, lambda: fit(make(), [monitor("light", **arguments)], tensor_parallel=tensor_parallel)
         )

@@ -125,7 +125,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for name, settings in RUNS.items():
         logger = TensorBoardLogger(folder, name="", version=name)
-        monitor = ThermoMonitor("full", window=20, rest=0, curvature_every_n_steps=40)
+        monitor = ThermoMonitor("full", window=20, steps_between_windows=0, curvature_every_n_steps=40)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
             module = Perceptron(**settings)

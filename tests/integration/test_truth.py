@@ -61,7 +61,7 @@ def train(net: nn.Module, steps: int, sample: int | None, *callbacks: Any) -> Re
     module = Regression(net, lambda parameters: SGD(parameters, lr=LEARNING_RATE))
     logger = RecordingLogger()
     options: dict[str, Any] = {} if sample == 4096 else {"sample": sample}
-    monitor = ThermoMonitor("light", window=WINDOW, rest=0, **options)
+    monitor = ThermoMonitor("light", window=WINDOW, steps_between_windows=0, **options)
     quiet_trainer(callbacks=[*callbacks, monitor], logger=logger).fit(module, drawn_batches(steps))
     return logger
 
@@ -119,7 +119,7 @@ def test_noise_scale_and_signal_share_are_exact_within_ten_percent() -> None:
     noise = slopes.var(0, correction=0).sum().item()
     module = Regression(nn.Sequential(net), lambda parameters: SGD(parameters, lr=1e-6))
     logger = RecordingLogger()
-    monitor = ThermoMonitor("light", window=400, rest=0)
+    monitor = ThermoMonitor("light", window=400, steps_between_windows=0)
     quiet_trainer(callbacks=monitor, logger=logger).fit(module, drawn_batches(400))
     [(_, row)] = logger.thermo_rows
     assert row["thermo/noise_scale"] == pytest.approx(noise / signal, rel=0.1)

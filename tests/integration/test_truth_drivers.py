@@ -49,7 +49,9 @@ FUSED: dict[str, tuple[Callable[..., Optimizer], float]] = {
 @pytest.mark.parametrize("name", FUSED)
 def test_gradient_scaler_leaves_no_scale(name: str) -> None:
     make, momentum = FUSED[name]
-    logger = fit(Regression(optimizer=make), ThermoMonitor("light", window=WINDOW, rest=0), 16, **scaled())
+    logger = fit(
+        Regression(optimizer=make), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), 16, **scaled()
+    )
     module = Regression()
     steps = Steps(layers_of(module), momentum)
     train(steps, make(module.parameters()), module.loss, grouped(list(loader(16)), 1, 1))
@@ -61,7 +63,7 @@ def test_gradient_scaler_leaves_no_scale(name: str) -> None:
 def test_step_that_the_scaler_skips_is_left_out_and_counted(accumulate: int, make: Any, momentum: float) -> None:
     """The later windows are those of a run that never saw the batches of the skipped step."""
     batches, bad = 17 * accumulate, 3
-    monitor = ThermoMonitor("light", window=WINDOW, rest=0)
+    monitor = ThermoMonitor("light", window=WINDOW, steps_between_windows=0)
     logger = fit(Poisoned(make, bad * accumulate), monitor, batches, accumulate_grad_batches=accumulate, **scaled())
     module = Regression()
     steps = Steps(layers_of(module), momentum)
@@ -77,7 +79,9 @@ def test_fused_step_without_a_finite_gradient_is_left_out_and_counted() -> None:
     """A fused optimizer is called and does not move: the step is in the window, and counts for nothing."""
     bad = 3
     make = FUSED["sgd"][0]
-    logger = fit(Poisoned(make, bad), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW, **scaled())
+    logger = fit(
+        Poisoned(make, bad), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), WINDOW, **scaled()
+    )
     module = Regression()
     steps = Steps(layers_of(module))
     groups = grouped(list(loader(WINDOW)), 1, 1)
@@ -92,7 +96,7 @@ def test_first_closure_evaluation_of_lbfgs_counts() -> None:
     def make(parameters: Any) -> LBFGS:
         return LBFGS(parameters, lr=0.1, max_iter=3)
 
-    logger = fit(Regression(optimizer=make), ThermoMonitor("light", window=WINDOW, rest=2), 24)
+    logger = fit(Regression(optimizer=make), ThermoMonitor("light", window=WINDOW, steps_between_windows=2), 24)
     module = Regression()
     steps = train_with_closure(Steps(layers_of(module)), make(module.parameters()), module.loss, loader(24))
     assert [step for step, _ in logger.thermo_rows] == [7, 17]
@@ -113,8 +117,8 @@ def test_climbing_on_minus_the_loss_is_descending_on_the_loss() -> None:
     def climb(parameters: Any) -> SGD:
         return SGD(parameters, lr=0.05, maximize=True)
 
-    up = fit(Climber(optimizer=climb), ThermoMonitor("light", window=WINDOW, rest=0), 24)
-    down = fit(Regression(), ThermoMonitor("light", window=WINDOW, rest=0), 24)
+    up = fit(Climber(optimizer=climb), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), 24)
+    down = fit(Regression(), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), 24)
     assert len(up.thermo_rows) == 3
     assert repr(up.thermo_rows) == repr(down.thermo_rows)  # NaN is NaN there
 
@@ -124,7 +128,9 @@ def test_groups_that_climb_and_groups_that_descend_have_no_common_energy() -> No
         first, *others = parameters
         return SGD([{"params": [first], "maximize": True}, {"params": others}], lr=0.01)
 
-    [(_, row)] = fit(Regression(optimizer=minimax), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW).thermo_rows
+    [(_, row)] = fit(
+        Regression(optimizer=minimax), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), WINDOW
+    ).thermo_rows
     module = Regression()
     optimizer = minimax(module.parameters())
     steps = Steps(layers_of(module))
@@ -169,7 +175,7 @@ class Manual(Regression):
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_manual_optimization(raw: bool) -> None:
-    logger = fit(Manual(raw=raw), ThermoMonitor("light", window=WINDOW, rest=0), 16)
+    logger = fit(Manual(raw=raw), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), 16)
     steps = by_hand_with_momentum(16)
     assert len(logger.thermo_rows) == 2
     for index, (_, row) in enumerate(logger.thermo_rows):
@@ -183,7 +189,9 @@ def by_hand_with_momentum(batches: int, times: int = 1) -> Steps:
 
 
 def test_manual_optimization_with_a_closure() -> None:
-    [(_, row)] = fit(Manual(raw=False, closure=True), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW).thermo_rows
+    [(_, row)] = fit(
+        Manual(raw=False, closure=True), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), WINDOW
+    ).thermo_rows
     expected = by_hand_with_momentum(WINDOW).record(0, WINDOW, BATCH_SIZE)
     del expected["thermo/internal_energy"]  # the module hands out the loss after the step
     assert_logged(row, expected)
@@ -192,7 +200,7 @@ def test_manual_optimization_with_a_closure() -> None:
 @pytest.mark.parametrize(("window", "unwatched"), [(9, 0), (8, 1), (10, 2)])
 def test_several_steps_in_one_batch(window: int, unwatched: int) -> None:
     """A window may end inside a batch: the batch's other steps are not watched, and their heat is interpolated."""
-    logger = fit(Manual(raw=False, steps=3), ThermoMonitor("light", window=window, rest=0), 12)
+    logger = fit(Manual(raw=False, steps=3), ThermoMonitor("light", window=window, steps_between_windows=0), 12)
     steps = by_hand_with_momentum(12, times=3)
     starts = range(0, 37 - window, window + unwatched)
     assert len(logger.thermo_rows) == len(starts) > 1
@@ -206,7 +214,7 @@ def test_several_steps_in_one_batch(window: int, unwatched: int) -> None:
 
 def test_raw_optimizer_with_a_closure_cannot_be_watched_and_says_so_once() -> None:
     with pytest.warns(UserWarning, match="closure") as caught:
-        logger = fit(Manual(raw=True, closure=True), ThermoMonitor("light", window=WINDOW, rest=0), 16)
+        logger = fit(Manual(raw=True, closure=True), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), 16)
     assert [str(warning.message) for warning in caught if "ThermoMonitor" in str(warning.message)] == [
         "ThermoMonitor can't watch steps of SGD that Lightning does not know of: call step() of an optimizer from "
         "self.optimizers(), or step() of the raw one without a closure"
@@ -218,7 +226,7 @@ def test_two_optimizers_join_in_the_global_values() -> None:
     def half_momentum(parameters: Any) -> SGD:
         return SGD(parameters, lr=0.05, momentum=0.5)
 
-    logger = fit(TwoOptimizers(half_momentum), ThermoMonitor("light", window=WINDOW, rest=0), 16)
+    logger = fit(TwoOptimizers(half_momentum), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), 16)
     module = TwoOptimizers(half_momentum)
     first, second = Steps(layers_of(module, 0), momentum=0.5), Steps(layers_of(module, 2), momentum=0.9)
     optimizers = module.configure_optimizers()

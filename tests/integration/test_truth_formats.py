@@ -29,7 +29,9 @@ def test_memory_format_makes_no_difference(sample: int | None) -> None:
     targets = torch.randn(16 * BATCH_SIZE, 1, generator=generator, dtype=torch.float64)
     batches = DataLoader(TensorDataset(images, targets), batch_size=BATCH_SIZE)
     plain, last = (
-        fit(convolution(kind), ThermoMonitor("light", window=WINDOW, rest=0, sample=sample), batches).thermo_rows
+        fit(
+            convolution(kind), ThermoMonitor("light", window=WINDOW, steps_between_windows=0, sample=sample), batches
+        ).thermo_rows
         for kind in (torch.contiguous_format, torch.channels_last)
     )
     assert not convolution(torch.channels_last).net[0].weight.is_contiguous()
@@ -38,7 +40,7 @@ def test_memory_format_makes_no_difference(sample: int | None) -> None:
 
 
 def test_half_precision_modules_are_measured_in_single_precision() -> None:
-    monitor = ThermoMonitor("light", window=WINDOW, rest=0)
+    monitor = ThermoMonitor("light", window=WINDOW, steps_between_windows=0)
     logger = fit(Regression(perceptron(dtype=torch.float32)), monitor, WINDOW, precision="bf16-true")
     [(_, row)] = logger.thermo_rows
     module = Regression(perceptron(dtype=torch.bfloat16))
@@ -51,7 +53,7 @@ def test_single_precision_module() -> None:
     batches = loader(16, dtype=torch.float32)
     rows = fit(
         Regression(perceptron(dtype=torch.float32), momentum_sgd),
-        ThermoMonitor("light", window=WINDOW, rest=0),
+        ThermoMonitor("light", window=WINDOW, steps_between_windows=0),
         batches,
     )
     module = Regression(perceptron(dtype=torch.float32), momentum_sgd)

@@ -49,7 +49,9 @@ def texts(batches: int) -> DataLoader[Any]:
 def test_sparse_gradients_are_those_of_dense_training(sample: int | None) -> None:
     sparse, dense = (
         fit(
-            Regression(Words(sparse=kind)), ThermoMonitor("light", window=WINDOW, rest=0, sample=sample), texts(16)
+            Regression(Words(sparse=kind)),
+            ThermoMonitor("light", window=WINDOW, steps_between_windows=0, sample=sample),
+            texts(16),
         ).thermo_rows
         for kind in (True, False)
     )
@@ -68,7 +70,7 @@ def test_sparse_adam_is_watched() -> None:
         return SparseAdam(list(parameters), lr=0.01)
 
     [(_, row)] = fit(
-        Regression(Words(sparse=True), make), ThermoMonitor("light", window=WINDOW, rest=0), texts(8)
+        Regression(Words(sparse=True), make), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), texts(8)
     ).thermo_rows
     module = Regression(Words(sparse=True), make)
     steps = batch_by_batch(module, {"net.vectors": [module.net.vectors.weight]}, texts(8), momentum=0.9)
@@ -91,7 +93,9 @@ class Tied(nn.Module):
 
 
 def test_tied_weights_count_once() -> None:
-    [(_, row)] = fit(Regression(Tied()), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW).thermo_rows
+    [(_, row)] = fit(
+        Regression(Tied()), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), WINDOW
+    ).thermo_rows
     module = Regression(Tied())
     steps = batch_by_batch(module, {"net.into": [module.net.into.weight]}, loader(WINDOW))
     assert_logged(row, steps.record(0, WINDOW, BATCH_SIZE))
@@ -107,7 +111,9 @@ def test_frozen_layers_are_absent_and_frozen_parameters_do_not_count() -> None:
         nn.init.zeros_(module.net[0].bias)
         return module
 
-    topology, (_, row) = fit(frozen(), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW).thermo_rows
+    topology, (_, row) = fit(
+        frozen(), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), WINDOW
+    ).thermo_rows
     assert {tag.partition("_")[0] for tag in topology[1]} == {"thermo/topology"}  # frozen layers pass signals on, too
     module = frozen()
     layers = {"net.1": [module.net[1].weight], "net.3": list(module.net[3].parameters())}
@@ -130,7 +136,9 @@ class Idle(nn.Module):
 
 def test_layer_without_gradient_is_nan_with_one_warning_and_counts_for_nothing() -> None:
     with pytest.warns(UserWarning, match="no gradient") as caught:
-        rows = fit(Regression(Idle()), ThermoMonitor("light", window=WINDOW, rest=0), 2 * WINDOW).thermo_rows
+        rows = fit(
+            Regression(Idle()), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), 2 * WINDOW
+        ).thermo_rows
     messages = [str(warning.message) for warning in caught]
     expected = "layer 'net.spare' received no gradient in a whole window: its values are NaN."
     assert [message for message in messages if "layer" in message and "noise_scale" not in message] == [expected]
@@ -155,7 +163,7 @@ class Intermittent(Regression):
 
 @pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
 def test_batches_without_a_loss_are_no_steps() -> None:
-    logger = fit(Intermittent(), ThermoMonitor("light", window=WINDOW, rest=3), 40)
+    logger = fit(Intermittent(), ThermoMonitor("light", window=WINDOW, steps_between_windows=3), 40)
     module = Regression()
     steps = batch_by_batch(module, layers_of(module), list(loader(40))[1::2])
     # the three steps of rest are as Lightning counts steps: batches 16, 17 and 18, one of them with a loss
@@ -177,7 +185,9 @@ class Thaw(BaseFinetuning):
 
 
 def test_layers_that_thaw_are_watched_from_the_next_window_on() -> None:
-    logger = fit(Regression(), [Thaw(), ThermoMonitor("light", window=WINDOW, rest=0)], 12, max_epochs=2)
+    logger = fit(
+        Regression(), [Thaw(), ThermoMonitor("light", window=WINDOW, steps_between_windows=0)], 12, max_epochs=2
+    )
     module = Regression()
     optimizer = SGD(module.net[2].parameters(), lr=0.05)
     head = Steps(layers_of(module, 2))
@@ -214,7 +224,7 @@ def test_layer_split_between_optimizers_is_a_layer_of_each(alike: bool) -> None:
             matrices, vectors = ([p for p in self.parameters() if p.ndim == ndim] for ndim in (2, 1))
             return [sgd(matrices), sgd(vectors) if alike else torch.optim.Rprop(vectors)]
 
-    [(_, row)] = fit(Split(), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW).thermo_rows
+    [(_, row)] = fit(Split(), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), WINDOW).thermo_rows
     module = Regression()
     steps = batch_by_batch(module, layers_of(module), loader(WINDOW))
     expected = steps.record(0, WINDOW, BATCH_SIZE)

@@ -57,7 +57,7 @@ def trained_by_hand(case: Case, groups: Any) -> Steps:
 def test_windows_are_those_of_training_by_hand(case: Case) -> None:
     options = {"accumulate_grad_batches": case.accumulate, "gradient_clip_val": case.clip or None}
     epochs = EPOCHS * case.accumulate
-    monitor = ThermoMonitor("light", window=WINDOW, rest=0)
+    monitor = ThermoMonitor("light", window=WINDOW, steps_between_windows=0)
     logger = fit(Regression(optimizer=case.make), monitor, BATCHES, max_epochs=epochs, **options)
     groups = grouped(list(loader(BATCHES)), case.accumulate, epochs)
     steps = trained_by_hand(case, groups)
@@ -71,7 +71,10 @@ def test_windows_are_those_of_training_by_hand(case: Case) -> None:
 @pytest.mark.parametrize("case", [CASES["sgd"], CASES["momentum"]], ids=["sgd", "momentum"])
 def test_after_rest_windows_are_those_of_training_by_hand(case: Case) -> None:
     logger = fit(
-        Regression(optimizer=case.make), ThermoMonitor("light", window=WINDOW, rest=3), BATCHES, max_epochs=EPOCHS
+        Regression(optimizer=case.make),
+        ThermoMonitor("light", window=WINDOW, steps_between_windows=3),
+        BATCHES,
+        max_epochs=EPOCHS,
     )
     steps = trained_by_hand(case, grouped(list(loader(BATCHES)), 1, EPOCHS))
     assert [step for step, _ in logger.thermo_rows] == [7, 18, 29]
@@ -94,7 +97,11 @@ def test_momentum_is_that_of_the_moment(first: float) -> None:
     def make(parameters: Any) -> SGD:
         return SGD(parameters, lr=0.02, momentum=first)
 
-    logger = fit(Regression(optimizer=make), [Schedule(), ThermoMonitor("light", window=WINDOW, rest=0)], 2 * WINDOW)
+    logger = fit(
+        Regression(optimizer=make),
+        [Schedule(), ThermoMonitor("light", window=WINDOW, steps_between_windows=0)],
+        2 * WINDOW,
+    )
     module = Regression(optimizer=make)
     optimizer = module.configure_optimizers()
     steps = Steps(layers_of(module), momentum=first)
@@ -109,7 +116,9 @@ def test_momentum_is_that_of_the_moment(first: float) -> None:
 
 
 def test_first_law_residual_is_the_loss_that_heat_does_not_explain() -> None:
-    logger = fit(Regression(), ThermoMonitor("light", window=WINDOW, rest=0), BATCHES, max_epochs=EPOCHS)
+    logger = fit(
+        Regression(), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), BATCHES, max_epochs=EPOCHS
+    )
     steps = trained_by_hand(CASES["sgd"], grouped(list(loader(BATCHES)), 1, EPOCHS))
     energies = [sum(steps.losses[start : start + WINDOW]) / WINDOW for start in range(0, 40, WINDOW)]
     before = [0.0, *(steps.heat(0, stop) for stop in range(1, 40))]
@@ -121,7 +130,9 @@ def test_first_law_residual_is_the_loss_that_heat_does_not_explain() -> None:
 @pytest.mark.parametrize(("name", "mobility"), [("sgd", 0.05), ("momentum", 0.02 / 0.1)])
 def test_mobility_of_sgd_is_the_learning_rate_over_one_minus_momentum(name: str, mobility: float) -> None:
     case = CASES[name]
-    logger = fit(Regression(optimizer=case.make), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW)
+    logger = fit(
+        Regression(optimizer=case.make), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), WINDOW
+    )
     _, moves, _ = trained_by_hand(case, grouped(list(loader(WINDOW)), 1, 1)).window(0, WINDOW)
     expected = functional.einstein_temperature(moves, torch.tensor(mobility, dtype=torch.float64), case.momentum)
     assert logger.series("thermo/einstein_temperature") == [pytest.approx(expected.item(), rel=1e-9)]
@@ -130,7 +141,9 @@ def test_mobility_of_sgd_is_the_learning_rate_over_one_minus_momentum(name: str,
 def test_mobility_of_adam_is_the_learning_rate_over_the_root_of_the_second_moment() -> None:
     """Read at steps 1, 2, 4 and 8 of a window; each innovation counts by the one that was read last."""
     case = CASES["adam"]
-    logger = fit(Regression(optimizer=case.make), ThermoMonitor("light", window=WINDOW, rest=0), WINDOW)
+    logger = fit(
+        Regression(optimizer=case.make), ThermoMonitor("light", window=WINDOW, steps_between_windows=0), WINDOW
+    )
     _, moves, gradients = trained_by_hand(case, grouped(list(loader(WINDOW)), 1, 1)).window(0, WINDOW)
     innovation, _ = innovations(moves, gradients, 0.9)
     squares = (helmert_contrasts(innovation) / (1 - 0.9)).square()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from metric_cases import CASES, SIZES, WATCHED, Burst, MetricCase, burst
+from metric_cases import CASES, SIZES, WATCHED, MetricCase, WindowSteps, window_steps
 from torch import Tensor
 from torch.testing import assert_close
 from torchmetrics import MetricCollection
@@ -18,7 +18,7 @@ from thermo_callbacks import metrics
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 LAYERS = range(len(WATCHED))
-FIRST, SECOND = burst(1), burst(2)
+FIRST, SECOND = window_steps(1), window_steps(2)
 BEFORE_UPDATE = "was called before the ``update`` method"
 WHEN_EMPTY: dict[type, float] = {
     metrics.LayerHeat: 0.0
@@ -89,7 +89,7 @@ class TestValues:
         missing, others = 3, [layer for layer in LAYERS if layer != 3]
         metric = case.build()
         metric.update_window(case.watch(FIRST, missing=[missing]))
-        rest = Burst(*([field[layer] for layer in others] for field in FIRST))
+        rest = WindowSteps(*([field[layer] for layer in others] for field in FIRST))
         expected = case.build([SIZES[layer] for layer in others])
         expected.update(**case.feed(rest))
         assert_close(metric.compute(), expected.compute(), rtol=1e-10, atol=0.0)
@@ -195,7 +195,7 @@ class TestConventions:
 
     def test_follows_its_windows_to_their_device(self, case: MetricCase) -> None:
         # "meta" has shapes and devices but no numbers: a tensor left behind on the CPU shows, on any machine
-        away = Burst(*([x.to("meta") for x in field] for field in FIRST))
+        away = WindowSteps(*([x.to("meta") for x in field] for field in FIRST))
         feed = {
             name: [x.to("meta") for x in given] if isinstance(given, list) else given
             for name, given in case.feed(away).items()
@@ -228,7 +228,7 @@ class TestErrors:
     def test_wrong_number_of_layers(self, case: MetricCase) -> None:
         metric = fed(case, FIRST)
         before = states(metric)
-        few = Burst(*(field[:5] for field in FIRST))
+        few = WindowSteps(*(field[:5] for field in FIRST))
         pattern = (
             rf"^{case.arguments[0]} must hold one tensor for each layer \(6\), got 5: say sizes=\[\.\.\.\] with the"
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from metric_cases import SIZES, WATCHED, burst, watch
+from metric_cases import SIZES, WATCHED, watch, window_steps
 from oracles import curvatures, normal, simulate, torch_rule
 from torch.testing import assert_close
 
 from thermo_callbacks.metrics import LayerHeat
 
-BURSTS = (burst(1), burst(2, steps=1), burst(3, steps=31))
+BURSTS = (window_steps(1), window_steps(2, steps=1), window_steps(3, steps=31))
 
 
 @pytest.mark.parametrize("step_by_step", [False, True], ids=["arrays", "watched"])

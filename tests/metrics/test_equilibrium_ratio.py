@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from metric_cases import SIZES, WATCHED, assert_same_estimate, burst, watch
+from metric_cases import SIZES, WATCHED, assert_same_estimate, watch, window_steps
 from oracles import normal
 from torch import Tensor
 from torch.testing import assert_close
@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from thermo_callbacks.functional import Estimate
 from thermo_callbacks.metrics import EquilibriumRatio
 
-BURSTS = (burst(1), burst(2, steps=12), burst(3, steps=31))
+BURSTS = (window_steps(1), window_steps(2, steps=12), window_steps(3, steps=31))
 
 
 class TestEquilibriumRatio:
@@ -57,7 +57,7 @@ class TestEquilibriumRatio:
             assert_same_estimate(Estimate(*(field[layer] for field in metric.estimate_layers())), self.expected(layer))
 
     def test_windows_without_a_layer_are_no_replicates_of_it(self) -> None:
-        layers, lost = range(len(SIZES)), burst(9)
+        layers, lost = range(len(SIZES)), window_steps(9)
         for gradients in lost.gradients:
             gradients[:] = math.nan
         metric = EquilibriumRatio(SIZES)
@@ -65,7 +65,7 @@ class TestEquilibriumRatio:
             metric.update(steps.parameters, steps.displacements)
         expected = metric.estimate(), metric.estimate_layers()
         metric.update_window(watch(lost, SIZES))
-        metric.update_window(watch(burst(9), SIZES, missing=layers))
+        metric.update_window(watch(window_steps(9), SIZES, missing=layers))
         assert_same_estimate(metric.estimate(), expected[0])
         assert_same_estimate(metric.estimate_layers(), expected[1])
 

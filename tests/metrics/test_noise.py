@@ -7,14 +7,14 @@ import math
 
 import pytest
 import torch
-from metric_cases import BATCH_SIZE, SIZES, WATCHED, burst, watch
+from metric_cases import BATCH_SIZE, SIZES, WATCHED, watch, window_steps
 from torch import Tensor
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import gradient_moments
 from thermo_callbacks.metrics import GradientNoiseScale, SignalShare
 
-WINDOWS = ((burst(1), 4), (burst(2, steps=12), 32), (burst(3, steps=30), 256))  # with batch sizes
+WINDOWS = ((window_steps(1), 4), (window_steps(2, steps=12), 32), (window_steps(3, steps=30), 256))  # with batch sizes
 
 
 def powers() -> tuple[Tensor, Tensor]:
@@ -95,7 +95,7 @@ class TestLimits:
 
     def test_an_unknown_batch_size_gives_no_noise_scale(self) -> None:
         metric = GradientNoiseScale(SIZES)
-        metric.update_window(dataclasses.replace(watch(burst(1), SIZES), batch_size=math.nan))
+        metric.update_window(dataclasses.replace(watch(window_steps(1), SIZES), batch_size=math.nan))
         assert metric.compute().isnan()
         assert metric.compute_layers().isnan().all()
 
@@ -103,5 +103,5 @@ class TestLimits:
     def test_bad_batch_size(self, batch_size: int) -> None:
         metric = GradientNoiseScale(SIZES)
         with pytest.raises(ValueError, match=f"^batch_size must be at least 1 sample, got {batch_size}$"):
-            metric.update(burst(1).gradients, batch_size)
+            metric.update(window_steps(1).gradients, batch_size)
         assert not metric.signal_sum.any()

@@ -16,7 +16,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_cases import SIZES, STEPS, WATCHED, Burst, assert_same_estimate, burst, watch
+from metric_cases import SIZES, STEPS, WATCHED, WindowSteps, assert_same_estimate, watch, window_steps
 from oracles import coordinate_temperatures, curvatures, normal, simulate, stationary_variance, torch_rule
 from torch import Tensor, distributed
 from torch.testing import assert_close
@@ -35,11 +35,11 @@ LAYERS = range(len(WATCHED))
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 
-def entropy_twin(steps: Burst, layer: int, momentum: float, size: int) -> Tensor:
+def entropy_twin(steps: WindowSteps, layer: int, momentum: float, size: int) -> Tensor:
     return parameter_entropy(steps.parameters[layer].var(0), size, steps=len(steps.parameters[layer]))
 
 
-def production_twin(steps: Burst, layer: int, momentum: float, size: int) -> Tensor:
+def production_twin(steps: WindowSteps, layer: int, momentum: float, size: int) -> Tensor:
     q, d, g = (field[layer] for field in steps)
     return entropy_production(
         q.var(0),
@@ -53,19 +53,19 @@ def production_twin(steps: Burst, layer: int, momentum: float, size: int) -> Ten
 
 class Case(NamedTuple):
     metric: type[ParameterEntropy] | type[EntropyProduction]
-    twin: Callable[[Burst, int, float, int], Tensor]
+    twin: Callable[[WindowSteps, int, float, int], Tensor]
     momentum: float
 
     def build(self, sizes: Sequence[int] | None = SIZES) -> Any:
         return self.metric(sizes, momentum=self.momentum)
 
-    def fed(self, *bursts: Burst, metric: Any = None) -> Any:
+    def fed(self, *bursts: WindowSteps, metric: Any = None) -> Any:
         metric = self.build() if metric is None else metric
         for steps in bursts:
             metric.update(*steps, steps.mobility)
         return metric
 
-    def watched(self, *bursts: Burst, **options: Any) -> Any:
+    def watched(self, *bursts: WindowSteps, **options: Any) -> Any:
         metric = self.build()
         for steps in bursts:
             metric.update_window(watch(steps, SIZES, momentum=self.momentum, **options))
@@ -100,20 +100,23 @@ def assert_equal_readings(actual: dict[str, Tensor], expected: dict[str, Tensor]
 @each_case
 class TestValues:
     def test_layers_are_the_functional_twins_and_the_whole_is_their_sum(self, case: Case) -> None:
-        metric = case.fed(burst(1))
-        expected = torch.stack([case.twin(burst(1), layer, case.momentum, SIZES[layer]) for layer in LAYERS])
+        metric = case.fed(window_steps(1))
+        expected = torch.stack([case.twin(window_steps(1), layer, case.momentum, SIZES[layer]) for layer in LAYERS])
         assert_close(metric.compute_layers(), expected, rtol=1e-10, atol=0.0)
         assert_close(metric.compute(), expected.sum(), rtol=1e-10, atol=0.0)
         one = case.build(None)
-        one.update(*burst(1).layer(2), burst(1).mobility[2])
+        one.update(*window_steps(1).layer(2), window_steps(1).mobility[2])
         assert_close(one.compute(), expected[2], rtol=1e-10, atol=0.0)  # of layer 2 all is shown
 
     def test_watching_step_by_step_is_the_same(self, case: Case) -> None:
-        bursts = (burst(1), burst(2, steps=30))
+        bursts = (window_steps(1), window_steps(2, steps=30))
         assert_equal_readings(readings(case.watched(*bursts)), readings(case.fed(*bursts)))
 
     def test_windows_are_averaged(self, case: Case) -> None:
-        one, two, both = (readings(case.fed(*bursts)) for bursts in ((burst(1),), (burst(2),), (burst(2), burst(1))))
+        one, two, both = (
+            readings(case.fed(*bursts))
+            for bursts in ((window_steps(1),), (window_steps(2),), (window_steps(2), window_steps(1)))
+        )
         for name in ("global", "layers"):
             assert_close(both[name], (one[name] + two[name]) / 2.0, rtol=1e-12, atol=0.0)
         name = "estimate degrees_of_freedom"
@@ -121,28 +124,28 @@ class TestValues:
 
     def test_a_layer_that_rests_leaves_the_others_unharmed(self, case: Case) -> None:
         others = [layer for layer in LAYERS if layer != 3]
-        still = Burst(*([field[i] if i != 3 else 0.0 * field[i] for i in LAYERS] for field in burst(1)))
+        still = WindowSteps(*([field[i] if i != 3 else 0.0 * field[i] for i in LAYERS] for field in window_steps(1)))
         few = case.build([SIZES[layer] for layer in others])
-        rest = Burst(*([field[layer] for layer in others] for field in burst(1)))
+        rest = WindowSteps(*([field[layer] for layer in others] for field in window_steps(1)))
         few.update(*rest, rest.mobility)
-        moved = case.fed(burst(2)).compute_layers()[3]
+        moved = case.fed(window_steps(2)).compute_layers()[3]
         for metric in (
             case.fed(still),
             case.watched(still),
             case.watched(still, missing=[3]),
-            case.watched(burst(1), missing=[3]),  # moves, and yet has no gradient
+            case.watched(window_steps(1), missing=[3]),  # moves, and yet has no gradient
         ):
             assert_close(metric.compute(), few.compute(), rtol=1e-10, atol=0.0)
             assert_close(metric.estimate().stderr, few.estimate().stderr, rtol=1e-10, atol=0.0)
             assert metric.compute_layers()[3].isnan()
-            case.fed(burst(2), metric=metric)
+            case.fed(window_steps(2), metric=metric)
             assert_close(metric.compute_layers()[3], moved, rtol=1e-10, atol=0.0)
 
     def test_dead_coordinates_do_not_kill_a_layer(self, case: Case) -> None:
-        steps = burst(1)
+        steps = window_steps(1)
         for field in steps:
             field[5][:, 10:] = 0.0
-        few = Burst(*([*field[:5], field[5][:, :10]] for field in steps))
+        few = WindowSteps(*([*field[:5], field[5][:, :10]] for field in steps))
         alone = case.build([*SIZES[:5], SIZES[5] * 10 // WATCHED[5]])
         mobility = [*steps.mobility[:5], steps.mobility[5][:10]]
         alone.update(*few, mobility)
@@ -152,12 +155,12 @@ class TestValues:
 
     @pytest.mark.parametrize("lost", [0, 1, 3], ids="{} steps".format)
     def test_a_window_that_lost_its_steps_is_forgotten(self, case: Case, lost: int) -> None:
-        steps = burst(1)
+        steps = window_steps(1)
         steps.gradients[0][lost:] = math.nan
         metric = case.watched(steps)
         assert metric.compute().isnan()
         assert metric.estimate().stderr.isnan()
-        assert_equal_readings(readings(case.fed(burst(2), metric=metric)), readings(case.fed(burst(2))))
+        assert_equal_readings(readings(case.fed(window_steps(2), metric=metric)), readings(case.fed(window_steps(2))))
 
     def test_before_the_first_window(self, case: Case) -> None:
         metric = case.build()
@@ -167,37 +170,37 @@ class TestValues:
         assert metric.estimate().stderr.isnan()
 
     def test_too_short_a_window(self, case: Case) -> None:
-        case.fed(burst(1, steps=4))
+        case.fed(window_steps(1, steps=4))
         with pytest.raises(ValueError, match=r"^parameters must hold at least 4 steps, got 3: measure longer$"):
-            case.fed(burst(1, steps=3))
+            case.fed(window_steps(1, steps=3))
 
     def test_wrong_number_of_layers(self, case: Case) -> None:
         with pytest.raises(ValueError, match=r"^parameters must hold one tensor for each layer \(1\), got 6: say"):
-            case.fed(burst(1), metric=case.build(None))
+            case.fed(window_steps(1), metric=case.build(None))
 
     def test_conventions(self, case: Case) -> None:
-        metric = case.fed(burst(1))
+        metric = case.fed(window_steps(1))
         assert not case.metric.is_differentiable
         assert case.metric.full_state_update is False
-        expected = readings(case.fed(burst(1), burst(2)))
+        expected = readings(case.fed(window_steps(1), window_steps(2)))
         for twin in (pickle.loads(pickle.dumps(metric)), copy.deepcopy(metric), metric.half().float()):
             assert {state.dtype for state in twin.metric_state.values()} == {torch.float64, torch.int64}
-            assert_equal_readings(readings(case.fed(burst(2), metric=twin)), expected, rtol=1e-14)
+            assert_equal_readings(readings(case.fed(window_steps(2), metric=twin)), expected, rtol=1e-14)
         metric.reset()
         assert not any(state.any() for state in metric.metric_state.values())
 
     def test_follows_its_windows_to_their_device(self, case: Case) -> None:
         # "meta" has shapes and devices but no numbers: a tensor left behind on the CPU shows, on any machine
         metric = case.build().to("meta")
-        steps = burst(1)
+        steps = window_steps(1)
         metric.update(*([x.to("meta") for x in field] for field in (*steps, steps.mobility)))
         metric.update_window(watch(steps, SIZES, momentum=case.momentum))
         assert {state.device.type for state in metric.metric_state.values()} == {"meta"}
         assert metric.compute_layers().shape == (len(SIZES),)
 
     def test_layers_of_optimizers_with_different_momentum(self, case: Case) -> None:
-        steps = burst(4)
-        parts = [Burst(*(field[part] for field in steps)) for part in (slice(2), slice(2, None))]
+        steps = window_steps(4)
+        parts = [WindowSteps(*(field[part] for field in steps)) for part in (slice(2), slice(2, None))]
         windows = [watch(parts[0], SIZES[:2], momentum=0.9), watch(parts[1], SIZES[2:], momentum=0.5)]
         metric = case.build()  # the window's momentum counts
         metric.update_window(WindowStatistics.join(windows))
@@ -210,7 +213,7 @@ class TestValues:
     @settings(max_examples=10)
     @given(factor=st.floats(-3.0, 3.0).map(lambda power: 10.0**power))
     def test_units_of_the_parameters(self, case: Case, factor: float) -> None:
-        steps = burst(2)
+        steps = window_steps(2)
         plain, scaled = case.fed(steps), case.build()
         fields = ([x * c for x in field] for field, c in zip(steps, (factor, factor, 1.0 / factor), strict=True))
         scaled.update(*fields, [m * factor**2 for m in steps.mobility])
@@ -219,7 +222,7 @@ class TestValues:
         assert_close(scaled.estimate().stderr, plain.estimate().stderr, rtol=1e-6, atol=0.0)
 
     def test_scale_of_the_loss(self, case: Case) -> None:
-        steps = burst(2)
+        steps = window_steps(2)
         scaled = case.build()
         louder = [7.0 * g for g in steps.gradients]
         scaled.update(steps.parameters, steps.displacements, louder, [m / 7.0 for m in steps.mobility])
@@ -277,7 +280,7 @@ class TestErrors:
             assert whole.estimate().stderr < 0.3 * values.std()
 
     def test_layers_share_the_noise_of_a_step(self) -> None:
-        q, d, g = burst(3).layer(2)
+        q, d, g = window_steps(3).layer(2)
         for metric in (EntropyProduction, ParameterEntropy):
             one, three = metric(), metric([255] * 3)
             one.update(q[0], d[0], g[0], torch.tensor(0.1).double())
@@ -285,19 +288,19 @@ class TestErrors:
             assert_close(three.estimate().stderr, 3.0 * one.estimate().stderr, rtol=1e-10, atol=0.0)
 
     def test_one_contribution_has_no_error(self) -> None:
-        metric = CASES["production-momentum"].fed(burst(1, steps=4))
+        metric = CASES["production-momentum"].fed(window_steps(1, steps=4))
         assert metric.compute().isfinite()
         assert metric.estimate().stderr.isnan()
 
     def test_an_unknown_mobility(self) -> None:
         entropy, production = ParameterEntropy(SIZES), EntropyProduction(SIZES)
-        window = watch(burst(8), SIZES, unknown=[0])
+        window = watch(window_steps(8), SIZES, unknown=[0])
         for metric in (entropy, production):
             metric.update_window(window)
         # the whole's production is not known without the layer's; its entropy is, but not how well
         assert production.compute().isnan()
         assert production.compute_layers().isnan().tolist() == [True] + [False] * 5
-        assert_close(entropy.compute(), CASES["entropy"].fed(burst(8)).compute(), rtol=1e-10, atol=0.0)
+        assert_close(entropy.compute(), CASES["entropy"].fed(window_steps(8)).compute(), rtol=1e-10, atol=0.0)
         assert entropy.estimate().stderr.isnan()
         assert entropy.estimate_layers().stderr.isnan().tolist() == [True] + [False] * 5
 
@@ -310,7 +313,7 @@ class TestErrors:
 
 class TestProduction:
     def test_nesterov_takes_its_own_response(self) -> None:
-        q, d, g = (field[2] for field in burst(1))
+        q, d, g = (field[2] for field in window_steps(1))
         metric = EntropyProduction(momentum=0.9, nesterov=True)
         metric.update(q, d, g, torch.ones(255).double())
         plain = EntropyProduction(momentum=0.9)
@@ -321,7 +324,7 @@ class TestProduction:
     @pytest.mark.parametrize("momentum", [0.0, 0.9])
     def test_free_diffusion_counts_what_moves(self, momentum: float) -> None:
         case = Case(EntropyProduction, production_twin, momentum)
-        steps = burst(1)
+        steps = window_steps(1)
         for field in steps:
             field[1][:, 3:] = 0.0
         metric = case.fed(steps)
@@ -351,7 +354,7 @@ def test_destruction_sums_layers_and_weighs_updates() -> None:
     assert metric.estimate().stderr > 0.0
 
 
-WINDOWS = {0: (burst(1), burst(2, steps=12), burst(3)), 1: (burst(4, steps=30),)}
+WINDOWS = {0: (window_steps(1), window_steps(2, steps=12), window_steps(3)), 1: (window_steps(4, steps=30),)}
 
 
 def run_rank(rank: int, folder: Path) -> None:
@@ -397,7 +400,7 @@ def test_two_processes_read_what_one_reads_with_all_windows(tmp_path: Path) -> N
 
 def test_errors_of_windows_shrink_with_their_number() -> None:
     for case in CASES.values():
-        one, four = case.fed(burst(1)), case.fed(*[burst(1)] * 4)
+        one, four = case.fed(window_steps(1)), case.fed(*[window_steps(1)] * 4)
         whole = [index for index in LAYERS if WATCHED[index] == SIZES[index]]
         estimate = one.estimate_layers()
         expected = estimate._replace(stderr=estimate.stderr / 2.0, degrees_of_freedom=4.0 * estimate.degrees_of_freedom)

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from metric_cases import CASES, MetricCase, burst
+from metric_cases import CASES, MetricCase, window_steps
 from torch import Tensor, distributed
 from torchmetrics.utilities.exceptions import TorchMetricsUserError
 
 RANKS = (0, 1)
-WINDOWS = {0: (burst(1), burst(2, steps=12), burst(3)), 1: (burst(4, steps=30),)}
-LATER = {0: (), 1: (burst(5), burst(6))}  # windows of a second round
+WINDOWS = {0: (window_steps(1), window_steps(2, steps=12), window_steps(3)), 1: (window_steps(4, steps=30),)}
+LATER = {0: (), 1: (window_steps(5), window_steps(6))}  # windows of a second round
 DEADLINE = 60.0  # seconds; takes one or two
 
 Readings = dict[str, Tensor]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from metric_cases import SIZES, WATCHED, Burst, assert_same_estimate, burst, watch
+from metric_cases import SIZES, WATCHED, WindowSteps, assert_same_estimate, watch, window_steps
 from oracles import normal
 from torch import Tensor
 from torch.testing import assert_close
@@ -27,7 +27,7 @@ from thermo_callbacks.metrics import EinsteinTemperature, KineticTemperature, Vi
 
 TOTALS = torch.tensor(SIZES, dtype=torch.float64)
 SEEN = torch.tensor(WATCHED, dtype=torch.float64)
-BURSTS = (burst(1), burst(2, steps=12), burst(3, steps=31))
+BURSTS = (window_steps(1), window_steps(2, steps=12), window_steps(3, steps=31))
 
 
 def across(layers: Sequence[Tensor], weights: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class TestKineticTemperature:
 
     @staticmethod
     def contributions(layer: int, momentum: float, nesterov: bool) -> tuple[list[Tensor], list[Tensor]]:
-        """Of one layer in each burst: contributions, and sampling variance."""
+        """Of one layer in each window_steps: contributions, and sampling variance."""
         moved = [(steps.displacements[layer], steps.gradients[layer]) for steps in BURSTS]
         return (
             [kinetic_temperature_contributions(d, g, momentum, nesterov=nesterov) for d, g in moved],
@@ -116,8 +116,8 @@ class TestKineticErrors:
         assert metric.estimate().stderr == 0.0
 
     def test_layers_of_optimizers_with_different_momentum(self) -> None:
-        steps = burst(4)
-        first, second = (Burst(*(field[part] for field in steps)) for part in (slice(2), slice(2, None)))
+        steps = window_steps(4)
+        first, second = (WindowSteps(*(field[part] for field in steps)) for part in (slice(2), slice(2, None)))
         windows = [watch(first, SIZES[:2], momentum=0.9), watch(second, SIZES[2:], momentum=0.5)]
         metric = KineticTemperature(SIZES)  # the window's momentum counts
         metric.update_window(WindowStatistics.join(windows))
@@ -132,7 +132,7 @@ class TestKineticErrors:
     def test_no_value_has_no_error(self, missing: Sequence[int] | None) -> None:
         metric = KineticTemperature(SIZES)
         if missing is not None:
-            metric.update_window(watch(burst(4), SIZES, missing=missing))
+            metric.update_window(watch(window_steps(4), SIZES, missing=missing))
         for estimate in (metric.estimate(), metric.estimate_layers()):
             assert estimate.value.isnan().all()
             assert estimate.stderr.isnan().all()
@@ -156,7 +156,7 @@ class TestVirialTemperature:
 
     @pytest.mark.parametrize("steps", [2, 3, 5, 17, 26, 31])
     def test_value_is_the_mean_of_all_steps(self, steps: int) -> None:
-        q, _, g = burst(5, steps=steps)
+        q, _, g = window_steps(5, steps=steps)
         metric = VirialTemperature(SIZES)
         metric.update(q, g)
         contributions = [virial_temperature_contributions(*layer) for layer in zip(q, g, strict=True)]
@@ -165,7 +165,7 @@ class TestVirialTemperature:
 
     @pytest.mark.parametrize("side", [2, 4, 5])
     def test_error_is_that_of_batches_of_root_w_steps(self, side: int) -> None:
-        bursts = [burst(seed, steps=side**2 + 1) for seed in (6, 7)]
+        bursts = [window_steps(seed, steps=side**2 + 1) for seed in (6, 7)]
         metric = VirialTemperature(SIZES)
         for q, _, g in bursts:
             metric.update(q, g)
@@ -184,7 +184,7 @@ class TestEinsteinTemperature:
 
     @pytest.mark.parametrize("momentum", [0.0, 0.9])
     def test_model(self, momentum: float) -> None:
-        steps = burst(8)
+        steps = window_steps(8)
         metric = EinsteinTemperature(SIZES, momentum=momentum)
         metric.update(steps.displacements, steps.mobility)
         moved = list(zip(steps.displacements, steps.mobility, strict=True))
@@ -195,7 +195,7 @@ class TestEinsteinTemperature:
         assert_same_estimate(metric.estimate_layers(), mean_estimate(torch.stack(contributions, 1)))
 
     def test_one_mobility_for_all_coordinates(self) -> None:
-        _, moves, _ = burst(8)
+        _, moves, _ = window_steps(8)
         one, each = EinsteinTemperature(SIZES), EinsteinTemperature(SIZES)
         one.update(moves, [torch.tensor(0.1 + layer).double() for layer in range(len(moves))])
         each.update(moves, [torch.full((n,), 0.1 + layer).double() for layer, n in enumerate(WATCHED)])
@@ -203,9 +203,9 @@ class TestEinsteinTemperature:
         assert_close(one.compute(), each.compute(), rtol=1e-6, atol=0.0)
 
     def test_a_layer_of_unknown_mobility_has_no_value(self) -> None:
-        window = watch(burst(8), SIZES, unknown=[0])
+        window = watch(window_steps(8), SIZES, unknown=[0])
         known = EinsteinTemperature(SIZES[1:])
-        known.update_window(watch(Burst(*(field[1:] for field in burst(8))), SIZES[1:]))
+        known.update_window(watch(WindowSteps(*(field[1:] for field in window_steps(8))), SIZES[1:]))
         metric = EinsteinTemperature(SIZES)
         metric.update_window(window)
         assert metric.compute_layers()[0].isnan()

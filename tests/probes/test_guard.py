@@ -60,7 +60,7 @@ def test_random_streams_leave_the_block_as_they_entered_it(fails: bool) -> None:
     with preserved_random_state(torch.device("cpu")):
         expected = draw()
     guard = Guard("Probe")
-    with guard.watch("drawing"), guard.invisible(torch.device("cpu")):
+    with guard.protect("drawing"), guard.invisible(torch.device("cpu")):
         assert not torch.is_grad_enabled()
         draw()
         random.seed(9)
@@ -79,7 +79,7 @@ def test_a_fault_is_one_warning_and_the_probe_is_off() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for error in (ZeroDivisionError("no steps"), ValueError("another")):
-            with guard.watch("dividing"):
+            with guard.protect("dividing"):
                 raise error
     assert [str(warning.message) for warning in caught] == [
         "ThermoMonitor is switched off for the rest of this run: ZeroDivisionError while dividing: no steps. Training "
@@ -91,7 +91,7 @@ def test_a_fault_is_one_warning_and_the_probe_is_off() -> None:
 
 def test_without_a_fault_nothing_happens() -> None:
     guard = Guard("Probe")
-    with guard.watch("resting"):
+    with guard.protect("resting"):
         value = 1
     assert value == 1
     assert not guard.disabled
@@ -100,7 +100,7 @@ def test_without_a_fault_nothing_happens() -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, UserWarning, DeprecationWarning])
 def test_what_is_not_a_fault_goes_through(error: type[BaseException]) -> None:
     guard = Guard("Probe")
-    with pytest.raises(error), guard.watch("waiting"):
+    with pytest.raises(error), guard.protect("waiting"):
         raise error("stop")
     assert not guard.disabled
 
@@ -109,11 +109,11 @@ def test_each_topic_is_said_once() -> None:
     guard = Guard("Probe")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        guard.say("first")
-        guard.say("first")
-        guard.say("second", topic="matter")
-        guard.say("third", topic="matter")
-        guard.say("fourth")
+        guard.warn_once("first")
+        guard.warn_once("first")
+        guard.warn_once("second", topic="matter")
+        guard.warn_once("third", topic="matter")
+        guard.warn_once("fourth")
     assert [str(warning.message) for warning in caught] == ["first", "second", "fourth"]
     assert all(warning.category is UserWarning for warning in caught)
 
@@ -121,7 +121,7 @@ def test_each_topic_is_said_once() -> None:
 def test_a_quiet_guard_says_nothing_and_still_switches_off() -> None:
     guard = Guard("Probe")
     guard.quiet = True
-    guard.say("anything")
-    with guard.watch("dividing"):
+    guard.warn_once("anything")
+    with guard.protect("dividing"):
         raise ZeroDivisionError
     assert guard.disabled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ MINIMUM_STEPS = 8
 
 _WHOLE = {  # smallest value, and whether None is one
     "window": (MINIMUM_STEPS, False),
-    "rest": (0, True),
+    "steps_between_windows": (0, True),
     "sample": (2, True),
     "curvature_every_n_steps": (1, False),
     "every_n_steps": (1, False),
@@ -42,6 +43,31 @@ def check_arguments(**arguments: Any) -> None:
         raise ValueError(
             f"loss_fn must be a function of the module and a batch that returns the loss, or None, got {loss_fn!r}"
         )
+
+
+def steps_between(steps_between_windows: int | None, rest: int | None) -> int | None:
+    """Take an argument that may be given by its former name.
+
+    Args:
+        steps_between_windows: The argument.
+        rest: The same under its former name; None if it is not given, which both names mean alike.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: If both are given.
+    """
+    if rest is None:
+        return steps_between_windows
+    if steps_between_windows is not None:
+        raise ValueError(
+            f"rest is the former name of steps_between_windows: give one of them, got {rest!r} and "
+            f"{steps_between_windows!r}"
+        )
+    message = "the argument rest is called steps_between_windows now: the former name will go with version 1.0"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return rest
 
 
 def _check_whole(name: str, value: Any, minimum: int, optional: bool) -> None:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS, Loss, check_arguments
+from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
 from thermo_callbacks.callbacks.compat import Callback, logging_step
-from thermo_callbacks.callbacks.extra_passes.build import LookSettings, build_instruments
-from thermo_callbacks.callbacks.extra_passes.schedule import Survey
+from thermo_callbacks.callbacks.extra_passes.build import ExtraPassSettings, build_collectors
+from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.output.topology import TopologyLog
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.windows.close import close_windows
-from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
-from thermo_callbacks.callbacks.windows.records import Record, Recorder, balance_record, total_laplacian_record
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
+from thermo_callbacks.callbacks.windows.records import Recorder, balance_record, total_laplacian_record
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.callbacks.windows.sync import agree, refusal
+from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layers import layer_parameters
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
 from thermo_callbacks.probes.sharding import is_sharded
-
-STATE_VERSION = 2
 
 
 class Monitor(Callback):
@@ -37,7 +38,7 @@ class Monitor(Callback):
 
     # what a monitor has no argument for
     window: int = 50
-    rest: int | None = None
+    steps_between_windows: int | None = None
     sample: int | None = 4096
     layers: list[str] | None = None
     curvature_every_n_steps: int = 200
@@ -53,11 +54,13 @@ class Monitor(Callback):
         self._plan = plan
         for name, value in arguments.items():
             setattr(self, name, list(value) if name == "layers" and value is not None else value)
-        settings = {name: getattr(self, name) for name in arguments if name != "loss_fn"}
+        # named as when the first checkpoints were written, or theirs would be passed over
+        old = {"steps_between_windows": "rest"}
+        settings = {old.get(name, name): getattr(self, name) for name in arguments if name != "loss_fn"}
         # Lightning asks for the key at every hook, and other packages may have classes of the same name
         self._state_key = f"thermo_callbacks.{type(self).__qualname__}{settings!r}"
         self._session: Session | None = None
-        self._survey: Survey | None = None
+        self._extra_passes: ExtraPassSchedule | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -65,8 +68,8 @@ class Monitor(Callback):
         self._publisher = Publisher()
         self._topology = TopologyLog(self._publisher, type(self).__name__)
         self._recorder = Recorder(self._plan.quantities)
-        self._watch_states: list[dict[str, Any]] = []
-        self._survey_state: dict[str, Any] = {}
+        self._window_states: list[dict[str, Any]] = []
+        self._extra_pass_state: dict[str, Any] = {}
         self._transition = TypeOneTransition(sample=self.sample, seed=self.seed)
         self._transition_state: dict[str, Any] = {}
 
@@ -74,6 +77,12 @@ class Monitor(Callback):
     def state_key(self) -> str:
         """Key of this callback's state in a checkpoint: one for each choice of arguments."""
         return self._state_key
+
+    @property
+    def rest(self) -> int | None:
+        """Former name of ``steps_between_windows``."""
+        warnings.warn("rest is called steps_between_windows now", DeprecationWarning, stacklevel=2)
+        return self.steps_between_windows
 
     def latest(self) -> dict[str, float]:
         """Last value of each quantity.
@@ -87,7 +96,7 @@ class Monitor(Callback):
         """State for copies and pickles: without what belongs to the one running fit."""
         # Lightning binds the module's log and log_dict to every callback: they would take model and Trainer along
         own = {name: value for name, value in self.__dict__.items() if name not in {"log", "log_dict"}}
-        return {**own, "_session": None, "_survey": None}
+        return {**own, "_session": None, "_extra_passes": None}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins; a fit that goes on keeps its statistics."""
@@ -105,8 +114,13 @@ class Monitor(Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start watching the optimizers: they exist by now, and a checkpoint's state is loaded."""
         self._end_session()
-        with self._guard.watch("looking at the model"), self._guard.invisible(pl_module.device):
-            settings = {"window": self.window, "rest": self.rest, "sample": self.sample, "seed": self.seed}
+        with self._guard.protect("looking at the model"), self._guard.invisible(pl_module.device):
+            settings = {
+                "window": self.window,
+                "steps_between_windows": self.steps_between_windows,
+                "sample": self.sample,
+                "seed": self.seed,
+            }
             session = Session(
                 trainer,
                 pl_module,
@@ -116,24 +130,26 @@ class Monitor(Callback):
                 watching=bool(self._plan.quantities),
             )
             self._session = session
-            session.restore(self._watch_states)
+            session.restore(self._window_states)
             if self._transition_state:
                 self._transition.load_state_dict(self._transition_state, pl_module.device)
                 self._transition_state = {}
-            if self._plan.looks and not self._guard.disabled:
-                instruments = build_instruments(self._plan, self._look, trainer, pl_module, session)
-                self._survey = Survey(instruments, every=self.curvature_every_n_steps, first=self.window)
-                self._survey.load_state_dict(self._survey_state)
+            if self._plan.extra_passes and not self._guard.disabled:
+                collectors = build_collectors(self._plan, self._extra_pass_settings, trainer, pl_module, session)
+                self._extra_passes = ExtraPassSchedule(
+                    collectors, every=self.curvature_every_n_steps, first=self.window
+                )
+                self._extra_passes.load_state_dict(self._extra_pass_state)
         self._begin_together(trainer, pl_module)
-        with self._guard.watch("looking at the weights"), self._guard.invisible(pl_module.device):
+        with self._guard.protect("looking at the weights"), self._guard.invisible(pl_module.device):
             if self._plan.transition and not self._guard.disabled:
                 self._transition.start(self._layers())
         if self._plan.topology and not self._guard.disabled:
             self._topology.start(trainer, pl_module)
 
     @property
-    def _look(self) -> LookSettings:
-        return LookSettings(
+    def _extra_pass_settings(self) -> ExtraPassSettings:
+        return ExtraPassSettings(
             name=type(self).__name__,
             seed=self.seed,
             loss_fn=self.loss_fn,
@@ -143,8 +159,10 @@ class Monitor(Callback):
             bulk_probe=self._bulk_probe,
         )
 
-    def _close(self, session: Session, complete: Sequence[OptimizerWatch]) -> Record:
-        return close_windows(self._plan, session, complete, self._recorder, transition=self._transition, say=self._say)
+    def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
+        return close_windows(
+            self._plan, session, complete, self._recorder, transition=self._transition, warn_once=self._warn_once
+        )
 
     def _layers(self) -> dict[str, list[Any]]:
         """Layers that are trained now."""
@@ -158,14 +176,14 @@ class Monitor(Callback):
         if self._session is not None:
             self._session.stop_if_disabled()
         if self._guard.disabled:
-            self._survey = None
+            self._extra_passes = None
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at the step that was made, or get ready to look at the one that comes."""
-        if self._survey is not None and self._survey.due(step := logging_step(trainer)):
+        if self._extra_passes is not None and self._extra_passes.due(step := logging_step(trainer)):
             with self._guard.invisible(pl_module.device):
-                record = self._survey.batch_start(batch, batch_idx, step)
-                self._publish_look(trainer, record, step)
+                record = self._extra_passes.batch_start(batch, batch_idx, step)
+                self._publish_extra_pass(trainer, record, step)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         """Read the topology off the first loss, where it is not known before."""
@@ -182,11 +200,11 @@ class Monitor(Callback):
         session = self._session
         if session is None:
             return
-        if self._survey is not None and self._survey.looking:
+        if self._extra_passes is not None and self._extra_passes.looking:
             with no_trace(pl_module.device.type):
-                self._survey.before_step(optimizer, lambda: session.gradient_factor(optimizer))
+                self._extra_passes.before_step(optimizer, lambda: session.gradient_factor(optimizer))
         if session.active:
-            with self._guard.watch("reading gradients"):
+            with self._guard.protect("reading gradients"):
                 session.before_step(optimizer)
         session.note_step()
 
@@ -196,23 +214,23 @@ class Monitor(Callback):
         if session is None:
             return
         stepped = session.stepped
-        with self._guard.watch("taking in a batch"):
+        with self._guard.protect("taking in a batch"):
             complete = session.end_batch(outputs)
             if complete:
                 with self._guard.invisible(pl_module.device):
                     record = self._close(session, complete)
                     self._publisher.publish(trainer, record, logging_step(trainer))
-        if self._survey is not None and self._survey.looking:
+        if self._extra_passes is not None and self._extra_passes.looking:
             with self._guard.invisible(pl_module.device):
-                self._publish_look(trainer, self._survey.batch_end(stepped=stepped), logging_step(trainer))
+                self._publish_extra_pass(trainer, self._extra_passes.batch_end(stepped=stepped), logging_step(trainer))
 
-    def _publish_look(self, trainer: Any, record: Record, step: int) -> None:
-        """Log what a look gave, together with what follows from it and the last window."""
+    def _publish_extra_pass(self, trainer: Any, record: Scalars, step: int) -> None:
+        """Log what an extra pass gave, together with what follows from it and the last window."""
         # what the first process saw, for all: a monitored value must not differ from process to process
         record = trainer.strategy.broadcast(record) if trainer.world_size > 1 else record
         if not record:
             return
-        with self._guard.watch("logging"):
+        with self._guard.protect("logging"):
             for follow in (balance_record, total_laplacian_record):
                 record |= follow(record, self._publisher.latest)
             self._publisher.publish(trainer, record, step, window=False)
@@ -230,12 +248,12 @@ class Monitor(Callback):
         if session is None or not session.active:
             return
         record = self._publisher.latest
-        with self._guard.watch("looking into an open window"), self._guard.invisible(pl_module.device):
+        with self._guard.protect("looking into an open window"), self._guard.invisible(pl_module.device):
             if session.first_window_open(bool(record)) and (watches := session.with_steps(MINIMUM_STEPS)):
                 # a monitored metric that does not exist ends the run: say what the open window says
                 windows = [(watch.probe.names, watch.peek(session.batch_size)) for watch in watches]
                 names = {name for layers, _ in windows for name in layers}
-                record = record | self._recorder.record(windows, names, self._say)
+                record = record | self._recorder.record(windows, names, self._warn_once)
             if not self._guard.disabled:
                 self._publisher.offer(trainer, self._publisher.constants | record)
 
@@ -247,7 +265,7 @@ class Monitor(Callback):
         # closing a window early must not change what a resumed run goes on with
         states = self._current_states()
         step = max(0, logging_step(trainer) - 1)
-        with self._guard.watch("ending the run"), self._guard.invisible(pl_module.device):
+        with self._guard.protect("ending the run"), self._guard.invisible(pl_module.device):
             known = self._publisher.windows > 0
             if session.first_window_open(known) and (watches := session.with_steps(MINIMUM_STEPS)):
                 self._publisher.publish(trainer, self._close(session, watches), step)
@@ -266,42 +284,41 @@ class Monitor(Callback):
 
     def _current_states(self) -> list[dict[str, Any]]:
         """States of the watches now, or else the last ones there were."""
-        states = self._watch_states
+        states = self._window_states
         if self._session is not None:
-            with self._guard.watch("copying its state"):
+            with self._guard.protect("copying its state"):
                 states = self._session.state()
         return states
 
     def _end_session(self, states: list[dict[str, Any]] | None = None) -> None:
         """Take everything off the optimizers, and keep the states for a fit that goes on."""
         if self._session is not None:
-            self._watch_states = self._current_states() if states is None else states
+            self._window_states = self._current_states() if states is None else states
             self._session.detach()
             self._session = None
-        if self._survey is not None:
-            self._survey_state = self._survey.state_dict()
-            self._survey.close()
-            self._survey = None
+        if self._extra_passes is not None:
+            self._extra_pass_state = self._extra_passes.state_dict()
+            self._extra_passes.close()
+            self._extra_passes = None
 
-    def _say(self, topic: str, message: str) -> None:
-        self._guard.say(message, topic=topic)
+    def _warn_once(self, topic: str, message: str) -> None:
+        self._guard.warn_once(message, topic=topic)
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: CPU tensors and plain Python values, so that it loads with ``weights_only``."""
         return {
             "version": STATE_VERSION,
-            "watches": self._current_states(),
+            "windows": self._current_states(),
             "publisher": self._publisher.state_dict(),
             "transition": self._transition_state or self._transition.state_dict(),
-            "survey": self._survey_state if self._survey is None else self._survey.state_dict(),
+            "extra_passes": self._extra_pass_state if self._extra_passes is None else self._extra_passes.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint was written: its windows end in the resumed run."""
-        with self._guard.watch("loading a checkpoint"):
-            if (version := state_dict["version"]) != STATE_VERSION:
-                raise ValueError(f"the checkpoint's state has version {version}, this package reads {STATE_VERSION}")
-            self._watch_states = state_dict["watches"]
-            self._publisher.load_state_dict(state_dict["publisher"])
-            self._transition_state = state_dict["transition"]
-            self._survey_state = state_dict["survey"]
+        with self._guard.protect("loading a checkpoint"):
+            state = current_state(state_dict)
+            self._window_states = state["windows"]
+            self._publisher.load_state_dict(state["publisher"])
+            self._transition_state = state["transition"]
+            self._extra_pass_state = state["extra_passes"]

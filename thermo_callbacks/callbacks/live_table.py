@@ -117,7 +117,7 @@ class LiveTable(Callback):
         if isinstance(self._display, OwnDisplay):
             self._watched_update(trainer, pl_module, time.monotonic())
         elif self._display is None and (values := self._values()):
-            with self._guard.watch("showing values"), self._guard.invisible(pl_module.device):
+            with self._guard.protect("showing values"), self._guard.invisible(pl_module.device):
                 self._output().print(self._table(trainer, values))
         self._end()
 
@@ -130,7 +130,7 @@ class LiveTable(Callback):
         self._end()
 
     def _watched_update(self, trainer: Any, pl_module: Any, now: float) -> None:
-        with self._guard.watch("showing values"), self._guard.invisible(pl_module.device):
+        with self._guard.protect("showing values"), self._guard.invisible(pl_module.device):
             self._update(trainer, now)
         if self._guard.disabled:
             if isinstance(self._display, GuestDisplay):
@@ -191,5 +191,5 @@ class LiveTable(Callback):
         self._next, self._monitors = math.inf, []
         display, self._display = self._display, None
         if isinstance(display, OwnDisplay):
-            with self._guard.watch("giving the terminal back"):
+            with self._guard.protect("giving the terminal back"):
                 display.close()

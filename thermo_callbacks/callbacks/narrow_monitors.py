@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from thermo_callbacks.callbacks import presets
-from thermo_callbacks.callbacks.arguments import Loss
+from thermo_callbacks.callbacks.arguments import Loss, steps_between
 from thermo_callbacks.callbacks.base import Monitor
 from thermo_callbacks.probes.activations import ActivationProbe
 from thermo_callbacks.probes.bulk import BulkProbe
@@ -20,11 +20,11 @@ class TemperatureMonitor(Monitor):
     Args:
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
             what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
-            step.
+        steps_between_windows: None: as many as the run has had so far, up to 19 windows; 0 to watch every step.
         sample: Coordinates watched in each layer, at least 2; None for all.
         layers: Glob patterns of layer names, as in ``named_modules``; None for all.
         seed: Seed of the choice of coordinates and of the probes.
+        rest: Former name of ``steps_between_windows``, deprecated.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -34,15 +34,16 @@ class TemperatureMonitor(Monitor):
         self,
         window: int = 50,
         *,
-        rest: int | None = None,
+        steps_between_windows: int | None = None,
         sample: int | None = 4096,
         layers: Sequence[str] | None = None,
         seed: int = 0,
+        rest: int | None = None,
     ) -> None:
         super().__init__(
             presets.TEMPERATURE,
             window=window,
-            rest=rest,
+            steps_between_windows=steps_between(steps_between_windows, rest),
             sample=sample,
             layers=layers,
             seed=seed,
@@ -55,15 +56,15 @@ class EntropyMonitor(Monitor):
     Args:
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
             what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
-            step.
+        steps_between_windows: None: as many as the run has had so far, up to 19 windows; 0 to watch every step.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two looks at what takes extra passes, at least 1. The first look comes
+        curvature_every_n_steps: Steps between two extra passes, at least 1. The first extra pass comes
             after ``window`` steps, and their distance doubles from there.
         layers: Glob patterns of layer names, as in ``named_modules``; None for all.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
         seed: Seed of the choice of coordinates and of the probes.
+        rest: Former name of ``steps_between_windows``, deprecated.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -73,17 +74,18 @@ class EntropyMonitor(Monitor):
         self,
         window: int = 50,
         *,
-        rest: int | None = None,
+        steps_between_windows: int | None = None,
         sample: int | None = 4096,
         curvature_every_n_steps: int = 200,
         layers: Sequence[str] | None = None,
         loss_fn: Loss | None = None,
         seed: int = 0,
+        rest: int | None = None,
     ) -> None:
         super().__init__(
             presets.ENTROPY,
             window=window,
-            rest=rest,
+            steps_between_windows=steps_between(steps_between_windows, rest),
             sample=sample,
             curvature_every_n_steps=curvature_every_n_steps,
             layers=layers,
@@ -98,10 +100,9 @@ class FreeEnergyMonitor(Monitor):
     Args:
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
             what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
-            step.
+        steps_between_windows: None: as many as the run has had so far, up to 19 windows; 0 to watch every step.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two looks at what takes extra passes, at least 1. The first look comes
+        curvature_every_n_steps: Steps between two extra passes, at least 1. The first extra pass comes
             after ``window`` steps, and their distance doubles from there.
         layers: Glob patterns of layer names, as in ``named_modules``; None for all.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
@@ -109,6 +110,7 @@ class FreeEnergyMonitor(Monitor):
         within_layers: Give each layer probes of its own: as many products with the Hessian as there are layers at each
             look, and far smaller errors of the layers' values.
         seed: Seed of the choice of coordinates and of the probes.
+        rest: Former name of ``steps_between_windows``, deprecated.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -118,18 +120,19 @@ class FreeEnergyMonitor(Monitor):
         self,
         window: int = 50,
         *,
-        rest: int | None = None,
+        steps_between_windows: int | None = None,
         sample: int | None = 4096,
         curvature_every_n_steps: int = 200,
         layers: Sequence[str] | None = None,
         loss_fn: Loss | None = None,
         within_layers: bool = False,
         seed: int = 0,
+        rest: int | None = None,
     ) -> None:
         super().__init__(
             presets.FREE_ENERGY,
             window=window,
-            rest=rest,
+            steps_between_windows=steps_between(steps_between_windows, rest),
             sample=sample,
             curvature_every_n_steps=curvature_every_n_steps,
             layers=layers,
@@ -140,10 +143,10 @@ class FreeEnergyMonitor(Monitor):
 
 
 class WorkEfficiencyMonitor(Monitor):
-    """Monitor restricted to activations as heat engines. Nothing is read between two looks.
+    """Monitor restricted to activations as heat engines. Nothing is read between two extra passes.
 
     Args:
-        curvature_every_n_steps: Steps between two looks, at least 1.
+        curvature_every_n_steps: Steps between two extra passes, at least 1.
         activations: Classes of your own activation modules, and elementwise functions of torch (``torch.sin``), to be
             looked at besides those of ``torch.nn``.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step; needed only for compiled models whose
@@ -167,9 +170,9 @@ class WorkEfficiencyMonitor(Monitor):
 
 
 class BulkMonitor(Monitor):
-    r"""The bulk of a network: its neurons as a canonical ensemble. Nothing is read between two looks.
+    r"""The bulk of a network: its neurons as a canonical ensemble. Nothing is read between two extra passes.
 
-    At each look, on a few samples of the batch:
+    At each extra pass, on a few samples of the batch:
 
     - ``thermo/complexity`` with ``_stderr``: :math:`C = \frac12 \ln\det G`, in nats; ``thermo/bulk_spectrum``: spectrum
       of G, a histogram in TensorBoard
@@ -178,12 +181,12 @@ class BulkMonitor(Monitor):
     - ``thermo/equipartition_temperature``: 2 H / n of the bulk loss, and at this temperature
       ``thermo/bulk_log_partition``, ``thermo/bulk_entropy``, ``thermo/bulk_free_energy``
     - ``thermo/bulk_first_law_residual``: what T (dS + dC) leaves unexplained of the change of the ensemble's mean loss
-      since the last look
+      since the last extra pass
     - ``thermo/laplacian``, ``thermo/complexity_laplacian``, ``thermo/total_laplacian``, each with ``_stderr``:
       Laplacian of the loss, of the complexity (sequential networks), and of the total free energy
 
     Args:
-        curvature_every_n_steps: Steps between two looks, at least 1.
+        curvature_every_n_steps: Steps between two extra passes, at least 1.
         network: Name of the network among the module's submodules; None finds the one that the training step calls.
         samples: Samples of the batch that are looked at, at least 1.
         regulator: The regulator :math:`m^2`, positive.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from thermo_callbacks.callbacks.windows.records import ENTROPIES, EQUILIBRIUM, NOISE, TEMPERATURES, Quantity
+from thermo_callbacks.callbacks.windows.records import ENTROPIES, EQUILIBRIUM, NOISE, TEMPERATURES, WindowQuantity
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Plan:
         topology: Whether the network's topology is logged when training starts.
     """
 
-    quantities: tuple[Quantity, ...]
+    quantities: tuple[WindowQuantity, ...]
     heat: bool = False
     free_energy: bool = False
     transition: bool = False
@@ -32,7 +32,7 @@ class Plan:
     topology: bool = False
 
     @property
-    def looks(self) -> bool:
+    def extra_passes(self) -> bool:
         """Whether anything is measured besides the windows."""
         return bool(self.curvature) or self.activations or self.bulk
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Literal
 
 from thermo_callbacks.callbacks import presets
-from thermo_callbacks.callbacks.arguments import Loss
+from thermo_callbacks.callbacks.arguments import Loss, steps_between
 from thermo_callbacks.callbacks.base import Monitor
 
 
 class ThermoMonitor(Monitor):
     r"""A thermometer for a run: what training does to a model, read as a physical system.
 
-    Reads a fixed sample of each layer's coordinates in bursts: ``window`` consecutive optimizer steps, then a rest that
-    costs nothing. Once in ``curvature_every_n_steps`` steps it looks closer, with extra passes through the model.
-    Nothing of the run changes, and the device is waited for only when a window ends or a look is taken.
+    Reads a fixed sample of each layer's coordinates in windows: ``window`` consecutive optimizer steps, then a pause
+    that costs nothing. Once in ``curvature_every_n_steps`` steps it looks closer, with extra passes through the model.
+    Nothing of the run changes, and the device is waited for only when a window ends or an extra pass is taken.
 
     **Logged values** (to all loggers, to ``trainer.callback_metrics``, and in :meth:`latest`). Once a window:
 
@@ -41,7 +41,7 @@ class ThermoMonitor(Monitor):
     - ``thermo/transition_temperature`` with ``_stderr``, ``thermo_transition_temperature/<layer>``: change of energy
       over change of entropy of the weights since the start
 
-    At each look, as running averages over the looks that weigh recent ones more:
+    At each extra pass, as running averages over the extra passes that weigh recent ones more:
 
     - ``thermo/laplacian`` with ``_stderr``, ``_lower``, ``_upper``, ``thermo_laplacian/<layer>`` with
       ``thermo_laplacian_stderr/<layer>``: trace of the Hessian of the loss
@@ -49,7 +49,7 @@ class ThermoMonitor(Monitor):
       curvature takes
     - ``thermo/rugh_temperature`` with ``_stderr``: configurational temperature
 
-    and as they are at the look:
+    and as they are at the extra pass:
 
     - ``thermo/entropy_rate`` with ``_stderr``, ``thermo/second_law`` (-1, 0, 1), ``thermo/second_law_score``:
       production minus destruction, its sign where it differs from zero, and by how many standard errors it does
@@ -71,15 +71,15 @@ class ThermoMonitor(Monitor):
             ``"full"``: neuron states too, see :class:`~thermo_callbacks.BulkMonitor`.
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
             what changes.
-        rest: Steps between two windows; None: as many as the run has had so far, up to 19 windows; 0 to watch every
-            step.
+        steps_between_windows: None: as many as the run has had so far, up to 19 windows; 0 to watch every step.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two looks at what takes extra passes, at least 1. The first look comes
+        curvature_every_n_steps: Steps between two extra passes, at least 1. The first extra pass comes
             after ``window`` steps, and their distance doubles from there.
         layers: Glob patterns of layer names, as in ``named_modules``; None for all.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
         seed: Seed of the choice of coordinates and of the probes.
+        rest: Former name of ``steps_between_windows``, deprecated.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -94,12 +94,13 @@ class ThermoMonitor(Monitor):
         preset: Literal["light", "standard", "full"] = "standard",
         window: int = 50,
         *,
-        rest: int | None = None,
+        steps_between_windows: int | None = None,
         sample: int | None = 4096,
         curvature_every_n_steps: int = 200,
         layers: Sequence[str] | None = None,
         loss_fn: Loss | None = None,
         seed: int = 0,
+        rest: int | None = None,
     ) -> None:
         if preset not in presets.PRESETS:
             raise ValueError(f"preset must be one of {sorted(presets.PRESETS)}, got {preset!r}")
@@ -107,7 +108,7 @@ class ThermoMonitor(Monitor):
             presets.PRESETS[preset],
             preset=preset,
             window=window,
-            rest=rest,
+            steps_between_windows=steps_between(steps_between_windows, rest),
             sample=sample,
             curvature_every_n_steps=curvature_every_n_steps,
             layers=layers,

@@ -141,14 +141,14 @@ class TransitionTemperatureMonitor(Callback):
         if self._metric is None or self._refused or self._guard.disabled or dataloader_idx not in self._places:
             return
         # trainer.validate runs in inference mode, whose tensors no later step of a fit could use
-        with self._guard.watch("taking in a validation batch"), torch.inference_mode(False):
+        with self._guard.protect("taking in a validation batch"), torch.inference_mode(False):
             with self._guard.invisible(pl_module.device):
                 found = _read(outputs) if self.outputs_fn is None else self.outputs_fn(pl_module, batch, outputs)
                 if found is not None:
                     self._metric.update("final" if self._places[dataloader_idx] else "initial", *found)
                     return
             self._refused = True
-            self._guard.say(
+            self._guard.warn_once(
                 f"{self._guard.name} finds no losses and outputs: return a dictionary with 'losses' or 'loss' and with "
                 f"'logits' or 'residuals' from validation_step, or give outputs_fn. It returned {_kind(outputs)}.",
                 topic="outputs",
@@ -163,9 +163,9 @@ class TransitionTemperatureMonitor(Callback):
         # a process that gave up alone would leave the others waiting for its sums
         if not trainer.strategy.reduce_boolean_decision(able) or metric is None:
             if able:
-                self._guard.say(f"{self._guard.name} has no value: another process could not read its samples.")
+                self._guard.warn_once(f"{self._guard.name} has no value: another process could not read its samples.")
             return
-        with self._guard.watch("ending a validation"), torch.inference_mode(False):
+        with self._guard.protect("ending a validation"), torch.inference_mode(False):
             with self._guard.invisible(pl_module.device):
                 record = self._close(metric, trainer.global_step)
                 self._latest = record
@@ -197,7 +197,7 @@ class TransitionTemperatureMonitor(Callback):
         values = _tagged(name, float(estimate.value), float(estimate.stderr))
         if estimate.value.isnan():
             tag = next(iter(values))
-            self._guard.say(f"no value (NaN) of {tag}: {missing_reason(first, second)}.", topic=tag)
+            self._guard.warn_once(f"no value (NaN) of {tag}: {missing_reason(first, second)}.", topic=tag)
         return values
 
     def state_dict(self) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class TransitionTemperatureMonitor(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint was written, with the same reference."""
-        with self._guard.watch("loading a checkpoint"):
+        with self._guard.protect("loading a checkpoint"):
             if state_dict["version"] != 1:
                 raise ValueError(f"the checkpoint's state has version {state_dict['version']}, this package reads 1")
             self._latest, self._record_step = dict(state_dict["latest"]), int(state_dict["record_step"])

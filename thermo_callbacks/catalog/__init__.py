@@ -2,6 +2,7 @@
 
 from thermo_callbacks.catalog import bulk, curvature, engines, entropy, motion, topology
 from thermo_callbacks.catalog.quantity import Quantity
+from thermo_callbacks.catalog.scalars import Scalars
 
 QUANTITIES = (
     *motion.QUANTITIES,
@@ -12,4 +13,4 @@ QUANTITIES = (
     *topology.QUANTITIES,
 )
 
-__all__ = ["QUANTITIES", "Quantity", "bulk", "engines"]
+__all__ = ["QUANTITIES", "Quantity", "Scalars", "bulk", "engines"]

@@ -58,10 +58,10 @@ QUANTITIES = (
         family="",
         formula="change of n T / 2 - T (change of S + C)",
         unit="squared activations",
-        meaning="What T (dS + dC) doesn't explain of the change of the gas's energy since the look before. Near 0 the "
-        "balance closes.",
-        caution="It closes for small changes: a jump of T between two looks leaves a residual by itself.",
-        action="Large: look more often (`curvature_every_n_steps`), so that less changes in between.",
+        meaning="What T (dS + dC) doesn't explain of the change of the gas's energy since the extra pass before. Near "
+        "0 the balance closes.",
+        caution="It closes for small changes: a jump of T between two extra passes leaves a residual by itself.",
+        action="Large: take extra passes more often (`curvature_every_n_steps`), so that less changes in between.",
     ),
     Quantity(
         name="Laplacian of the total free energy",

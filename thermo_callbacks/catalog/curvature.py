@@ -15,7 +15,7 @@ QUANTITIES = (
         "½ δ² tr H. High is a sharp valley, low a flat one. A layer that holds most of it is the first to suffer "
         "from a learning rate that is too high.",
         caution="It depends on how the network is scaled: before BatchNorm or LayerNorm, larger weights read flatter "
-        "for the same function. It is an average over past looks that favours the recent ones.",
+        "for the same function. It is an average over past extra passes that favours the recent ones.",
         action="One layer holds most of it and the loss jumps: a lower learning rate for that layer, or a warm-up.",
     ),
     Quantity(
@@ -24,11 +24,11 @@ QUANTITIES = (
         family="thermo_laplacian_stderr",
         formula="standard error; 95 % interval",
         unit="loss",
-        meaning="The true value lies between lower and upper 19 times out of 20. It shrinks as looks come in.",
+        meaning="The true value lies between lower and upper 19 times out of 20. It shrinks as extra passes come in.",
         caution="It covers the random directions that are probed and the batches they are probed on, not a change of "
-        "the curvature since the earlier looks.",
-        action="Look more often (`curvature_every_n_steps`); for the layers, `FreeEnergyMonitor(within_layers=True)` "
-        "probes each by itself.",
+        "the curvature since the earlier extra passes.",
+        action="Take extra passes more often (`curvature_every_n_steps`); for the layers, "
+        "`FreeEnergyMonitor(within_layers=True)` probes each by itself.",
     ),
     Quantity(
         name="Rugh temperature",

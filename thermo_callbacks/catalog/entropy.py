@@ -38,7 +38,7 @@ QUANTITIES = (
         meaning="Entropy that learning takes out with each step, by pulling all weights towards the bottom of their "
         "valleys. The layer with most of it is the one that the loss pins down fastest.",
         caution="Right while m H is small against 1. Negative where the loss is curved downwards on balance, as on a "
-        "saddle. It is an average over past looks, so it lags behind a fast change.",
+        "saddle. It is an average over past extra passes, so it lags behind a fast change.",
         action="Negative for long: the run crosses a saddle, train on. A layer that holds most of it is the one to "
         "watch when you raise the learning rate.",
     ),

@@ -169,7 +169,7 @@ def _print_result(console: Console, result: DemoResult, settings: DemoSettings) 
     if result.records:
         last = {tag: value for record in result.records for tag, value in record.items()}
         for table in (layer_table, curvature_table, activation_table):
-            with contextlib.suppress(ValueError):  # a run too short for a look has no rows for some
+            with contextlib.suppress(ValueError):  # a run too short for an extra pass has no rows for some
                 console.print(table(last))
         say("\nWhat this says:\n")
         for paragraph in read_run(result.records, window=settings.window, batch_size=settings.batch_size):

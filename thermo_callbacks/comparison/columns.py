@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from thermo_callbacks.comparison.records import MEASURES, ActivationSummary, Estimate
+from thermo_callbacks.comparison.records import MEASURES, ActivationSummary, SeedEstimate
 
 MISSING = "-"
 _EASY = (1e-2, 1e5)  # the largest mean of a column lies here, or the column is written in powers of ten
@@ -39,7 +39,7 @@ class Style(NamedTuple):
     intervals: bool
 
 
-def style_of(estimates: Sequence[Estimate], most_decimals: int = 3) -> Style:
+def style_of(estimates: Sequence[SeedEstimate], most_decimals: int = 3) -> Style:
     """A style for numbers that are to be compared at a glance.
 
     Where the largest mean is below 0.01 or not below 100,000, a power of ten is taken out. Decimals are as many as give
@@ -53,7 +53,7 @@ def style_of(estimates: Sequence[Estimate], most_decimals: int = 3) -> Style:
         The style.
 
     Example:
-        >>> style_of([Estimate(2.5e-5, 1e-6, 3), Estimate(float("nan"), float("nan"), 0)])
+        >>> style_of([SeedEstimate(2.5e-5, 1e-6, 3), SeedEstimate(float("nan"), float("nan"), 0)])
         Style(power=-5, decimals=2, intervals=True)
     """
     largest = max((abs(each.mean) for each in estimates if math.isfinite(each.mean)), default=0.0)
@@ -65,7 +65,7 @@ def style_of(estimates: Sequence[Estimate], most_decimals: int = 3) -> Style:
     return Style(power, decimals, bool(widths))
 
 
-def estimate_column(name: str, unit: str, estimates: Sequence[Estimate], style: Style | None = None) -> Column:
+def estimate_column(name: str, unit: str, estimates: Sequence[SeedEstimate], style: Style | None = None) -> Column:
     """Write means and intervals in one way; a power of ten that is taken out stands in the header.
 
     Args:
@@ -78,7 +78,8 @@ def estimate_column(name: str, unit: str, estimates: Sequence[Estimate], style: 
         The column.
 
     Example:
-        >>> estimate_column("temperature", "loss", [Estimate(2.5e-5, 1e-6, 3), Estimate(float("nan"), float("nan"), 0)])
+        >>> missing = SeedEstimate(float("nan"), float("nan"), 0)
+        >>> estimate_column("temperature", "loss", [SeedEstimate(2.5e-5, 1e-6, 3), missing])
         Column(header='temperature [1e-5 loss]', cells=['2.50 ± 0.10', '-'])
     """
     style = style_of(estimates) if style is None else style
@@ -86,7 +87,7 @@ def estimate_column(name: str, unit: str, estimates: Sequence[Estimate], style: 
     return Column(f"{name} [{measured_in}]" if measured_in else name, [_cell(each, style) for each in estimates])
 
 
-def _cell(each: Estimate, style: Style) -> str:
+def _cell(each: SeedEstimate, style: Style) -> str:
     if not math.isfinite(each.mean):
         return MISSING
     scale = 10.0**style.power
@@ -115,7 +116,7 @@ def measured_columns(summaries: Sequence[ActivationSummary], keys: Sequence[str]
     return columns
 
 
-def depth_columns(rows: Sequence[Sequence[Estimate]], most: int | None = None) -> list[Column]:
+def depth_columns(rows: Sequence[Sequence[SeedEstimate]], most: int | None = None) -> list[Column]:
     """Efficiencies by depth, all written in one way.
 
     Args:
@@ -126,11 +127,11 @@ def depth_columns(rows: Sequence[Sequence[Estimate]], most: int | None = None) -
         One column a depth.
 
     Example:
-        >>> rows = [[Estimate(depth / 10, float("nan"), 1) for depth in range(1, 8)]]
+        >>> rows = [[SeedEstimate(depth / 10, float("nan"), 1) for depth in range(1, 8)]]
         >>> [column.header for column in depth_columns(rows, most=3)]
         ['1', '4', '7']
     """
-    nothing = Estimate(math.nan, math.nan, 0)
+    nothing = SeedEstimate(math.nan, math.nan, 0)
     count = max(map(len, rows), default=0)
     shown = min(count, count if most is None else most)
     depths = sorted({round(place * (count - 1) / max(shown - 1, 1)) for place in range(shown)})

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from thermo_callbacks.comparison.records import MEASURES, Estimate, RunRecord, summarise
+from thermo_callbacks.comparison.records import MEASURES, RunRecord, SeedEstimate, summarise
 
 _KINDS = ("work_efficiency", "learning_efficiency")
 
@@ -57,7 +57,7 @@ def summary_csv(records: Sequence[RunRecord]) -> str:
         estimates = [each.values[measure.key] for measure in MEASURES]
         for kind in _KINDS:
             found = list(getattr(each, kind))
-            estimates += found + [Estimate(math.nan, math.nan, 0)] * (depth[kind] - len(found))
+            estimates += found + [SeedEstimate(math.nan, math.nan, 0)] * (depth[kind] - len(found))
         numbers = [_number(number) for one in estimates for number in (one.mean, one.half_width)]
         rows.append([each.activation, each.engine, len(each.runs), len(each.finished), *numbers])
     return _csv([header, *rows])

@@ -24,11 +24,11 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LineStyle = Literal["-", "--", ":"]
 _LINES: tuple[_LineStyle, ...] = ("-", "--", ":")
 _USUAL = ("ReLU", "Tanh", "GELU", "SELU", "SiLU", "ELU", "Sigmoid", "LeakyReLU", "Mish", "Softplus", "Hardtanh")
-"""Activations with a look of their own in every figure; others take one by their name."""
+"""Activations with a style of their own in every figure; others take one by their name."""
 _MOST_IN_A_ROW = 8
 
 
-class Look(NamedTuple):
+class LineStyle(NamedTuple):
     """How an activation is drawn.
 
     Attributes:
@@ -42,34 +42,34 @@ class Look(NamedTuple):
     line: _LineStyle
 
 
-_LOOKS = tuple(
-    Look(colour, _MARKERS[(place + shift) % len(_MARKERS)], line)
+_LINE_STYLES = tuple(
+    LineStyle(colour, _MARKERS[(place + shift) % len(_MARKERS)], line)
     for (shift, line), (place, colour) in product(enumerate(_LINES), enumerate(_COLOURS))
 )
 
 
-def looks(activations: Sequence[str]) -> dict[str, Look]:
-    """A look for each activation: the same in every figure, unless two that have none of their own get into each other.
+def line_styles(activations: Sequence[str]) -> dict[str, LineStyle]:
+    """A line style for each activation: the same in every figure, unless two without one of their own collide.
 
     Args:
         activations: Their names.
 
     Returns:
-        Name to look, all different for up to 21 activations.
+        Name to style, all different for up to 21 activations.
 
     Example:
-        >>> looks(["Tanh", "ReLU"])["ReLU"] == looks(["ReLU"])["ReLU"]
+        >>> line_styles(["Tanh", "ReLU"])["ReLU"] == line_styles(["ReLU"])["ReLU"]
         True
     """
     chosen = {name: _USUAL.index(name) for name in activations if name in _USUAL}
     for name in activations:
         if name in chosen:
             continue
-        place = zlib.crc32(name.encode()) % len(_LOOKS)
-        while place in chosen.values() and len(chosen) < len(_LOOKS):
-            place = (place + 1) % len(_LOOKS)
+        place = zlib.crc32(name.encode()) % len(_LINE_STYLES)
+        while place in chosen.values() and len(chosen) < len(_LINE_STYLES):
+            place = (place + 1) % len(_LINE_STYLES)
         chosen[name] = place
-    return {name: _LOOKS[place] for name, place in chosen.items()}
+    return {name: _LINE_STYLES[place] for name, place in chosen.items()}
 
 
 def comparison_figure(records: Sequence[RunRecord]) -> Figure:
@@ -96,7 +96,7 @@ def comparison_figure(records: Sequence[RunRecord]) -> Figure:
     from matplotlib.lines import Line2D
 
     summaries = [each for each in summarise(records) if each.finished]
-    styles = looks([each.activation for each in summaries])
+    styles = line_styles([each.activation for each in summaries])
     figure = Figure(figsize=_SIZE, dpi=100, layout="constrained")
     panels = figure.subplots(1, 3)
     for draw, axes in zip((_efficiency_by_depth, _paths, _efficiency_against_loss), panels, strict=True):
@@ -110,8 +110,8 @@ def comparison_figure(records: Sequence[RunRecord]) -> Figure:
             axes.set_yticks([])
             axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color="0.4")
     handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, linestyle=look.line, label=name)
-        for name, look in styles.items()
+        Line2D([], [], color=style.colour, marker=style.marker, linestyle=style.line, label=name)
+        for name, style in styles.items()
     ]
     if handles:
         legend = figure.legend(
@@ -122,7 +122,7 @@ def comparison_figure(records: Sequence[RunRecord]) -> Figure:
     return figure
 
 
-def _efficiency_by_depth(axes: Axes, summaries: Sequence[ActivationSummary], styles: Mapping[str, Look]) -> None:
+def _efficiency_by_depth(axes: Axes, summaries: Sequence[ActivationSummary], styles: Mapping[str, LineStyle]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_title("Which engine passes on how much?")
@@ -137,9 +137,9 @@ def _efficiency_by_depth(axes: Axes, summaries: Sequence[ActivationSummary], sty
         highest = max(highest, float(np.nanmax(means)))
         depth = np.arange(1, len(means) + 1)
         widths = np.nan_to_num([estimate.half_width for estimate in each.work_efficiency])
-        look = styles[each.activation]
-        axes.fill_between(depth, means - widths, means + widths, color=look.colour, alpha=0.15, linewidth=0)
-        axes.plot(depth, means, color=look.colour, marker=look.marker, linestyle=look.line, markersize=5)
+        style = styles[each.activation]
+        axes.fill_between(depth, means - widths, means + widths, color=style.colour, alpha=0.15, linewidth=0)
+        axes.plot(depth, means, color=style.colour, marker=style.marker, linestyle=style.line, markersize=5)
     if highest:
         axes.axhline(1.0, color="0.5", linewidth=1.0, zorder=1)
         axes.annotate(
@@ -154,7 +154,7 @@ def _efficiency_by_depth(axes: Axes, summaries: Sequence[ActivationSummary], sty
         axes.set_ylim(bottom=0.0, top=max(1.15, 1.1 * highest))
 
 
-def _paths(axes: Axes, summaries: Sequence[ActivationSummary], styles: Mapping[str, Look]) -> None:
+def _paths(axes: Axes, summaries: Sequence[ActivationSummary], styles: Mapping[str, LineStyle]) -> None:
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     axes.set_title("Temperature and entropy (hollow: start)")
@@ -168,10 +168,10 @@ def _paths(axes: Axes, summaries: Sequence[ActivationSummary], styles: Mapping[s
         if not len(path):
             continue
         lowest = min(lowest, float(path[:, 1].min()))
-        look = styles[each.activation]
-        axes.plot(path[:, 0], path[:, 1], color=look.colour, linestyle=look.line, linewidth=1.2, alpha=0.9)
-        for end, fill in ((0, "white"), (-1, look.colour)):
-            axes.plot(*path[end], color=look.colour, marker=look.marker, markerfacecolor=fill, markersize=7)
+        style = styles[each.activation]
+        axes.plot(path[:, 0], path[:, 1], color=style.colour, linestyle=style.line, linewidth=1.2, alpha=0.9)
+        for end, fill in ((0, "white"), (-1, style.colour)):
+            axes.plot(*path[end], color=style.colour, marker=style.marker, markerfacecolor=fill, markersize=7)
     if lowest > 0.0 and math.isfinite(lowest):
         axes.set_yscale("log")
 
@@ -196,7 +196,9 @@ def mean_path(runs: Sequence[RunRecord]) -> np.ndarray[tuple[int, int], np.dtype
     )
 
 
-def _efficiency_against_loss(axes: Axes, summaries: Sequence[ActivationSummary], styles: Mapping[str, Look]) -> None:
+def _efficiency_against_loss(
+    axes: Axes, summaries: Sequence[ActivationSummary], styles: Mapping[str, LineStyle]
+) -> None:
     axes.set_title("Does efficiency go along with the loss?")
     axes.set_xlabel("work efficiency of the network")
     axes.set_ylabel("final validation loss")
@@ -211,11 +213,11 @@ def _efficiency_against_loss(axes: Axes, summaries: Sequence[ActivationSummary],
             continue
         efficiency, loss = each.values["work_efficiency"], each.values["val_loss_final"]
         shown += points
-        look = styles[each.activation]
+        style = styles[each.activation]
         axes.plot(
             *zip(*points, strict=True),
-            color=look.colour,
-            marker=look.marker,
+            color=style.colour,
+            marker=style.marker,
             linestyle="",
             markersize=4,
             alpha=0.5,
@@ -226,8 +228,8 @@ def _efficiency_against_loss(axes: Axes, summaries: Sequence[ActivationSummary],
             loss.mean,
             xerr=np.nan_to_num(efficiency.half_width),
             yerr=np.nan_to_num(loss.half_width),
-            color=look.colour,
-            marker=look.marker,
+            color=style.colour,
+            marker=style.marker,
             markersize=9,
             linewidth=1.0,
             capsize=2,

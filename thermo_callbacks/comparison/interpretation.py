@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from scipy import stats
 
-from thermo_callbacks.comparison.records import ActivationSummary, Estimate, RunRecord, estimate, summarise
+from thermo_callbacks.comparison.records import ActivationSummary, RunRecord, SeedEstimate, estimate, summarise
 
 LOSS = "val_loss_best"
 _FEWEST = 4  # with fewer activations no order whatever is rare enough to mean something
@@ -58,7 +58,7 @@ def _best(best: ActivationSummary) -> str:
 
 def _differences(best: ActivationSummary, others: Sequence[ActivationSummary]) -> list[str]:
     losses = _losses(best)
-    differences: dict[str, Estimate] = {}
+    differences: dict[str, SeedEstimate] = {}
     for other in others:
         pairs = [loss - losses[seed] for seed, loss in _losses(other).items() if seed in losses]
         differences[other.activation] = estimate(pairs, comparisons=len(others))
@@ -89,7 +89,7 @@ def _losses(summary: ActivationSummary) -> Mapping[int, float]:
     return {seed: loss for seed, loss in losses.items() if math.isfinite(loss)}
 
 
-def _interval(difference: Estimate) -> str:
+def _interval(difference: SeedEstimate) -> str:
     return f"{difference.mean:.4f} ± {difference.half_width:.4f}"
 
 

@@ -31,11 +31,11 @@ class PathRecorder(Callback):
         self.points: list[PathPoint] = []
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Look whether there is a new value."""
+        """LineStyle whether there is a new value."""
         self._look(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002  Lightning's signature
-        """Look at what a monitor says last."""
+        """LineStyle at what a monitor says last."""
         self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:

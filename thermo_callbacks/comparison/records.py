@@ -96,7 +96,7 @@ class RunRecord:
         return f"{self.activation}-{self.seed}"
 
 
-class Estimate(NamedTuple):
+class SeedEstimate(NamedTuple):
     """A mean over runs.
 
     Attributes:
@@ -120,7 +120,7 @@ class Estimate(NamedTuple):
         return self.mean + self.half_width
 
 
-def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate:
+def estimate(values: Sequence[float], comparisons: int = 1) -> SeedEstimate:
     r"""Mean with Student's interval.
 
     .. math:: \bar x \pm t_{1-\alpha/2m,\,n-1}\, \frac{s}{\sqrt n}, \qquad \alpha = 0.05
@@ -140,9 +140,11 @@ def estimate(values: Sequence[float], comparisons: int = 1) -> Estimate:
     """
     finite = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
     if finite.size < 2:
-        return Estimate(float(finite[0]) if finite.size else math.nan, math.nan, finite.size)
+        return SeedEstimate(float(finite[0]) if finite.size else math.nan, math.nan, finite.size)
     quantile = stats.t.ppf(1.0 - (1.0 - LEVEL) / (2 * comparisons), finite.size - 1)
-    return Estimate(float(finite.mean()), float(quantile * finite.std(ddof=1) / math.sqrt(finite.size)), finite.size)
+    return SeedEstimate(
+        float(finite.mean()), float(quantile * finite.std(ddof=1) / math.sqrt(finite.size)), finite.size
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +163,9 @@ class ActivationSummary:
     activation: str
     engine: str
     runs: Sequence[RunRecord]
-    values: Mapping[str, Estimate]
-    work_efficiency: Sequence[Estimate]
-    learning_efficiency: Sequence[Estimate]
+    values: Mapping[str, SeedEstimate]
+    work_efficiency: Sequence[SeedEstimate]
+    learning_efficiency: Sequence[SeedEstimate]
 
     @property
     def finished(self) -> list[RunRecord]:
@@ -212,6 +214,6 @@ def _summary(name: str, runs: list[RunRecord]) -> ActivationSummary:
     )
 
 
-def _by_depth(columns: Sequence[Sequence[tuple[str, float]]]) -> list[Estimate]:
+def _by_depth(columns: Sequence[Sequence[tuple[str, float]]]) -> list[SeedEstimate]:
     values = [[value for _, value in column] for column in columns]
     return [estimate(row) for row in zip_longest(*values, fillvalue=math.nan)]

@@ -16,7 +16,7 @@ _SUMS = ("square_sum", "laplacian_sum", "square_square", "laplacian_square", "pr
 
 
 class RughTemperature(EstimatedMetric):
-    r"""Rugh (configurational) temperature, over looks at single points of a run.
+    r"""Rugh (configurational) temperature, over single points of a run.
 
     .. math:: T_R = \frac{\langle |\nabla U|^2 \rangle}{\langle \mathrm{tr}\,\nabla^2 U \rangle},
               \qquad |\nabla U|^2 \approx g_A \cdot g_B
@@ -26,9 +26,9 @@ class RughTemperature(EstimatedMetric):
     Equals the kinetic temperature in equilibrium where the noise is isotropic, and differs where it is not. NaN where
     the mean Laplacian is not positive.
 
-    The standard error is that of a weighted ratio of means (delta method), looks being the replicates; its relative
-    bias is of the order of one over their number. It is NaN for a single look. The global value is the ratio of the
-    sums over layers.
+    The standard error is that of a weighted ratio of means (delta method), extra passes being the replicates; its
+    relative bias is of the order of one over their number. It is NaN for a single one. The global value is the ratio of
+    the sums over layers.
 
     Source: Rugh 1997; Butler et al. 1998.
 
@@ -58,7 +58,7 @@ class RughTemperature(EstimatedMetric):
         self._add_sum_state(*_SUMS, length=self.num_layers + 1)
 
     def update(self, gradient_products: Tensor, laplacians: Tensor, weight: float = 1.0) -> None:
-        """Add one look.
+        """Add one extra pass.
 
         Args:
             gradient_products: Product of two independent gradients in each layer, ``[L]``.

@@ -87,9 +87,11 @@ class Guard:
         """
         if self.reason is None:
             self.reason = reason
-            self.say(f"{self.name} is switched off for the rest of this run: {reason}. Training goes on unchanged.")
+            self.warn_once(
+                f"{self.name} is switched off for the rest of this run: {reason}. Training goes on unchanged."
+            )
 
-    def say(self, message: str, *, topic: str | None = None) -> None:
+    def warn_once(self, message: str, *, topic: str | None = None) -> None:
         """Warn, once for each topic.
 
         Args:
@@ -101,7 +103,7 @@ class Guard:
             if not self.quiet:
                 warnings.warn(message, UserWarning, stacklevel=3)
 
-    def watch(self, where: str) -> _Watch:
+    def protect(self, where: str) -> _Protection:
         """Run a block of the probe; an exception in it switches the probe off and goes no further.
 
         A warning that the user's filters turn into an exception is let through: that is the user's own wish.
@@ -112,7 +114,7 @@ class Guard:
         Returns:
             A context manager.
         """
-        return _Watch(self, where)
+        return _Protection(self, where)
 
     @staticmethod
     @contextlib.contextmanager
@@ -129,8 +131,8 @@ class Guard:
             yield
 
 
-class _Watch:
-    """See :meth:`Guard.watch`; a class and not a generator, since it is entered at every watched step."""
+class _Protection:
+    """See :meth:`Guard.protect`; a class and not a generator, since it is entered at every watched step."""
 
     __slots__ = ("_guard", "_where")
 

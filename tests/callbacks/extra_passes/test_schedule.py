@@ -1,4 +1,4 @@
-"""Looks are taken when they are due, and a fault in one instrument ends that instrument only."""
+"""Looks are taken when they are due, and a fault in one collector ends that collector only."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from thermo_callbacks.callbacks.extra_passes.schedule import Instrument, Survey
+from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSchedule
 
 STEPS = 700
 
 
-class Notebook(Instrument):
+class Notebook(Collector):
     """Writes down what it is told, and when."""
+
+    key = "notebook"
 
     def __init__(self, name: str = "notebook", fault: str = "") -> None:
         super().__init__(name, quiet=False)
@@ -51,19 +53,19 @@ class Notebook(Instrument):
 OPTIMIZER = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
 
 
-def drive(survey: Survey, steps: range, accumulate: int = 1) -> list[dict[str, float]]:
-    """Call the survey as the monitor does, batches numbered through."""
+def drive(schedule: ExtraPassSchedule, steps: range, accumulate: int = 1) -> list[dict[str, float]]:
+    """Call the schedule as the monitor does, batches numbered through."""
     records = []
     for step in steps:
         for micro in range(accumulate):
             batch = step * accumulate + micro
-            if survey.due(step):
-                records.append(survey.batch_start(batch, batch, step))
+            if schedule.due(step):
+                records.append(schedule.batch_start(batch, batch, step))
             stepped = micro == accumulate - 1
-            if stepped and survey.looking:
-                survey.before_step(OPTIMIZER, lambda: 0.5)
-            if survey.looking:
-                records.append(survey.batch_end(stepped=stepped))
+            if stepped and schedule.looking:
+                schedule.before_step(OPTIMIZER, lambda: 0.5)
+            if schedule.looking:
+                records.append(schedule.batch_end(stepped=stepped))
     return records
 
 
@@ -82,14 +84,14 @@ def looks(notebook: Notebook) -> list[int]:
 )
 def test_distances_double_up_to_the_longest(every: int, first: int, expected: list[int]) -> None:
     notebook = Notebook()
-    drive(Survey([notebook], every=every, first=first), range(STEPS))
+    drive(ExtraPassSchedule([notebook], every=every, first=first), range(STEPS))
     assert looks(notebook) == expected
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_moments_of_a_look_in_order(accumulate: int) -> None:
     notebook = Notebook()
-    drive(Survey([notebook], every=200, first=50), range(60), accumulate)
+    drive(ExtraPassSchedule([notebook], every=200, first=50), range(60), accumulate)
     first = 50 * accumulate
     assert notebook.lines == [
         ("before forward", first),
@@ -100,7 +102,7 @@ def test_moments_of_a_look_in_order(accumulate: int) -> None:
 
 
 def test_values_come_when_they_are_measured() -> None:
-    records = drive(Survey([Notebook("a"), Notebook("b")], every=200, first=50), range(60))
+    records = drive(ExtraPassSchedule([Notebook("a"), Notebook("b")], every=200, first=50), range(60))
     assert records == [
         {},
         {"a/after backward": 3.0, "b/after backward": 3.0},
@@ -111,21 +113,21 @@ def test_values_come_when_they_are_measured() -> None:
 @pytest.mark.parametrize("moment", ["before forward", "before step", "after backward", "after step"])
 def test_a_fault_ends_one_instrument(moment: str) -> None:
     broken, other = Notebook("broken", moment), Notebook("other")
-    survey = Survey([broken, other], every=100, first=100)
+    schedule = ExtraPassSchedule([broken, other], every=100, first=100)
     with pytest.warns(UserWarning, match="broken is switched off for the rest of this run: RuntimeError.*out of ink"):
-        drive(survey, range(300))
+        drive(schedule, range(300))
     assert looks(other) == [100, 200]
-    # what follows a step is still called: an instrument may have to meet other processes there
+    # what follows a step is still called: an collector may have to meet other processes there
     assert [line for line in broken.lines if line[0] not in {moment, "after step"}].count(("before forward", 200)) == 0
 
 
 def test_a_checkpoint_keeps_the_schedule() -> None:
     whole, first, second = Notebook(), Notebook(), Notebook()
-    drive(Survey([whole], every=200, first=50), range(STEPS))
-    survey = Survey([first], every=200, first=50)
-    drive(survey, range(150))
-    resumed = Survey([second], every=200, first=50)
-    resumed.load_state_dict(survey.state_dict())
+    drive(ExtraPassSchedule([whole], every=200, first=50), range(STEPS))
+    schedule = ExtraPassSchedule([first], every=200, first=50)
+    drive(schedule, range(150))
+    resumed = ExtraPassSchedule([second], every=200, first=50)
+    resumed.load_state_dict(schedule.state_dict())
     drive(resumed, range(150, STEPS))
     assert looks(first) + looks(second) == looks(whole)
     assert second.lines[: len(first.lines)] == [("loaded", None)] * len(first.lines)
@@ -133,19 +135,19 @@ def test_a_checkpoint_keeps_the_schedule() -> None:
 
 def test_a_look_under_way_is_taken_again() -> None:
     notebook = Notebook()
-    survey = Survey([notebook], every=200, first=50)
-    drive(survey, range(51))  # step 50 has been made, and nothing has been measured after it
-    resumed = Survey([again := Notebook()], every=200, first=50)
-    resumed.load_state_dict(survey.state_dict())
+    schedule = ExtraPassSchedule([notebook], every=200, first=50)
+    drive(schedule, range(51))  # step 50 has been made, and nothing has been measured after it
+    resumed = ExtraPassSchedule([again := Notebook()], every=200, first=50)
+    resumed.load_state_dict(schedule.state_dict())
     drive(resumed, range(51, 60))
     assert looks(again) == [51]
 
 
 def test_nothing_is_left_after_the_end() -> None:
     notebook = Notebook()
-    survey = Survey([notebook], every=200, first=50)
-    drive(survey, range(51))
-    survey.close()
+    schedule = ExtraPassSchedule([notebook], every=200, first=50)
+    drive(schedule, range(51))
+    schedule.close()
     assert notebook.lines[-1] == ("close", None)
-    assert not survey.looking
-    assert not survey.due(51)
+    assert not schedule.looking
+    assert not schedule.due(51)

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 import torch
 
-from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 
 
 @torch.no_grad()
-def watch(steps: int) -> OptimizerWatch:
+def watch(steps: int) -> OptimizerWindow:
     """A watch of windows of 4 steps, after some of them."""
     torch.manual_seed(0)
     layer = torch.nn.Linear(3, 2)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    watching = OptimizerWatch(optimizer, {"layer": list(layer.parameters())}, window=4, rest=0, sample=None, seed=0)
+    watching = OptimizerWindow(
+        optimizer, {"layer": list(layer.parameters())}, window=4, steps_between_windows=0, sample=None, seed=0
+    )
     for step in range(steps):
         layer.zero_grad()
         with torch.enable_grad():

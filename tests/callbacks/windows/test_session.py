@@ -16,7 +16,7 @@ from thermo_callbacks import ThermoMonitor
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.probes.guard import Guard
 
-SETTINGS = {"window": 8, "rest": 0, "sample": None, "seed": 0}
+SETTINGS = {"window": 8, "steps_between_windows": 0, "sample": None, "seed": 0}
 
 
 class DeepSpeedStrategy:
@@ -106,8 +106,8 @@ OUTPUTS = {
 @pytest.mark.filterwarnings("ignore:.*noise_scale")
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_without_a_loss_there_is_no_energy_and_all_else(name: str) -> None:
-    [(_, row)] = fit(Unusual(OUTPUTS[name]), ThermoMonitor("light", window=8, rest=0), 8).thermo_rows
-    [(_, usual)] = fit(Regression(), ThermoMonitor("light", window=8, rest=0), 8).thermo_rows
+    [(_, row)] = fit(Unusual(OUTPUTS[name]), ThermoMonitor("light", window=8, steps_between_windows=0), 8).thermo_rows
+    [(_, usual)] = fit(Regression(), ThermoMonitor("light", window=8, steps_between_windows=0), 8).thermo_rows
     energies = {"thermo/internal_energy": 0.0, "thermo/first_law_residual": 0.0}
     assert repr(row) == repr({tag: value for tag, value in usual.items() if tag not in energies})
 
@@ -115,8 +115,8 @@ def test_without_a_loss_there_is_no_energy_and_all_else(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:.*noise_scale")
 def test_a_loss_in_a_dictionary_of_any_shape_is_found() -> None:
     module = Unusual(lambda loss: {"other": "things", "loss": loss.reshape(1, 1)})
-    [(_, row)] = fit(module, ThermoMonitor("light", window=8, rest=0), 8).thermo_rows
-    [(_, usual)] = fit(Regression(), ThermoMonitor("light", window=8, rest=0), 8).thermo_rows
+    [(_, row)] = fit(module, ThermoMonitor("light", window=8, steps_between_windows=0), 8).thermo_rows
+    [(_, usual)] = fit(Regression(), ThermoMonitor("light", window=8, steps_between_windows=0), 8).thermo_rows
     assert repr(row) == repr(usual)
 
 
@@ -124,7 +124,7 @@ def test_a_loader_without_batch_size_has_no_noise_scale_and_says_so_once() -> No
     batches: Any = loader(16)
     nameless = DataLoader(list(batches), batch_size=None)
     with pytest.warns(UserWarning, match="noise_scale") as caught:
-        logger = fit(Regression(), ThermoMonitor("light", window=8, rest=0), nameless)
+        logger = fit(Regression(), ThermoMonitor("light", window=8, steps_between_windows=0), nameless)
     messages = [str(warning.message) for warning in caught if "noise_scale" in str(warning.message)]
     assert len(messages) == 1
     assert messages[0].endswith("or the loader does not tell its batch size.")

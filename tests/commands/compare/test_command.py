@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.commands.cli import main
+from thermo_callbacks.commands.compare import data
 from thermo_callbacks.commands.compare.classifier import Classifier
 from thermo_callbacks.commands.compare.settings import INPUTS, SIZES, CompareSettings
-from thermo_callbacks.commands.compare import data
 from thermo_callbacks.comparison import run
 from thermo_callbacks.comparison.result import ComparisonResult
 

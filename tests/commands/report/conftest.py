@@ -41,7 +41,7 @@ def train(rate, loggers, preset="standard"):
     inputs = torch.randn(BATCH * STEPS, 6, generator=generator)
     classes = (inputs @ torch.randn(6, 3, generator=generator)).argmax(1)
     seed_everything(1, verbose=False)
-    monitor = ThermoMonitor(preset, window=WINDOW, rest=0, curvature_every_n_steps=WINDOW)
+    monitor = ThermoMonitor(preset, window=WINDOW, steps_between_windows=0, curvature_every_n_steps=WINDOW)
     trainer = Trainer(
         max_steps=STEPS,
         accelerator="cpu",

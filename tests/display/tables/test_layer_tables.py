@@ -196,10 +196,10 @@ def test_further_tables_leave_out_what_the_record_lacks_and_fit_the_terminal(tab
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (curvature_table, "record holds no Laplacian of a layer: wait for the first look at the curvature"),
+        (curvature_table, "record holds no Laplacian of a layer: wait for the first extra pass"),
         (
             activation_table,
-            "record holds no work efficiency of an activation: wait for the first look at the activations",
+            "record holds no work efficiency of an activation: wait for the first extra pass",
         ),
     ],
 )

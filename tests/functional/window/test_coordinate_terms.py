@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from metric_cases import STEPS, WATCHED, Burst, burst, empty_window
+from metric_cases import STEPS, WATCHED, WindowSteps, empty_window, window_steps
 from window_oracle import ENTROPY_SUMS, LAYERS, assert_near, assert_same, contrasts, fill, second_reading, statistics
 
 from thermo_callbacks.functional.window.parameter_entropy import entropy_production, parameter_entropy
@@ -19,7 +19,7 @@ class TestEntropy:
     """Sums for entropy and production: which coordinates are in them, and with which mobility."""
 
     @staticmethod
-    def read(steps: Burst, *mobilities: Any) -> WindowStatistics:
+    def read(steps: WindowSteps, *mobilities: Any) -> WindowStatistics:
         """Statistics of steps whose mobility changes from each to the next in equal parts."""
         window = empty_window()
         for step, rows in enumerate(steps.rows()):
@@ -29,7 +29,9 @@ class TestEntropy:
     @pytest.mark.parametrize("offset", [0.0, 1e3], ids=["centred", "offset"])
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
     def test_functions(self, dtype: torch.dtype, offset: float) -> None:
-        steps = Burst(*([layer.to(dtype).double() for layer in field] for field in burst(1, offset=offset)))
+        steps = WindowSteps(
+            *([layer.to(dtype).double() for layer in field] for field in window_steps(1, offset=offset))
+        )
         watched = statistics(fill(empty_window(dtype=dtype), steps))
         rounding = 1e3 * torch.finfo(dtype).eps * max(1.0, offset)
         for layer, (positions, moves, slopes) in enumerate(zip(*steps, strict=True)):
@@ -43,7 +45,7 @@ class TestEntropy:
         assert watched.moving.tolist() == list(WATCHED)
 
     def test_what_does_not_move_is_not_counted(self) -> None:
-        steps = burst(4)
+        steps = window_steps(4)
         for field, value in zip(steps, (0.3, 0.0, 0.0), strict=True):
             field[3][:, 100:] = value  # of layer 3, 100 coordinates move
             field[4][:] = value
@@ -55,7 +57,7 @@ class TestEntropy:
             assert_near(getattr(watched, name), expected[name], 1e-10)
 
     def test_the_last_mobility_counts(self) -> None:
-        steps = burst(4)
+        steps = window_steps(4)
         one, two = self.read(steps, 1.0), self.read(steps, 1.0, 2.0)
         assert torch.equal(two.production, 2.0 * one.production)
         each = torch.cat([torch.full((-(-n // CHUNK) * CHUNK,), 1.0 + layer) for layer, n in enumerate(WATCHED)])
@@ -66,7 +68,7 @@ class TestEntropy:
 
     @pytest.mark.parametrize("form", [float, torch.tensor], ids=["number", "tensor"])
     def test_a_learning_rate_that_ends_at_zero_produces_nothing(self, form: Any) -> None:
-        steps = burst(4)
+        steps = window_steps(4)
         zero = form(0.0) if form is float else torch.zeros(empty_window().means.shape[1], dtype=torch.float64)
         watched = self.read(steps, 1.0, zero)
         assert not watched.production.any()
@@ -75,14 +77,14 @@ class TestEntropy:
         )  # nothing is divided by 0
 
     def test_an_unknown_mobility_leaves_the_entropy(self) -> None:
-        watched = self.read(burst(4), math.nan)
-        assert torch.equal(watched.log_variance, self.read(burst(4), 1.0).log_variance)
+        watched = self.read(window_steps(4), math.nan)
+        assert torch.equal(watched.log_variance, self.read(window_steps(4), 1.0).log_variance)
         assert watched.production.isnan().all()
         assert watched.relaxation.isnan().all()
 
     @pytest.mark.parametrize("length", [0, 1, 2, 3, 4])
     def test_a_short_window_has_none(self, length: int) -> None:
-        steps = burst(4)
+        steps = window_steps(4)
         watched = statistics(fill(empty_window(), steps.at(torch.arange(length))))
         assert bool(watched.log_variance.isfinite().all()) == (length in {0, 1, 4})  # nothing has moved in one step
         assert watched.moving.tolist() == ([0] * LAYERS if length < 2 else list(WATCHED))
@@ -90,7 +92,7 @@ class TestEntropy:
     @pytest.mark.parametrize("momentum", [0.0, 0.9])
     @pytest.mark.parametrize("mobility", ["number", "tensor"])
     def test_a_checkpoint_keeps_the_mobility(self, mobility: str, momentum: float) -> None:
-        steps = burst(9)
+        steps = window_steps(9)
         coordinates = empty_window().means.shape[1]
         given = 0.3 if mobility == "number" else torch.linspace(0.1, 1.0, coordinates, dtype=torch.float64)
         window, resumed = empty_window(), empty_window()

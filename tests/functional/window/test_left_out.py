@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from metric_cases import STEPS, burst, empty_window
+from metric_cases import STEPS, empty_window, window_steps
 from window_oracle import (
     LAYERS,
     assert_near,
@@ -40,7 +40,7 @@ class TestStepsLeftOut:
     @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
     @pytest.mark.parametrize("bad", BAD_STEPS.values(), ids=BAD_STEPS)
     def test_without_momentum_the_window_is_that_of_the_other_steps(self, bad: list[int], value: float) -> None:
-        steps = burst(4)
+        steps = window_steps(4)
         good = torch.tensor([step not in bad for step in range(STEPS)])
         watched = statistics(fill(empty_window(sampled=False), spoil(steps, bad, value)))
         assert (watched.skipped, watched.steps, watched.pairs) == (len(bad), STEPS - len(bad), STEPS - len(bad))
@@ -51,7 +51,7 @@ class TestStepsLeftOut:
     @pytest.mark.parametrize("bad", BAD_STEPS.values(), ids=BAD_STEPS)
     @pytest.mark.parametrize("momentum", [0.0, 0.9])
     def test_pairs_are_those_of_valid_steps(self, momentum: float, bad: list[int], value: float) -> None:
-        steps = burst(5)
+        steps = window_steps(5)
         valid = [step not in bad for step in range(STEPS)]
         response = momentum_response(momentum).factor
         watched = statistics(fill(empty_window(), spoil(steps, bad, value), momentum, response), momentum)
@@ -68,7 +68,7 @@ class TestStepsLeftOut:
     @example(valid=[False] * STEPS, momentum=0.5)
     @example(valid=[True, True, True, False] * 5, momentum=0.5)
     def test_any_pattern_of_steps(self, valid: list[bool], momentum: float) -> None:
-        steps = burst(6)
+        steps = window_steps(6)
         bad = [step for step, good in enumerate(valid) if not good]
         response = momentum_response(momentum).factor
         watched = statistics(fill(empty_window(), spoil(steps, bad, math.nan), momentum, response), momentum)
@@ -76,12 +76,12 @@ class TestStepsLeftOut:
         assert watched.skipped == len(bad)
 
     def test_infinities_that_cancel_are_seen(self) -> None:
-        steps = spoil(burst(7), [4], math.inf)
+        steps = spoil(window_steps(7), [4], math.inf)
         steps.gradients[0][4] = -math.inf
         assert statistics(fill(empty_window(), steps)).skipped == 1
 
     def test_momentum_that_starts_inside_a_window_starts_its_pairs_afresh(self) -> None:
-        steps = burst(8)
+        steps = window_steps(8)
         window = empty_window()
         for step, rows in enumerate(steps.rows()):
             window.update(rows, *((0.0, 1.0) if step < 5 else (0.9, 10.0)), 1.0)
@@ -96,6 +96,6 @@ class TestStepsLeftOut:
 
     def test_pairs_do_not_reach_over_steps_without_momentum(self) -> None:
         window = empty_window()
-        for step, rows in enumerate(burst(8).rows()):
+        for step, rows in enumerate(window_steps(8).rows()):
             window.update(rows, *((0.0, 1.0) if 6 <= step < 10 else (0.9, 10.0)), 1.0)
         assert statistics(window, 0.9).pairs == (6 - 2) + 4 + (STEPS - 10 - 2)

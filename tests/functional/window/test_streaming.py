@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from metric_cases import SIZES, STEPS, WATCHED, Burst, burst, empty_window, watch
+from metric_cases import SIZES, STEPS, WATCHED, WindowSteps, empty_window, watch, window_steps
 from torch import Tensor
 from window_oracle import (
     LAYERS,
@@ -38,12 +38,12 @@ class TestFunctions:
     """The statistics give what the functions give of the stacked window."""
 
     @pytest.fixture
-    def steps(self, dtype: torch.dtype, offset: float) -> Burst:
-        drawn = burst(1, offset=offset)
-        return Burst(*([layer.to(dtype).double() for layer in field] for field in drawn))
+    def steps(self, dtype: torch.dtype, offset: float) -> WindowSteps:
+        drawn = window_steps(1, offset=offset)
+        return WindowSteps(*([layer.to(dtype).double() for layer in field] for field in drawn))
 
     @pytest.fixture
-    def watched(self, steps: Burst, dtype: torch.dtype, momentum: float, nesterov: bool) -> WindowStatistics:
+    def watched(self, steps: WindowSteps, dtype: torch.dtype, momentum: float, nesterov: bool) -> WindowStatistics:
         response = momentum_response(momentum, nesterov=nesterov).factor
         return statistics(fill(empty_window(dtype=dtype), steps, momentum, response), momentum)
 
@@ -52,7 +52,7 @@ class TestFunctions:
         return 64.0 * torch.finfo(dtype).eps
 
     def test_kinetic_temperature(
-        self, steps: Burst, watched: WindowStatistics, momentum: float, nesterov: bool, rounding: float
+        self, steps: WindowSteps, watched: WindowStatistics, momentum: float, nesterov: bool, rounding: float
     ) -> None:
         contributions = watched.innovation_gradient * pair_scale(watched.watched, watched.pairs, watched.momentum)
         for layer, (_, moves, slopes) in enumerate(zip(*steps, strict=True)):
@@ -63,7 +63,7 @@ class TestFunctions:
         assert [bool(v > 0) for v in watched.temperature_sampling_variance] == [False, True, False, True, False, True]
 
     def test_einstein_temperature(
-        self, steps: Burst, watched: WindowStatistics, momentum: float, nesterov: bool, rounding: float
+        self, steps: WindowSteps, watched: WindowStatistics, momentum: float, nesterov: bool, rounding: float
     ) -> None:
         # the functions know heavy balls only; Nesterov's response is smaller by 1 + momentum
         ratio = 1.0 + momentum * nesterov
@@ -73,14 +73,18 @@ class TestFunctions:
             actual = watched.innovation_square[:, layer] * ratio**2 / (2.0 * WATCHED[layer])
             assert_near(actual, expected, rounding)
 
-    def test_virial_temperature(self, steps: Burst, watched: WindowStatistics, offset: float, rounding: float) -> None:
+    def test_virial_temperature(
+        self, steps: WindowSteps, watched: WindowStatistics, offset: float, rounding: float
+    ) -> None:
         rounding *= max(1.0, offset / 8.0)  # the means of parameters have the digits that their offset leaves
         for layer, (positions, _, slopes) in enumerate(zip(*steps, strict=True)):
             expected = functional.virial_temperature_contributions(positions, slopes)
             actual = watched.position_gradient[:, layer] / WATCHED[layer]
             assert_near(actual, expected, rounding)
 
-    def test_moments_heat_and_equilibrium_ratio(self, steps: Burst, watched: WindowStatistics, rounding: float) -> None:
+    def test_moments_heat_and_equilibrium_ratio(
+        self, steps: WindowSteps, watched: WindowStatistics, rounding: float
+    ) -> None:
         noise = watched.gradient_square.mean(0)
         for layer, (positions, moves, slopes) in enumerate(zip(*steps, strict=True)):
             expected_noise, expected_signal = functional.gradient_moments(slopes)
@@ -104,7 +108,7 @@ class TestMomentumOfEveryCoordinate:
 
     def test_layers_of_different_optimizers(self) -> None:
         responses = [momentum_response(decay).factor for decay in self.DECAYS]
-        steps = burst(2)
+        steps = window_steps(2)
         window = fill(empty_window(), steps, self.spread(self.DECAYS), self.spread(responses))
         watched = statistics(window, self.DECAYS)
         assert_reads(watched, second_reading(steps, [True] * STEPS, self.DECAYS, responses))
@@ -116,11 +120,11 @@ class TestMomentumOfEveryCoordinate:
             assert_near(contributions[:, layer], expected, 1e-12)
 
     def test_a_layer_of_several_groups(self) -> None:
-        steps = burst(3)
+        steps = window_steps(3)
         decays = [torch.linspace(0.0, 0.95, count, dtype=torch.float64) for count in WATCHED]
         responses = [1.0 / (1.0 - decay) for decay in decays]
-        padded = Burst(decays, responses, decays)  # rows() pads layers of any kind
-        momentum, _, response = Burst(*([x[None] for x in field] for field in padded)).rows()[0]
+        padded = WindowSteps(decays, responses, decays)  # rows() pads layers of any kind
+        momentum, _, response = WindowSteps(*([x[None] for x in field] for field in padded)).rows()[0]
         watched = statistics(fill(empty_window(), steps, momentum, response), [0.5] * LAYERS)
         expected = second_reading(steps, [True] * STEPS, decays, responses)
         for name in ("temperature_sampling_variance", "production", "production_square", "relaxation"):
@@ -137,13 +141,15 @@ class TestState:
     def test_a_checkpoint_in_mid_window_changes_no_bit(
         self, momentum: float, dtype: torch.dtype, sampled: bool
     ) -> None:
-        steps = spoil(burst(9), [3, 12], math.nan)
+        steps = spoil(window_steps(9), [3, 12], math.nan)
         begin, end = steps.at(torch.arange(9)), steps.at(torch.arange(9, STEPS))
         straight = fill(empty_window(dtype=dtype, sampled=sampled), begin, momentum, 10.0)
         file = io.BytesIO()
         torch.save(straight.state_dict(), file)
         file.seek(0)
-        resumed = fill(empty_window(dtype=dtype, sampled=sampled), burst(10), momentum, 10.0)  # its own past is dropped
+        resumed = fill(
+            empty_window(dtype=dtype, sampled=sampled), window_steps(10), momentum, 10.0
+        )  # its own past is dropped
         resumed.load_state_dict(torch.load(file, weights_only=True))
         assert resumed.steps == 9
         expected = statistics(fill(straight, end, momentum, 10.0), momentum)
@@ -151,7 +157,7 @@ class TestState:
         assert expected.skipped == 2
 
     def test_a_state_is_a_copy(self) -> None:
-        steps = burst(9)
+        steps = window_steps(9)
         window = fill(empty_window(), steps.at(torch.arange(6)))
         state, expected = window.state_dict(), statistics(window)
         fill(window, steps.at(torch.arange(6, STEPS)))
@@ -159,16 +165,16 @@ class TestState:
         assert_same(statistics(window), expected)
 
     def test_there_is_nothing_to_keep_between_windows(self) -> None:
-        window = fill(empty_window(), burst(9))
+        window = fill(empty_window(), window_steps(9))
         window.clear()
         assert window.state_dict() == {}
-        other = fill(empty_window(), burst(10))
+        other = fill(empty_window(), window_steps(10))
         other.load_state_dict({})
         assert other.steps == 0
-        assert_same(statistics(fill(other, burst(9))), statistics(fill(empty_window(), burst(9))))
+        assert_same(statistics(fill(other, window_steps(9))), statistics(fill(empty_window(), window_steps(9))))
 
     def test_a_longer_window_takes_the_state_of_a_shorter_one(self) -> None:
-        steps = burst(9)
+        steps = window_steps(9)
         short = fill(empty_window(steps=7), steps.at(torch.arange(6)))
         longer = empty_window(steps=STEPS)
         longer.load_state_dict(short.state_dict())
@@ -180,15 +186,20 @@ class TestState:
         # where the past is not finite, a run that blew up at the tenth step, parameters included
         late = torch.arange(STEPS)[:, None] >= 9
         window = empty_window()
-        fill(window, Burst(*([torch.where(late, past, x) for x in field] for field in burst(11))), momentum, 10.0)
+        fill(
+            window,
+            WindowSteps(*([torch.where(late, past, x) for x in field] for field in window_steps(11))),
+            momentum,
+            10.0,
+        )
         assert statistics(window, momentum).skipped == (0 if math.isfinite(past) else STEPS - 9)
         window.clear()
         assert not window.full
-        expected = statistics(fill(empty_window(), burst(12), momentum, 10.0), momentum)
-        assert_same(statistics(fill(window, burst(12), momentum, 10.0), momentum), expected)
+        expected = statistics(fill(empty_window(), window_steps(12), momentum, 10.0), momentum)
+        assert_same(statistics(fill(window, window_steps(12), momentum, 10.0), momentum), expected)
 
     def test_statistics_leave_the_window_as_it_is(self) -> None:
-        steps = burst(13)
+        steps = window_steps(13)
         window, watched = empty_window(), []
         for step, rows in enumerate(steps.rows()):
             assert not window.full
@@ -205,21 +216,21 @@ class TestJoin:
     """Windows of several optimizers as one model's."""
 
     @staticmethod
-    def halves(first: Burst, second: Burst) -> list[WindowStatistics]:
+    def halves(first: WindowSteps, second: WindowSteps) -> list[WindowStatistics]:
         return [
-            watch(Burst(*(field[:2] for field in first)), SIZES[:2], momentum=0.9),
-            watch(Burst(*(field[2:] for field in second)), SIZES[2:], momentum=0.9),
+            watch(WindowSteps(*(field[:2] for field in first)), SIZES[:2], momentum=0.9),
+            watch(WindowSteps(*(field[2:] for field in second)), SIZES[2:], momentum=0.9),
         ]
 
     def test_is_the_window_of_all_layers(self) -> None:
-        steps = burst(14)
+        steps = window_steps(14)
         joined, whole = WindowStatistics.join(self.halves(steps, steps)), watch(steps, SIZES, momentum=0.9)
         assert fields(joined).keys() == fields(whole).keys()
         for name, value in fields(whole).items():
             assert torch.equal(getattr(joined, name), value), name
 
     def test_the_shorter_window_counts(self) -> None:
-        steps = burst(14)
+        steps = window_steps(14)
         first, second = self.halves(steps.at(torch.arange(12)), steps)
         joined = WindowStatistics.join([first, second])
         assert (joined.steps, joined.pairs) == (12, 10)
@@ -227,9 +238,9 @@ class TestJoin:
         assert torch.equal(joined.displacement_square[:, 2:], second.displacement_square[:12])
 
     def test_one_window_is_itself(self) -> None:
-        window = watch(burst(14), SIZES)
+        window = watch(window_steps(14), SIZES)
         assert WindowStatistics.join([window]) is window
 
     def test_steps_left_out_add_up(self) -> None:
-        first, second = self.halves(burst(14), spoil(burst(14), [4, 5], math.inf))
+        first, second = self.halves(window_steps(14), spoil(window_steps(14), [4, 5], math.inf))
         assert WindowStatistics.join([first, second]).skipped == 2

@@ -79,7 +79,7 @@ def by_layer(row: Tensor, sizes: Sequence[int]) -> Tensor:
 def test_one_probe_is_what_the_whole_hessian_says(name: str) -> None:
     module = make_module(name)
     said: list[tuple[str, str]] = []
-    probe = CurvatureProbe(Replay(module), trained(module), seed=0, say=lambda *both: said.append(both))
+    probe = CurvatureProbe(Replay(module), trained(module), seed=0, warn_once=lambda *both: said.append(both))
     loss, gradient, hessian, sizes = truth(name)
     generator = torch.Generator().manual_seed(4)
     other = {p: torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in module.parameters()}

@@ -54,7 +54,7 @@ DISTRUST = "an operation's own backward pass gives no right second derivative, o
 )
 def test_the_change_of_method_is_told_once_with_its_reason(operation: Any, reason: str) -> None:
     said: list[tuple[str, str]] = []
-    probe = probe_of(network(operation.apply), say=lambda *both: said.append(both))
+    probe = probe_of(network(operation.apply), warn_once=lambda *both: said.append(both))
     for step in range(2):
         probe.measure({}, inputs(), step=step)
     assert said == [

@@ -168,7 +168,7 @@ def test_a_skipped_batch_has_no_value_and_takes_part_in_the_mean() -> None:
     probe = probe_of(
         module,
         lambda net, batch: None,
-        say=lambda *both: said.append(both),
+        warn_once=lambda *both: said.append(both),
         reduce=lambda tensor: shapes.append(tensor.shape) or tensor,
     )
     sample = probe.measure(present(module), inputs(), 7, step=0)

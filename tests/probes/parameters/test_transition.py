@@ -43,7 +43,7 @@ def scale(net: nn.Sequential, factor: float) -> None:
 
 
 def close(transition: TypeOneTransition, net: nn.Module, losses: Tensor | None = LOSSES, **options: Any) -> Any:
-    options = {"heat": {"0": -3.0, "1": -0.5, "2": -1.0}, "say": fail, **options}
+    options = {"heat": {"0": -3.0, "1": -0.5, "2": -1.0}, "warn_once": fail, **options}
     return transition.close_window(layer_parameters(net), losses=losses, **options)
 
 
@@ -95,7 +95,7 @@ def test_error_of_the_energies() -> None:
         transition = TypeOneTransition()
         assert transition.load_state_dict(fresh)
         losses = torch.linspace(5.0, 4.0, 50, dtype=torch.float64) + row
-        record = transition.close_window(start, losses=losses, heat={"0": -1.0, "1": -1.0, "2": -1.0}, say=fail)
+        record = transition.close_window(start, losses=losses, heat={"0": -1.0, "1": -1.0, "2": -1.0}, warn_once=fail)
         readings.append([record[GLOBAL], record[STDERR]])
     values, errors = torch.tensor(readings).T
     assert errors.square().mean().sqrt().item() == pytest.approx(values.std().item(), rel=0.12)
@@ -138,7 +138,7 @@ def test_weights_that_become_equal_drop_out() -> None:
     with torch.no_grad():
         net[2].weight.zero_()
     said: dict[str, str] = {}
-    record = close(transition, net, say=said.__setitem__)
+    record = close(transition, net, warn_once=said.__setitem__)
     assert math.isnan(record[f"{FAMILY}/2"])
     assert record[GLOBAL] == pytest.approx(1.5 / (630 * math.log(2.0)), rel=1e-9)
     assert transition.left_out[-1] == "2 [10, 30]"
@@ -161,7 +161,7 @@ def test_no_global_value(moved: bool | None, losses: Tensor) -> None:
     elif moved is None:  # other weights of the same density
         net = network(seed=20)
     said: dict[str, str] = {}
-    record = close(transition, net, losses, say=said.__setitem__)
+    record = close(transition, net, losses, warn_once=said.__setitem__)
     assert math.isnan(record[GLOBAL])
     assert math.isnan(record[STDERR])
     assert said["transition_temperature"] == (
@@ -183,7 +183,7 @@ def test_a_layer_that_appears_later_starts_there() -> None:
     transition = TypeOneTransition()
     transition.start(late)
     said: dict[str, str] = {}
-    assert math.isnan(close(transition, net, say=said.__setitem__)[f"{FAMILY}/2"])
+    assert math.isnan(close(transition, net, warn_once=said.__setitem__)[f"{FAMILY}/2"])
     scale(net, 0.5)
     record = close(transition, net, heat={"0": -3.0, "1": 0.0, "2": -1.75})
     assert record[f"{FAMILY}/2"] == pytest.approx(0.75 / (300 * math.log(2.0)), rel=1e-9)
@@ -195,7 +195,7 @@ def test_heat_that_is_not_known() -> None:
     transition = started(net)
     scale(net, 0.5)
     said: dict[str, str] = {}
-    record = close(transition, net, heat={"0": -3.0}, say=said.__setitem__)
+    record = close(transition, net, heat={"0": -3.0}, warn_once=said.__setitem__)
     assert math.isnan(record[f"{FAMILY}/2"])
     assert "no transition temperature (NaN) for 2:" in said["transition_temperature of layers"]
 

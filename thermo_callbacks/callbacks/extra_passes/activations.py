@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thermo_callbacks.callbacks.extra_passes.schedule import Instrument
-from thermo_callbacks.callbacks.windows.records import Record
+from thermo_callbacks.callbacks.extra_passes.schedule import Collector
+from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.metrics import WorkEfficiency
 from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
 from thermo_callbacks.probes.activations.records import ActivationRecord
@@ -19,7 +19,7 @@ from thermo_callbacks.probes.replay import Replay, SkippedBatch
 from thermo_callbacks.probes.sharding import is_sharded
 
 
-class ActivationInstrument(Instrument):
+class ActivationCollector(Collector):
     """Watches the activations in the training's own pass, or in a replay where that pass runs as compiled code.
 
     Args:
@@ -30,6 +30,8 @@ class ActivationInstrument(Instrument):
         activations: Classes of activation modules, and functions of torch, besides those of ``torch.nn``.
         name: What to call the monitor in a warning.
     """
+
+    key = "activations"
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class ActivationInstrument(Instrument):
         ):
             torch.autograd.grad(loss.value, list(leaves.values()), allow_unused=True)
 
-    def after_backward(self) -> Record:
+    def after_backward(self) -> Scalars:
         """Stop watching, and say what was seen in the first process."""
         self._probe.stop()
         records = self._probe.result()
@@ -78,7 +80,7 @@ class ActivationInstrument(Instrument):
         self._probe.stop()
 
 
-def _record(engines: Mapping[str, ActivationRecord]) -> Record:
+def _record(engines: Mapping[str, ActivationRecord]) -> Scalars:
     """Efficiencies of each activation, of each type, and of the whole network."""
     if not engines:
         return {}

@@ -1,4 +1,4 @@
-"""What takes part in a look, as a plan asks for it."""
+"""What takes part in an extra pass, as a plan asks for it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from thermo_callbacks.callbacks.arguments import Loss
-from thermo_callbacks.callbacks.extra_passes.activations import ActivationInstrument
-from thermo_callbacks.callbacks.extra_passes.bulk import BulkInstrument
-from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureInstrument
-from thermo_callbacks.callbacks.extra_passes.schedule import Instrument
+from thermo_callbacks.callbacks.extra_passes.activations import ActivationCollector
+from thermo_callbacks.callbacks.extra_passes.bulk import BulkCollector
+from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureCollector
+from thermo_callbacks.callbacks.extra_passes.schedule import Collector
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.probes.bulk import BulkProbe
 
 
 @dataclass(frozen=True)
-class LookSettings:
+class ExtraPassSettings:
     """How a monitor looks.
 
     Attributes:
@@ -38,10 +38,10 @@ class LookSettings:
     bulk_probe: BulkProbe
 
 
-def build_instruments(
-    plan: Plan, settings: LookSettings, trainer: Any, pl_module: Any, session: Session
-) -> list[Instrument]:
-    """Instruments of a run.
+def build_collectors(
+    plan: Plan, settings: ExtraPassSettings, trainer: Any, pl_module: Any, session: Session
+) -> list[Collector]:
+    """Collectors of a run.
 
     Args:
         plan: What is measured.
@@ -51,20 +51,20 @@ def build_instruments(
         session: The session of the fit.
 
     Returns:
-        The instruments, in the order in which they look.
+        The collectors, in the order in which they look.
     """
     common: dict[str, Any] = {"name": settings.name, "loss_fn": settings.loss_fn}
-    instruments: list[Instrument] = []
+    collectors: list[Collector] = []
     if plan.activations:
-        instruments.append(
-            ActivationInstrument(
+        collectors.append(
+            ActivationCollector(
                 trainer, pl_module, engines=settings.engines, activations=settings.activations, **common
             )
         )
     common["seed"] = settings.seed
     if plan.curvature:
-        instruments.append(
-            CurvatureInstrument(
+        collectors.append(
+            CurvatureCollector(
                 trainer,
                 pl_module,
                 layers=session.layers,
@@ -74,8 +74,8 @@ def build_instruments(
             )
         )
     if plan.bulk:
-        bulk = BulkInstrument(trainer, pl_module, probe=settings.bulk_probe, **common)
+        bulk = BulkCollector(trainer, pl_module, probe=settings.bulk_probe, **common)
         if session.sharded:
             bulk.guard.disable("it needs whole parameters in one process, and these are sharded")
-        instruments.append(bulk)
-    return instruments
+        collectors.append(bulk)
+    return collectors

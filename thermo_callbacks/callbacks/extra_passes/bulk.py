@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.compat import logging_step
-from thermo_callbacks.callbacks.extra_passes.schedule import Instrument
-from thermo_callbacks.callbacks.windows.records import Record
+from thermo_callbacks.callbacks.extra_passes.schedule import Collector
+from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.display import tensorboard_writers, write_spectrum
 from thermo_callbacks.functional.bulk.thermodynamics import bulk_first_law_residual
 from thermo_callbacks.probes.bulk import BulkProbe
@@ -22,7 +22,7 @@ HISTOGRAM = 1024
 """Values that a spectrum is drawn from."""
 
 
-class BulkInstrument(Instrument):
+class BulkCollector(Collector):
     """Neuron states of the batch after a step, under the weights before it and after it.
 
     Args:
@@ -33,6 +33,8 @@ class BulkInstrument(Instrument):
         seed: Seed of the random vectors.
         name: What to call the monitor in a warning.
     """
+
+    key = "bulk"
 
     def __init__(
         self,
@@ -47,11 +49,11 @@ class BulkInstrument(Instrument):
         super().__init__(f"{name}'s measurement of the bulk", quiet=not trainer.is_global_zero)
         self._trainer, self._module = trainer, pl_module
         self._probe, self._seed = probe, seed
-        with self.guard.watch("looking at the training step"):
+        with self.guard.protect("looking at the training step"):
             self._replay = Replay(pl_module, loss_fn)
         self._before: dict[nn.Parameter, Tensor] = {}
-        self._last: tuple[float, ...] | None = None  # of the last look, for the first law
-        self._looks = 0
+        self._last: tuple[float, ...] | None = None  # of the last extra pass, for the first law
+        self._extra_passes_made = 0
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep the parameters, until the next batch."""
@@ -59,14 +61,14 @@ class BulkInstrument(Instrument):
             parameters = self._module.parameters()
             self._before = {parameter: parameter.detach().clone() for parameter in parameters}
 
-    def after_step(self, batch: Any, batch_idx: int) -> Record:
+    def after_step(self, batch: Any, batch_idx: int) -> Scalars:
         """Measure under the parameters that were kept and those that are there now."""
         if self.guard.disabled:
             return {}
         before, self._before = self._before, {}
         after = {parameter: parameter.detach() for parameter in before}
-        generator = torch.Generator().manual_seed((self._seed << 32) + self._looks)
-        self._looks += 1
+        generator = torch.Generator().manual_seed((self._seed << 32) + self._extra_passes_made)
+        self._extra_passes_made += 1
 
         def step() -> Tensor:
             with self._replay.loss({}, batch, batch_idx) as loss:
@@ -76,17 +78,17 @@ class BulkInstrument(Instrument):
             reading = self._probe.measure(
                 self._module, step, generator=generator, before=before or None, after=after or None
             )
-        except SkippedBatch:  # no look this time
+        except SkippedBatch:  # no extra pass this time
             return {}
         writers = tensorboard_writers(self._trainer.loggers)
         eigenvalues = reading.spectrum.quantiles(HISTOGRAM)
         write_spectrum(writers, "thermo/bulk_spectrum", eigenvalues, logging_step(self._trainer))
         return self._record(reading)
 
-    def _record(self, reading: BulkReading) -> Record:
+    def _record(self, reading: BulkReading) -> Scalars:
         """Values under their tags, at the equipartition temperature."""
         if reading.laplacian_reason:
-            self.guard.say(f"No Laplacian of complexity (NaN): {reading.laplacian_reason}", topic="laplacian")
+            self.guard.warn_once(f"No Laplacian of complexity (NaN): {reading.laplacian_reason}", topic="laplacian")
         temperature = reading.equipartition_temperature
         state = reading.thermodynamics(temperature)
         record = {
@@ -116,9 +118,9 @@ class BulkInstrument(Instrument):
 
     def state_dict(self) -> dict[str, Any]:
         """Number of looks, and the last one for the first law."""
-        return {"looks": self._looks, "last": None if self._last is None else list(self._last)}
+        return {"extra_passes": self._extra_passes_made, "last": None if self._last is None else list(self._last)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the checkpoint was written."""
-        self._looks = state["looks"]
+        self._extra_passes_made = state["extra_passes"]
         self._last = None if state["last"] is None else tuple(state["last"])

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.extra_passes.curvature_averages import COLUMNS, CurvatureAverages
-from thermo_callbacks.callbacks.extra_passes.schedule import Instrument
-from thermo_callbacks.callbacks.windows.records import Record
+from thermo_callbacks.callbacks.extra_passes.schedule import Collector
+from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.curvature import CurvatureProbe
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProbe
@@ -23,7 +23,7 @@ from thermo_callbacks.probes.sharding import is_sharded, local_part, sum_over_pa
 Layers = Mapping[str, Sequence[nn.Parameter]]
 
 
-class CurvatureInstrument(Instrument):
+class CurvatureCollector(Collector):
     """Curvature of the loss at the parameters before a step, on the batch after it.
 
     The batch after the step knows nothing of the parameters before it, and nothing of the step's own batch: two
@@ -40,6 +40,8 @@ class CurvatureInstrument(Instrument):
         name: What to call the monitor in a warning.
     """
 
+    key = "curvature"
+
     def __init__(
         self,
         trainer: Any,
@@ -54,14 +56,14 @@ class CurvatureInstrument(Instrument):
     ) -> None:
         super().__init__(f"{name}'s measurement of curvature", quiet=not trainer.is_global_zero)
         self._trainer, self._layers, self._wanted = trainer, layers, frozenset(wanted)
-        with self.guard.watch("looking at the training step"):
+        with self.guard.protect("looking at the training step"):
             self._replay = Replay(pl_module, loss_fn)
         self._module, self._sharded = pl_module, is_sharded(pl_module)
         self._probe: CurvatureProbe | ShardedCurvatureProbe
         self._seed, self._within_layers = seed, within_layers
         self._signature: tuple[int, ...] = ()
-        self._averages = CurvatureAverages(self._wanted, self._say)
-        self._rate = math.nan  # largest learning rate at the look
+        self._averages = CurvatureAverages(self._wanted, self._warn_once)
+        self._rate = math.nan  # largest learning rate at the extra pass
         self._values: dict[nn.Parameter, Tensor] = {}
         self._gradients: dict[nn.Parameter, Tensor] = {}
         self._memory = KeptMemory()
@@ -82,20 +84,20 @@ class CurvatureInstrument(Instrument):
                     gradient = local_part(parameter.grad.detach(), parameter).to_dense()
                     self._gradients[parameter] = self._copy(parameter, "kept gradient", gradient, factor)
 
-    def after_step(self, batch: Any, batch_idx: int) -> Record:
+    def after_step(self, batch: Any, batch_idx: int) -> Scalars:
         """Measure at the parameters that were kept, on the batch that is here now."""
         layers = self._layers()
         columns = torch.full((len(COLUMNS), len(layers)), torch.nan, dtype=torch.float64)
         if self._sharded and self._over_ranks(columns)[1]:  # the passes to come wait for all processes
             self.guard.disable("it failed in another process")
-        with self.guard.watch("measuring curvature"):
+        with self.guard.protect("measuring curvature"):
             if not self.guard.disabled:
                 columns = self._measure(layers, batch, batch_idx)
         self._values, self._gradients = {}, {}
         self._memory.rest()
         # every rank takes part, also one where something failed: the others would wait for it for ever
         columns, failed = self._over_ranks(columns)
-        self._averages.looks += 1
+        self._averages.extra_passes += 1
         if failed:
             self.guard.disable("it failed in another process")
         if self.guard.disabled:
@@ -104,10 +106,14 @@ class CurvatureInstrument(Instrument):
         return self._averages.record(self._rate)
 
     def _measure(self, layers: Layers, batch: Any, batch_idx: int) -> Tensor:
-        """Columns of one look, ``[columns, L]``."""
+        """Columns of one extra pass, ``[columns, L]``."""
         signature = tuple(id(parameter) for owned in layers.values() for parameter in owned)
         if signature != self._signature:  # layers thaw and freeze
-            options: dict[str, Any] = {"seed": self._seed, "within_layers": self._within_layers, "say": self._say}
+            options: dict[str, Any] = {
+                "seed": self._seed,
+                "within_layers": self._within_layers,
+                "warn_once": self._warn_once,
+            }
             if self._sharded:
                 self._probe = ShardedCurvatureProbe(self._replay, self._module, layers, **options)
             else:
@@ -118,7 +124,7 @@ class CurvatureInstrument(Instrument):
             self._values,
             batch,
             batch_idx,
-            step=self._averages.looks,
+            step=self._averages.extra_passes,
             mobilities=self._relative_mobilities() if "destruction" in self._wanted else None,
             gradients=self._gradients or None,
         )
@@ -171,8 +177,8 @@ class CurvatureInstrument(Instrument):
             return place.copy_(source)
         return torch.mul(source, factor, out=place)
 
-    def _say(self, topic: str, message: str) -> None:
-        self.guard.say(message, topic=topic)
+    def _warn_once(self, topic: str, message: str) -> None:
+        self.guard.warn_once(message, topic=topic)
 
     def close(self) -> None:
         """Drop the copies."""
@@ -184,7 +190,7 @@ class CurvatureInstrument(Instrument):
         return self._averages.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Keep the sums until the first look shows whether they belong to the same layers."""
+        """Keep the sums until the first extra pass shows whether they belong to the same layers."""
         self._averages.load_state_dict(state)
 
 

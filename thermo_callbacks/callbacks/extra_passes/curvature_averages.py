@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from thermo_callbacks.callbacks.windows.records import Record
+from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.metrics import EntropyDestruction, FreeEnergyLaplacian, RughTemperature
 from thermo_callbacks.metrics.base import EstimatedMetric
 
 COLUMNS = ("traces", "trace_variances", "mobility_traces", "mobility_variances", "gradient_products")
-"""What a look finds for each layer: fields of a curvature sample."""
+"""What an extra pass finds for each layer: fields of a curvature sample."""
 _TAGS = {"laplacian": "laplacian", "destruction": "entropy_destruction", "rugh": "rugh_temperature"}
 _REASONS = {
     "laplacian": "the curvature of some layer is not finite",
@@ -23,20 +23,20 @@ _REASONS = {
 }
 FORGETTING = 3
 """Power of the look's number that it weighs with in the running averages: the last fifth of a run weighs half, and the
-error still falls as one over the root of the number of looks."""
+error still falls as one over the root of the number of extra passes."""
 
 
 class CurvatureAverages:
-    """Averages over looks of Laplacian, entropy destruction and configurational temperature.
+    """Averages over extra passes of Laplacian, entropy destruction and configurational temperature.
 
     Args:
         wanted: Which of ``"laplacian"``, ``"destruction"`` and ``"rugh"`` to record.
-        say: Called with a topic and a message when a value can't be given.
+        warn_once: Called with a topic and a message when a value can't be given.
     """
 
-    def __init__(self, wanted: Collection[str], say: Callable[[str, str], None]) -> None:
-        self._wanted, self._say = wanted, say
-        self.looks = 0
+    def __init__(self, wanted: Collection[str], warn_once: Callable[[str, str], None]) -> None:
+        self._wanted, self._warn_once = wanted, warn_once
+        self.extra_passes = 0
         self._names: tuple[str, ...] = ()
         self._metrics: dict[str, EstimatedMetric] = {}
         self._restored: dict[str, Any] | None = None
@@ -49,7 +49,7 @@ class CurvatureAverages:
         """
         if self._names == names:
             return
-        self._names, self.looks = names, 0
+        self._names, self.extra_passes = names, 0
         options: dict[str, Any] = {"sizes": [1] * len(names), "sync_on_compute": False}
         self._metrics = {
             "laplacian": FreeEnergyLaplacian(**options),
@@ -57,19 +57,19 @@ class CurvatureAverages:
             "rugh": RughTemperature(**options),
         }
         if self._restored is not None and self._restored["names"] == list(names):
-            self.looks = self._restored["looks"]
+            self.extra_passes = self._restored["extra_passes"]
             for name, states in self._restored["metrics"].items():
                 _load(self._metrics[name], states)
         self._restored = None
 
     def add(self, columns: Tensor) -> None:
-        """Take a look into the averages.
+        """Take an extra pass into the averages.
 
         Args:
             columns: What it has found, ``[columns, L]``.
         """
         look = dict(zip(COLUMNS, columns, strict=True))
-        weight = float(self.looks**FORGETTING)
+        weight = float(self.extra_passes**FORGETTING)
         traces = look["traces"]
         self._metrics["laplacian"].update(traces, look["trace_variances"], weight)
         if "destruction" in self._wanted:
@@ -77,7 +77,7 @@ class CurvatureAverages:
         if "rugh" in self._wanted:
             self._metrics["rugh"].update(look["gradient_products"], traces, weight)
 
-    def record(self, rate: float) -> Record:
+    def record(self, rate: float) -> Scalars:
         """Values under their tags: averages with their standard errors.
 
         Args:
@@ -86,7 +86,7 @@ class CurvatureAverages:
         Returns:
             Tag to value.
         """
-        record: Record = {}
+        record: Scalars = {}
         if "laplacian" in self._wanted:
             laplacian = self._metrics["laplacian"]
             record |= self._values_of("laplacian", "thermo_laplacian", 1.0)
@@ -101,10 +101,10 @@ class CurvatureAverages:
         for name in self._wanted:
             tag = f"thermo/{_TAGS[name]}"
             if math.isnan(record[tag]):
-                self._say(tag, f"no value (NaN) for {tag} at a look: {_REASONS[name]}.")
+                self._warn_once(tag, f"no value (NaN) for {tag} at an extra pass: {_REASONS[name]}.")
         return record
 
-    def _values_of(self, name: str, family: str, factor: float) -> Record:
+    def _values_of(self, name: str, family: str, factor: float) -> Scalars:
         """One metric's values times a factor: global with its error, and by layer."""
         metric, tag = self._metrics[name], f"thermo/{_TAGS[name]}"
         estimate = metric.estimate()
@@ -120,10 +120,10 @@ class CurvatureAverages:
             name: {state: getattr(metric, state).cpu().clone() for state in metric.metric_state}
             for name, metric in self._metrics.items()
         }
-        return {"names": list(self._names), "looks": self.looks, "metrics": states}
+        return {"names": list(self._names), "extra_passes": self.extra_passes, "metrics": states}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Keep the sums until the first look shows whether they belong to the same layers."""
+        """Keep the sums until the first extra pass shows whether they belong to the same layers."""
         self._restored = state
 
 

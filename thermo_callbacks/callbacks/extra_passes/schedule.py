@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks.windows.records import Record
+from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.guard import Guard
 
 
-class Instrument:
+class Collector:
     """One thing to look at: told of the moments of the step that is looked at, it answers with values.
 
-    A fault in an instrument switches off that instrument and nothing else. All methods do nothing unless a subclass
+    A fault in a collector switches off that collector and nothing else. All methods do nothing unless a subclass
     says so.
 
     Args:
-        name: What to call the instrument in a warning.
+        name: What to call the collector in a warning.
         quiet: Whether warnings are left to another rank.
     """
+
+    key: ClassVar[str]
+    """Name of its state in a checkpoint."""
 
     def __init__(self, name: str, *, quiet: bool) -> None:
         self.guard = Guard(name)
@@ -42,7 +45,7 @@ class Instrument:
             scale: Gives the factor that makes gradients those of the mean loss.
         """
 
-    def after_backward(self) -> Record:
+    def after_backward(self) -> Scalars:
         """The batch has been run.
 
         Returns:
@@ -50,7 +53,7 @@ class Instrument:
         """
         return {}
 
-    def after_step(self, batch: Any, batch_idx: int) -> Record:
+    def after_step(self, batch: Any, batch_idx: int) -> Scalars:
         """The step has been made, and another batch is here, about to be run.
 
         Args:
@@ -77,21 +80,21 @@ class Instrument:
         """
 
 
-class Survey:
-    """Has its instruments look at one step in ``every``; the steps in between cost one comparison.
+class ExtraPassSchedule:
+    """Has its collectors measure at one step in ``every``; the steps in between cost one comparison.
 
-    The first look comes after ``first`` steps, when a window has ended; the distance doubles from there, since a run
-    changes fastest at its start, until it is ``every`` steps. Whether a look is due follows from the number of the step
-    alone, so that all ranks take it together.
+    The first extra pass comes after ``first`` steps, when a window has ended; the distance doubles from there, since a
+    run changes fastest at its start, until it is ``every`` steps. Whether an extra pass is due follows from the number
+    of the step alone, so that all ranks take it together.
 
     Args:
-        instruments: What to look at.
-        every: Steps between two looks.
+        collectors: What to look at.
+        every: Steps between two extra passes.
         first: Steps before the first one.
     """
 
-    def __init__(self, instruments: Sequence[Instrument], *, every: int, first: int) -> None:
-        self.instruments = tuple(instruments)
+    def __init__(self, collectors: Sequence[Collector], *, every: int, first: int) -> None:
+        self.collectors = tuple(collectors)
         self._every = every
         self._next = min(first, every)
         self._looked = 0
@@ -111,11 +114,11 @@ class Survey:
             step: Number of the step that the next batch belongs to.
 
         Returns:
-            True if a look begins or ends there.
+            True if an extra pass begins or ends there.
         """
         return self._made or (step >= self._next and not self._open)
 
-    def batch_start(self, batch: Any, batch_idx: int, step: int) -> Record:
+    def batch_start(self, batch: Any, batch_idx: int, step: int) -> Scalars:
         """The first batch of a step is about to be run.
 
         Args:
@@ -124,20 +127,20 @@ class Survey:
             step: Number of the step it belongs to.
 
         Returns:
-            What the instruments say of the step before, if that one was looked at.
+            What the collectors say of the step before, if that one was looked at.
         """
-        record: Record = {}
+        record: Scalars = {}
         if self._made:
             self._made = False
-            for instrument in self.instruments:
-                with instrument.guard.watch("measuring after a step"):
-                    record |= instrument.after_step(batch, batch_idx)
+            for collector in self.collectors:
+                with collector.guard.protect("measuring after a step"):
+                    record |= collector.after_step(batch, batch_idx)
         if step >= self._next:
             self._looked, self._next = step, step + min(self._every, max(1, step))
             self._open = self._running = True
-            for instrument in self._able():
-                with instrument.guard.watch("getting ready for a step"):
-                    instrument.before_forward(batch, batch_idx)
+            for collector in self._able():
+                with collector.guard.protect("getting ready for a step"):
+                    collector.before_forward(batch, batch_idx)
         return record
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
@@ -148,48 +151,48 @@ class Survey:
             scale: Gives the factor that makes gradients those of the mean loss.
         """
         if self._open:
-            for instrument in self._able():
-                with instrument.guard.watch("copying parameters and gradients"):
-                    instrument.before_step(optimizer, scale)
+            for collector in self._able():
+                with collector.guard.protect("copying parameters and gradients"):
+                    collector.before_step(optimizer, scale)
 
-    def batch_end(self, *, stepped: bool) -> Record:
+    def batch_end(self, *, stepped: bool) -> Scalars:
         """A batch has been run.
 
         Args:
             stepped: Whether it ended in a step; else it is accumulated into the step of a later one.
 
         Returns:
-            What the instruments say of it.
+            What the collectors say of it.
         """
-        record: Record = {}
+        record: Scalars = {}
         if self._running:
             self._running = False
-            for instrument in self._able():
-                with instrument.guard.watch("measuring a batch"):
-                    record |= instrument.after_backward()
+            for collector in self._able():
+                with collector.guard.protect("measuring a batch"):
+                    record |= collector.after_backward()
         if self._open and stepped:
             self._open, self._made = False, True
         return record
 
-    def _able(self) -> Iterator[Instrument]:
-        return (instrument for instrument in self.instruments if not instrument.guard.disabled)
+    def _able(self) -> Iterator[Collector]:
+        return (collector for collector in self.collectors if not collector.guard.disabled)
 
     def close(self) -> None:
         """Take everything off the model."""
-        for instrument in self.instruments:
-            with instrument.guard.watch("ending"):
-                instrument.close()
+        for collector in self.collectors:
+            with collector.guard.protect("ending"):
+                collector.close()
         self._open = self._running = self._made = False
 
     def state_dict(self) -> dict[str, Any]:
-        """When the next look is due, and the states of the instruments by name."""
+        """When the next look is due, and the states of the collectors by name."""
         states: dict[str, Any] = {}
-        for instrument in self._able():
-            with instrument.guard.watch("copying its state"):
-                states[type(instrument).__name__] = instrument.state_dict()
-        # a look that is under way is taken again: the copies of parameters that it holds are no part of a checkpoint
+        for collector in self._able():
+            with collector.guard.protect("copying its state"):
+                states[collector.key] = collector.state_dict()
+        # one that is under way is taken again: the copies of parameters that it holds are no part of a checkpoint
         due = self._looked if self._open or self._made else self._next
-        return {"next": due, "instruments": states}
+        return {"next": due, "collectors": states}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken.
@@ -200,8 +203,8 @@ class Survey:
         if not state:
             return
         self._next = int(state["next"])
-        for instrument in self.instruments:
-            own = state["instruments"].get(type(instrument).__name__)
+        for collector in self.collectors:
+            own = state["collectors"].get(collector.key)
             if own:
-                with instrument.guard.watch("loading a checkpoint"):
-                    instrument.load_state_dict(own)
+                with collector.guard.protect("loading a checkpoint"):
+                    collector.load_state_dict(own)

@@ -23,7 +23,7 @@ def announce_final_values(trainer: Any, pl_module: Any, plans: Iterable[Plan]) -
         pl_module: The module.
         plans: What the monitors of the run measure.
     """
-    with _guard(trainer).watch("announcing its columns"):
+    with _guard(trainer).protect("announcing its columns"):
         hyperparameters = _saved(trainer, pl_module)
         if hyperparameters is None:
             return
@@ -41,7 +41,7 @@ def conclude_final_values(trainer: Any, pl_module: Any, logged: Collection[str])
         pl_module: The module.
         logged: Tags of the run.
     """
-    with _guard(trainer).watch("writing its row"):
+    with _guard(trainer).protect("writing its row"):
         if _saved(trainer, pl_module) is not None:
             return
         tags = [tag for tag in FINAL_VALUES if tag in logged]

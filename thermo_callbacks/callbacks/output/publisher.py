@@ -34,7 +34,7 @@ class Publisher:
         self.engines: dict[str, Any] = {}  # type of engine of each activation, for the colours of its chart
         self._histories = {family: LayerHistory() for family in ("thermo_temperature", "thermo_laplacian")}
         self._path = PathHistory()
-        self._looks = 0
+        self._extra_passes_made = 0
         self._drawn = 0  # windows and looks on the last figures
 
     @property
@@ -52,7 +52,7 @@ class Publisher:
             window: Whether they are those of a window, whose temperatures the figures remember.
         """
         self.windows += window
-        self._looks += not window
+        self._extra_passes_made += not window
         grown = not record.keys() <= self.latest.keys()
         self.latest.update(record)
         self.offer(trainer, self.values)
@@ -61,12 +61,12 @@ class Publisher:
             logger.log_metrics(record, step=step)
         self._remember(record, step)
         writers = tensorboard_writers(trainer.loggers)
-        if writers and grown:  # what a later look brings first has charts too
+        if writers and grown:  # what a later extra pass brings first has charts too
             layers = max((history.layers for history in self._histories.values()), key=len)
             write_page(writers, layers, self.values.keys(), step)
         if writers and "thermo/equilibrium_ratio" in record:
             write_equilibrium_reference(writers, step)
-        if self.windows >= FIRST_DRAWING and self.windows + self._looks >= 2 * self._drawn:
+        if self.windows >= FIRST_DRAWING and self.windows + self._extra_passes_made >= 2 * self._drawn:
             self.draw(trainer, step)
 
     def _remember(self, record: dict[str, float], step: int) -> None:
@@ -85,14 +85,14 @@ class Publisher:
             trainer: The Trainer.
             step: Position on Lightning's own axis.
         """
-        if self._looks + self.windows == self._drawn:
+        if self._extra_passes_made + self.windows == self._drawn:
             return
         writers = tensorboard_writers(trainer.loggers)
         write_heat_map(writers, self._histories["thermo_temperature"], step)
         write_laplacian_heat_map(writers, self._histories["thermo_laplacian"], step)
         write_temperature_entropy_diagram(writers, self._path, step)
         write_engine_chart(writers, engines_of(self.latest, self.engines), step)
-        self._drawn = self._looks + self.windows
+        self._drawn = self._extra_passes_made + self.windows
 
     @staticmethod
     def offer(trainer: Any, record: dict[str, float]) -> None:
@@ -109,7 +109,7 @@ class Publisher:
         return {
             "latest": dict(self.latest),
             "windows": self.windows,
-            "looks": self._looks,
+            "extra_passes": self._extra_passes_made,
             "histories": {family: history.state_dict() for family, history in self._histories.items()},
             "path": self._path.state_dict(),
         }
@@ -120,8 +120,12 @@ class Publisher:
         Args:
             state: What :meth:`state_dict` returned.
         """
-        self.latest, self.windows, self._looks = dict(state["latest"]), int(state["windows"]), int(state["looks"])
-        self._drawn = self.windows + self._looks
+        self.latest, self.windows, self._extra_passes_made = (
+            dict(state["latest"]),
+            int(state["windows"]),
+            int(state["extra_passes"]),
+        )
+        self._drawn = self.windows + self._extra_passes_made
         for family, history in self._histories.items():
             history.load_state_dict(state["histories"][family])
         self._path.load_state_dict(state["path"])

@@ -80,7 +80,7 @@ class _Drawn:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if options.max_width != self._width:
             self._width = options.max_width
-            with self._guard.watch("laying out the table"):
+            with self._guard.protect("laying out the table"):
                 lines = console.render_lines(self._table, options, pad=False)
                 # one piece a line, without styles: the bars pay for each piece at each redrawing
                 self._lines = [Segment("".join(piece.text for piece in line).rstrip() + "\n") for line in lines]

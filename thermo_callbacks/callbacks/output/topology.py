@@ -71,7 +71,7 @@ class TopologyLog:
             pl_module: The model.
         """
         self._guard.quiet = not trainer.is_global_zero
-        with self._guard.watch("reading the model"), self._guard.invisible(pl_module.device):
+        with self._guard.protect("reading the model"), self._guard.invisible(pl_module.device):
             self._take(trainer, read_topology(pl_module))
 
     def see_loss(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
@@ -84,7 +84,7 @@ class TopologyLog:
         """
         reading, self._reading = self._reading, None
         if reading is not None:
-            with self._guard.watch("reading the loss"), self._guard.invisible(pl_module.device):
+            with self._guard.protect("reading the loss"), self._guard.invisible(pl_module.device):
                 self._take(trainer, read_order(reading, loss))
 
     def _take(self, trainer: Any, reading: TopologyReading) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from thermo_callbacks.functional import first_law_residual
 
 
-class EnergyLedger:
+class EnergyBalance:
     """Cumulative heat of each layer, and what it leaves unexplained of the loss.
 
     Steps between two windows are not watched; their heat is interpolated linearly between the mean heat per step of the
@@ -68,7 +68,7 @@ class EnergyLedger:
         return float(first_law_residual(*values))
 
     def state_dict(self) -> dict[str, Any]:
-        """The ledger as plain numbers, for a checkpoint."""
+        """The balance as plain numbers, for a checkpoint."""
         return {"heat": dict(self.heat), "rate": dict(self._rate), "start": self._start, "now": self._now}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

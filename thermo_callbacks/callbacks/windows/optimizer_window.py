@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.windows.dynamics import Dynamics
-from thermo_callbacks.callbacks.windows.energy_balance import EnergyLedger
-from thermo_callbacks.callbacks.windows.schedule import Bursts
+from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
+from thermo_callbacks.callbacks.windows.schedule import WindowSchedule
 from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
@@ -24,14 +24,14 @@ from thermo_callbacks.probes.sharding import part_of
 Layers = Mapping[str, Sequence[nn.Parameter]]
 
 
-class OptimizerWatch(Bursts):
-    """Bursts of watched steps of one optimizer: ``window`` steps, then a rest that costs nothing.
+class OptimizerWindow(WindowSchedule):
+    """Windows of watched steps of one optimizer: ``window`` steps, then a pause that costs nothing.
 
     Args:
         optimizer: The optimizer.
         layers: Layers that it trains, all on one device.
         window: Steps in a window.
-        rest: Steps between two windows; None for the growing rest.
+        steps_between_windows: Steps between two windows; None for a number that grows with the run.
         sample: Coordinates watched in a layer; None for all.
         seed: Seed of the choice of coordinates.
         sharded: Whether each process holds a part of the parameters: the window's sums have to be brought together
@@ -44,14 +44,14 @@ class OptimizerWatch(Bursts):
         layers: Layers,
         *,
         window: int,
-        rest: int | None,
+        steps_between_windows: int | None,
         sample: int | None,
         seed: int,
         sharded: bool = False,
     ) -> None:
-        super().__init__(window, rest)
+        super().__init__(window, steps_between_windows)
         self.optimizer = optimizer
-        self.ledger = EnergyLedger()
+        self.balance = EnergyBalance()
         self.last: WindowStatistics | None
         self._sharded, self._sample, self._seed = sharded, sample, seed
         self.rebuild(layers)
@@ -158,7 +158,7 @@ class OptimizerWatch(Bursts):
         self._shared = (LayerSums(series, flags, terms), losses / processes)
 
     def close(self, batch_size: float) -> WindowStatistics:
-        """End the window, enter it into the ledger, and rest.
+        """End the window, enter it into the energy balance, and pause.
 
         Args:
             batch_size: Samples behind each gradient, NaN if unknown.
@@ -168,7 +168,7 @@ class OptimizerWatch(Bursts):
         """
         statistics = self.peek(batch_size)
         self.skipped += statistics.skipped
-        self.ledger.add(
+        self.balance.add(
             self.probe.names,
             statistics.gradient_displacement * statistics.sample_scale,
             unwatched=self._bridge,
@@ -178,7 +178,7 @@ class OptimizerWatch(Bursts):
         self.stream.clear()
         self._shared = None
         self.probe.forget_missing()
-        self._begin_rest()
+        self._pause()
         return statistics
 
     def peek(self, batch_size: float) -> WindowStatistics:
@@ -219,7 +219,7 @@ class OptimizerWatch(Bursts):
             "names": list(self.probe.names),
             "chunk_layers": self.probe.whole_chunk_layers.clone(),
             "steps": self._steps,
-            "resting": self._resting,
+            "paused": self._paused,
             "bridge": self._bridge,
             "skipped": self.skipped + self.pending,  # a step that is still pending when its batch has ended
             "mobility": mobility.cpu().clone() if isinstance(mobility, Tensor) else mobility,
@@ -228,7 +228,7 @@ class OptimizerWatch(Bursts):
             # a checkpoint holds what the first process knows: of a sharded window, only how long it was
             "stream": {} if self._sharded else self.stream.state_dict(),
             "interrupted": self.taken if self._sharded else 0,
-            "ledger": self.ledger.state_dict(),
+            "energy_balance": self.balance.state_dict(),
             "last": None if self.last is None else dict(vars(self.last)),
         }
 
@@ -247,7 +247,7 @@ class OptimizerWatch(Bursts):
         same_parameters = len(state["missing"]) == len(self.probe.missing_counts())
         if not same_layers or not same_parameters or len(state["losses"]) != self._window or not _same_sums(state):
             return False
-        self._steps, self._resting = state["steps"], state["resting"]
+        self._steps, self._paused = state["steps"], state["paused"]
         self._bridge, self.skipped = state["bridge"], state["skipped"]
         self._dynamics.restore_mobility(state["mobility"])
         self._losses.copy_(state["losses"])
@@ -259,7 +259,7 @@ class OptimizerWatch(Bursts):
         self.probe.restore_missing(state["missing"] if stream else [0] * len(state["missing"]))
         self.stream.load_state_dict(stream)
         self.taken = self.stream.steps
-        self.ledger.load_state_dict(state["ledger"])
+        self.balance.load_state_dict(state["energy_balance"])
         self.last = None if state["last"] is None else WindowStatistics(**state["last"])
         return True
 

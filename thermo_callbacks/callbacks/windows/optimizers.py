@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.trained_layers import trained_layers
 from thermo_callbacks.probes.guard import Guard
 
 
-class WatchedOptimizers:
+class MonitoredOptimizers:
     """Optimizers that can be watched, and what watches them.
 
     Args:
@@ -22,7 +22,8 @@ class WatchedOptimizers:
         pl_module: The module in training.
         guard: Warns of optimizers that can't be watched.
         patterns: Glob patterns of layer names; None for all.
-        settings: ``window``, ``rest``, ``sample``, ``seed`` of the watches; None where steps are only noticed.
+        settings: ``window``, ``steps_between_windows``, ``sample``, ``seed`` of the windows; None where steps are
+            only noticed.
     """
 
     def __init__(
@@ -37,8 +38,8 @@ class WatchedOptimizers:
         self._trainer, self._module, self._guard = trainer, pl_module, guard
         self._patterns, self._settings = patterns, settings
         self._sharded = False
-        self.all: list[OptimizerWatch] = []
-        self._by_optimizer: dict[int, list[OptimizerWatch]] = {}
+        self.all: list[OptimizerWindow] = []
+        self._by_optimizer: dict[int, list[OptimizerWindow]] = {}
 
     def __contains__(self, optimizer: object) -> bool:
         return id(optimizer) in self._by_optimizer
@@ -51,7 +52,7 @@ class WatchedOptimizers:
             sharded: Whether each process holds a part of the parameters.
         """
         if not hasattr(optimizer, "register_step_post_hook"):
-            self._guard.say(
+            self._guard.warn_once(
                 f"{self._guard.name} can't watch {type(optimizer).__name__}: it has no register_step_post_hook, which "
                 "all optimizers derived from torch.optim.Optimizer have"
             )
@@ -60,7 +61,7 @@ class WatchedOptimizers:
         self._by_optimizer[id(optimizer)] = []
         self.refresh(optimizer)
 
-    def of(self, optimizer: Optimizer) -> list[OptimizerWatch]:
+    def of(self, optimizer: Optimizer) -> list[OptimizerWindow]:
         """Watches of an optimizer.
 
         Args:
@@ -98,7 +99,7 @@ class WatchedOptimizers:
         for device, layers in by_device.items():
             watch = known.get(device)
             if watch is None:
-                watch = OptimizerWatch(optimizer, layers, sharded=self._sharded, **self._settings)
+                watch = OptimizerWindow(optimizer, layers, sharded=self._sharded, **self._settings)
                 current.append(watch)
                 self.all.append(watch)
             elif watch.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):

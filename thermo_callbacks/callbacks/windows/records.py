@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from thermo_callbacks.callbacks.windows.energy_balance import EnergyLedger
+from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
+from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.free_energy import free_energy
 from thermo_callbacks.functional.second_law import second_law
 from thermo_callbacks.functional.window.statistics import WindowStatistics
@@ -27,7 +28,7 @@ from thermo_callbacks.metrics.base import EstimatedMetric, LayerMetric
 
 
 @dataclass(frozen=True)
-class Quantity:
+class WindowQuantity:
     """What one metric contributes to the log.
 
     Attributes:
@@ -50,15 +51,15 @@ class Quantity:
 
 
 TEMPERATURES = (
-    Quantity(
+    WindowQuantity(
         KineticTemperature,
         "temperature",
         "thermo_temperature",
         "too few steps had a finite gradient",
         with_interval=True,
     ),
-    Quantity(VirialTemperature, "virial_temperature", "", "too few steps had a finite gradient"),
-    Quantity(
+    WindowQuantity(VirialTemperature, "virial_temperature", "", "too few steps had a finite gradient"),
+    WindowQuantity(
         EinsteinTemperature,
         "einstein_temperature",
         "",
@@ -67,27 +68,27 @@ TEMPERATURES = (
     ),
 )
 EQUILIBRIUM = (
-    Quantity(EquilibriumRatio, "equilibrium_ratio", "thermo_equilibrium_ratio", "nothing moved in the window"),
+    WindowQuantity(EquilibriumRatio, "equilibrium_ratio", "thermo_equilibrium_ratio", "nothing moved in the window"),
 )
 NOISE = (
-    Quantity(
+    WindowQuantity(
         GradientNoiseScale,
         "noise_scale",
         "thermo_noise_scale",
         "the mean gradient does not stand out of its noise in the window, as it does not near equilibrium; or the "
         "loader does not tell its batch size",
     ),
-    Quantity(SignalShare, "signal_share", "thermo_signal_share", "no parameter had a finite gradient"),
+    WindowQuantity(SignalShare, "signal_share", "thermo_signal_share", "no parameter had a finite gradient"),
 )
 
 ENTROPIES = (
-    Quantity(
+    WindowQuantity(
         ParameterEntropy,
         "entropy",
         "thermo_entropy",
         "no weight of the layer moved in the window",
     ),
-    Quantity(
+    WindowQuantity(
         EntropyProduction,
         "entropy_production",
         "thermo_entropy_production",
@@ -97,7 +98,7 @@ ENTROPIES = (
 
 FLOOR = "thermo/entropy_production_floor"
 
-Say = Callable[[str, str], None]
+WarnOnce = Callable[[str, str], None]
 Record = dict[str, float]
 
 
@@ -108,20 +109,20 @@ class Recorder:
         quantities: What to compute.
     """
 
-    def __init__(self, quantities: Sequence[Quantity]) -> None:
+    def __init__(self, quantities: Sequence[WindowQuantity]) -> None:
         self._quantities = tuple(quantities)
         self._shape: tuple[list[int], int] = ([], 0)  # sizes of the layers, steps of the window
         self._metrics: list[LayerMetric] = []
 
     def record(
-        self, windows: Sequence[tuple[Sequence[str], WindowStatistics]], fresh: set[str], say: Say
+        self, windows: Sequence[tuple[Sequence[str], WindowStatistics]], fresh: set[str], warn_once: WarnOnce
     ) -> dict[str, float]:
         """Values of the quantities under their tags.
 
         Args:
             windows: Layer names and last window of each optimizer.
             fresh: Layers whose window is new; only theirs are recorded one by one.
-            say: Called with a topic and a sentence about what has no value.
+            warn_once: Called with a topic and a sentence about what has no value.
 
         Returns:
             Tag to value.
@@ -130,7 +131,7 @@ class Recorder:
         joined = WindowStatistics.join([window for _, window in windows])
         idle = {name for name, watched in zip(names, joined.watched.tolist(), strict=True) if not watched}
         for name in sorted(idle):
-            say(f"idle {name}", f"layer {name!r} received no gradient in a whole window: its values are NaN.")
+            warn_once(f"idle {name}", f"layer {name!r} received no gradient in a whole window: its values are NaN.")
         record: dict[str, float] = {}
         for quantity, metric in zip(self._quantities, self._metrics_for(joined), strict=True):
             metric.reset()
@@ -140,7 +141,7 @@ class Recorder:
                 values[FLOOR] = float(metric.compute_free_diffusion())
             missing = [tag for tag, value in values.items() if math.isnan(value) and tag.partition("/")[2] not in idle]
             if missing:
-                say(quantity.tag, f"no value (NaN) in a window for {', '.join(missing[:3])}: {quantity.reason}.")
+                warn_once(quantity.tag, f"no value (NaN) in a window for {', '.join(missing[:3])}: {quantity.reason}.")
             record |= values
         return record
 
@@ -157,7 +158,7 @@ class Recorder:
         return self._metrics
 
 
-def _values(quantity: Quantity, metric: LayerMetric, names: Sequence[str], fresh: set[str]) -> dict[str, float]:
+def _values(quantity: WindowQuantity, metric: LayerMetric, names: Sequence[str], fresh: set[str]) -> dict[str, float]:
     """One metric's values: global, then by layer; with errors where the quantity asks for them."""
     tag = f"thermo/{quantity.tag}"
     values = {tag: float(metric.compute())}
@@ -175,51 +176,51 @@ def _values(quantity: Quantity, metric: LayerMetric, names: Sequence[str], fresh
     return values
 
 
-def energy_record(ledgers: Sequence[EnergyLedger], fresh: set[str]) -> dict[str, float]:
+def energy_record(balances: Sequence[EnergyBalance], fresh: set[str]) -> dict[str, float]:
     """Heat of the layers and of the run, and the energy balance where there is one loss to balance.
 
     Args:
-        ledgers: Ledger of each optimizer.
+        balances: Ledger of each optimizer.
         fresh: Layers whose window is new.
 
     Returns:
         Tag to value. Without the energies where several optimizers lower losses of their own, or no loss is known.
     """
     heat: dict[str, float] = {}
-    for ledger in ledgers:
-        for name, value in ledger.heat.items():  # a layer's parameters may lie on two devices
+    for balance in balances:
+        for name, value in balance.heat.items():  # a layer's parameters may lie on two devices
             heat[name] = heat.get(name, 0.0) + value
     record = {"thermo/heat": math.fsum(heat.values())}
     record |= {f"thermo_heat/{name}": value for name, value in heat.items() if name in fresh}
-    if len(ledgers) == 1 and not math.isnan(ledgers[0].energy):
-        record |= {"thermo/internal_energy": ledgers[0].energy, "thermo/first_law_residual": ledgers[0].residual}
+    if len(balances) == 1 and not math.isnan(balances[0].energy):
+        record |= {"thermo/internal_energy": balances[0].energy, "thermo/first_law_residual": balances[0].residual}
     return record
 
 
-def free_energy_record(record: Record, ledgers: Sequence[EnergyLedger]) -> Record:
+def free_energy_record(record: Scalars, balances: Sequence[EnergyBalance]) -> Scalars:
     """Free energy of the window, where there is one loss that all optimizers lower.
 
     Args:
         record: Temperature and entropy of the window under their tags.
-        ledgers: Ledger of each optimizer.
+        balances: Ledger of each optimizer.
 
     Returns:
         Tag to value.
     """
-    if len(ledgers) != 1 or math.isnan(ledgers[0].energy):
+    if len(balances) != 1 or math.isnan(balances[0].energy):
         return {}
     energy, temperature, entropy = (
         torch.tensor(value, dtype=torch.float64)
-        for value in (ledgers[0].energy, record["thermo/temperature"], record["thermo/entropy"])
+        for value in (balances[0].energy, record["thermo/temperature"], record["thermo/entropy"])
     )
     return {
-        "thermo/internal_energy": ledgers[0].energy,
+        "thermo/internal_energy": balances[0].energy,
         "thermo/bound_energy": float(temperature * entropy),
         "thermo/free_energy": float(free_energy(energy, temperature, entropy)),
     }
 
 
-def balance_record(record: Record, latest: Record) -> Record:
+def balance_record(record: Scalars, latest: Scalars) -> Scalars:
     """Balance of entropy, when its destruction has been measured anew.
 
     Args:
@@ -251,7 +252,7 @@ def balance_record(record: Record, latest: Record) -> Record:
     }
 
 
-def total_laplacian_record(record: Record, latest: Record) -> Record:
+def total_laplacian_record(record: Scalars, latest: Scalars) -> Scalars:
     """Laplacian of the total free energy, when that of the complexity has been measured anew.
 
     Args:

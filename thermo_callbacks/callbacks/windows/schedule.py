@@ -1,28 +1,28 @@
-"""Which steps of an optimizer are read: a window of them, then a rest."""
+"""Which steps of an optimizer are read: a window of them, then none for a while."""
 
 from __future__ import annotations
 
-MAXIMUM_REST = 19
-"""Windows in the longest rest that is taken without being asked for."""
+LONGEST_PAUSE = 19
+"""Length in windows of the longest pause that is made without being asked for."""
 
 
-class Bursts:
-    """Counts steps: ``window`` of them are read, then none in a rest.
+class WindowSchedule:
+    """Counts steps: ``window`` of them are read, then none in a pause.
 
-    By default the rest is as long as the run so far, up to 19 windows: a run changes fastest at its start, and the
+    By default the pause is as long as the run so far, up to 19 windows: a run changes fastest at its start, and the
     cost of a watched step, some percent of a step of a small network, is borne by one step in 20 later.
 
     Args:
         window: Steps in a window.
-        rest: Steps between two windows; None for the growing rest.
+        steps_between_windows: Steps between two windows; None for a number that grows with the run.
     """
 
-    def __init__(self, window: int, rest: int | None) -> None:
+    def __init__(self, window: int, steps_between_windows: int | None) -> None:
         self.skipped = 0  # steps that never happened, or whose gradient was not finite
         self.taken = 0  # steps of the open window: those read, or those that it is known to hold elsewhere
         self.interrupted = 0  # steps of a window that a checkpoint could not hold
-        self._window, self._rest = window, rest
-        self._resting = 0  # steps of rest still to come; the first window starts with the first step
+        self._window, self._between = window, steps_between_windows
+        self._paused = 0  # steps until the next window; the first window starts with the first step
         self._steps = 0
         self._excess = 0
         self._bridge = 0  # unwatched steps before the window under way
@@ -37,7 +37,7 @@ class Bursts:
     @property
     def measuring(self) -> bool:
         """Whether the next step is read."""
-        return not self._resting and not self.full
+        return not self._paused and not self.full
 
     @property
     def pending(self) -> bool:
@@ -69,16 +69,16 @@ class Bursts:
         """
         self._pending = None
         self._steps += 1
-        if self._resting:
-            self._resting -= 1
+        if self._paused:
+            self._paused -= 1
         elif self.full:  # more steps in the batch that filled the window
             self._excess += 1
         self.taken += self._reading
         return self._reading
 
-    def _begin_rest(self) -> None:
+    def _pause(self) -> None:
         """The window has ended."""
         self.taken = 0
-        self._resting = min(MAXIMUM_REST * self._window, self._steps) if self._rest is None else self._rest
-        self._bridge = self._excess + self._resting
+        self._paused = min(LONGEST_PAUSE * self._window, self._steps) if self._between is None else self._between
+        self._bridge = self._excess + self._paused
         self._excess = 0

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.compat import gradient_scale, samples_per_step
-from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
-from thermo_callbacks.callbacks.windows.optimizers import WatchedOptimizers
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
+from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.sharding import is_sharded
@@ -30,7 +30,7 @@ class Session:
         trainer: The Trainer.
         pl_module: The module in training.
         guard: Switches off what fails.
-        settings: ``window``, ``rest``, ``sample``, ``seed`` of the watches.
+        settings: ``window``, ``steps_between_windows``, ``sample``, ``seed`` of the watches.
         patterns: Glob patterns of layer names; None for all.
         watching: Whether steps are read; otherwise they are only noticed.
     """
@@ -47,7 +47,7 @@ class Session:
     ) -> None:
         self.trainer, self.pl_module, self.guard = trainer, pl_module, guard
         self.batch_size = samples_per_step(trainer)
-        self._watched = WatchedOptimizers(
+        self._watched = MonitoredOptimizers(
             trainer, pl_module, guard=guard, patterns=patterns, settings=settings if watching else None
         )
         self._handles: list[Any] = []
@@ -55,7 +55,7 @@ class Session:
         self._announced = False  # a step was about to happen in this batch, read or not, done or skipped
         self._micro_batches = 0
         self._losses: list[Tensor] = []
-        self._read: list[OptimizerWatch] = []  # watches that took in a step of this batch
+        self._read: list[OptimizerWindow] = []  # watches that took in a step of this batch
         self._device_type = pl_module.device.type
         self.closed = 0  # windows that have ended, or were restored as such
         self.sharded = self._in_step = False
@@ -84,7 +84,7 @@ class Session:
         self._handles.clear()
 
     @property
-    def watches(self) -> list[OptimizerWatch]:
+    def watches(self) -> list[OptimizerWindow]:
         """All watches, in the order in which they were made."""
         return self._watched.all
 
@@ -156,7 +156,7 @@ class Session:
         if closure is not None:
             return
         if self.active:
-            with self.guard.watch("reading gradients"):
+            with self.guard.protect("reading gradients"):
                 self.before_step(optimizer)
         self.note_step()
 
@@ -165,16 +165,16 @@ class Session:
             return
         for watch in self._watched.of(optimizer):
             if not watch.pending:
-                self.guard.say(
+                self.guard.warn_once(
                     f"{self.guard.name} can't watch steps of {type(optimizer).__name__} that Lightning does not know "
                     "of: call step() of an optimizer from self.optimizers(), or step() of the raw one without a closure"
                 )
             elif watch.arrive() and not self.guard.disabled:
-                with self.guard.watch("reading displacements"), no_trace(self._device_type):
+                with self.guard.protect("reading displacements"), no_trace(self._device_type):
                     watch.read_after()
                     self._read.append(watch)
 
-    def with_steps(self, minimum: int) -> list[OptimizerWatch]:
+    def with_steps(self, minimum: int) -> list[OptimizerWindow]:
         """Watches with enough steps in their open window, which can be looked into.
 
         Args:
@@ -196,7 +196,7 @@ class Session:
         """
         return not self.closed if self.sharded else not known
 
-    def _brought_together(self, watches: list[OptimizerWatch]) -> list[OptimizerWatch]:
+    def _brought_together(self, watches: list[OptimizerWindow]) -> list[OptimizerWindow]:
         """The same watches, knowing what all processes have seen."""
         if not (self._in_step and watches):
             return watches
@@ -223,17 +223,17 @@ class Session:
         self.closed = sum(state["last"] is not None for state in states)
         fitting = [watch.load_state_dict(state) for watch, state in zip(self.watches, states, strict=False)]
         if len(states) != len(self.watches) or not all(fitting):
-            self.guard.say(
+            self.guard.warn_once(
                 f"{self.guard.name} found statistics of other layers or optimizers in the checkpoint: those that don't "
                 "fit start afresh. Give it the model and arguments of the run that wrote the checkpoint to go on."
             )
         if interrupted := max((watch.interrupted for watch in self.watches), default=0):
-            self.guard.say(
+            self.guard.warn_once(
                 f"{self.guard.name} begins its open window, of {interrupted} steps so far, afresh: a checkpoint holds "
                 "what one process knows, and each process has seen a part of the sharded parameters"
             )
 
-    def end_batch(self, outputs: Any) -> list[OptimizerWatch]:
+    def end_batch(self, outputs: Any) -> list[OptimizerWindow]:
         """A batch has ended.
 
         Args:

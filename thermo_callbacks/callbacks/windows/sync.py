@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWatch
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.sharding import part_of, sum_over_processes
 
@@ -56,7 +56,7 @@ def agree(guard: Guard, layers: Callable[[], dict[str, list[nn.Parameter]]]) -> 
     """
     sizes = {}
     if not guard.disabled:
-        with guard.watch("looking at the shards"):
+        with guard.protect("looking at the shards"):
             for name, owned in layers().items():
                 parts = [part_of(parameter, f"of layer {name}") for parameter in owned]
                 sizes[name] = (sum(parameter.numel() for parameter in owned), sum(part.size for part in parts))
@@ -73,7 +73,7 @@ def agree(guard: Guard, layers: Callable[[], dict[str, list[nn.Parameter]]]) -> 
             )
 
 
-def merge(watches: Sequence[OptimizerWatch], guard: Guard, device: torch.device) -> list[OptimizerWatch]:
+def merge(watches: Sequence[OptimizerWindow], guard: Guard, device: torch.device) -> list[OptimizerWindow]:
     """Bring together what the processes have seen of some open windows.
 
     Args:
@@ -88,7 +88,7 @@ def merge(watches: Sequence[OptimizerWatch], guard: Guard, device: torch.device)
         return []
     shares: list[list[Tensor]] = []
     if not guard.disabled:
-        with guard.watch("adding up its window"):
+        with guard.protect("adding up its window"):
             shares = [watch.own_share(able=True) for watch in watches]
     able = not guard.disabled
     if not able:

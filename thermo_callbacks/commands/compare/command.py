@@ -129,7 +129,9 @@ def _train(settings: CompareSettings, *, fresh: bool) -> ComparisonResult:
     network = NetworkSettings(
         model=settings.model, shape=SHAPES[settings.data], classes=CLASSES, depth=depth, width=width
     )
-    monitor = ThermoMonitor(window=settings.window, rest=0, curvature_every_n_steps=settings.look_every)
+    monitor = ThermoMonitor(
+        window=settings.window, steps_between_windows=0, curvature_every_n_steps=settings.look_every
+    )
     return compare_activations(
         ClassifierFactory(network=network, learning_rate=settings.lr),
         settings.activations,

@@ -91,5 +91,5 @@ class CompareSettings:
 
     @property
     def look_every(self) -> int:
-        """Steps between two looks at what takes extra passes."""
+        """Steps between two extra passes."""
         return max(1, self.steps // _LOOKS)

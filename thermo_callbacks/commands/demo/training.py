@@ -116,7 +116,9 @@ def train(settings: DemoSettings) -> DemoResult:
         What was measured.
     """
     training, validation = load_digits(settings.seed)
-    monitor = ThermoMonitor(window=settings.window, rest=0, curvature_every_n_steps=settings.window, seed=settings.seed)
+    monitor = ThermoMonitor(
+        window=settings.window, steps_between_windows=0, curvature_every_n_steps=settings.window, seed=settings.seed
+    )
     readings = Readings(monitor)
     logger = TensorBoardLogger(settings.logdir, name="demo")
     with quiet(), one_thread(), torch.random.fork_rng(devices=[]):

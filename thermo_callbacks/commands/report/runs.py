@@ -74,7 +74,7 @@ class Run:
         """What was known after each window, tag to its latest value.
 
         What a closer look found after a window is in that window's record. A run without windows, of a monitor that
-        only looks, has a record for each look.
+        only looks, has a record for each extra pass.
 
         Returns:
             One record a window, in order.

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Point(NamedTuple):
+class LoggedPoint(NamedTuple):
     """One value as it was logged.
 
     Attributes:
@@ -41,7 +41,7 @@ class Series:
         (array([10, 20]), array([0.5, 0.4]))
     """
 
-    points: dict[int, Point] = field(default_factory=dict)
+    points: dict[int, LoggedPoint] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -56,7 +56,7 @@ class Series:
         """
         known = self.points.get(step)
         if known is None or time >= known.time:
-            self.points[step] = Point(time, value)
+            self.points[step] = LoggedPoint(time, value)
 
     def merge(self, other: Series) -> None:
         """Add all values of another series.

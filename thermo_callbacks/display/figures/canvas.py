@@ -66,7 +66,7 @@ def label_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
-def say(axes: Axes, text: str) -> None:
+def annotate(axes: Axes, text: str) -> None:
     """Write words in the middle of the axes, legible on any background.
 
     Args:
@@ -77,7 +77,7 @@ def say(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="black", bbox=box)
 
 
-def say_nothing_yet(axes: Axes, what: str) -> None:
+def annotate_empty(axes: Axes, what: str) -> None:
     """Leave axes without ticks, and say what they wait for.
 
     Args:
@@ -86,7 +86,7 @@ def say_nothing_yet(axes: Axes, what: str) -> None:
     """
     axes.set_xticks([])
     axes.set_yticks([])
-    say(axes, f"no {what} yet")
+    annotate(axes, f"no {what} yet")
 
 
 def render(figure: Figure) -> npt.NDArray[np.uint8]:

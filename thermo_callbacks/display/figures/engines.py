@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from thermo_callbacks.display.figures.canvas import height_of, label_rows, new_axes, say, say_nothing_yet
+from thermo_callbacks.display.figures.canvas import annotate, annotate_empty, height_of, label_rows, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,7 @@ def engine_chart(engines: Sequence[Engine]) -> Figure:
     axes.set_xlabel("efficiency: share of the power that comes in")
     axes.set_ylabel("← depth")
     if not engines:
-        say_nothing_yet(axes, "activations")
+        annotate_empty(axes, "activations")
         return figure
     label_rows(axes, [engine.name for engine in engines])
     work = np.array([engine.work for engine in engines])
@@ -104,7 +104,7 @@ def engine_chart(engines: Sequence[Engine]) -> Figure:
     axes.plot(learning, rows, "D", color="black", markersize=5, markeredgecolor="white", label="learning", zorder=3)
     _write_beyond(axes, work, learning, limit)
     if not known.size:
-        say(axes, "no activation has an efficiency yet")
+        annotate(axes, "no activation has an efficiency yet")
     figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False, handlelength=1.2, columnspacing=1.0)
     return figure
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from thermo_callbacks.display.figures.canvas import height_of, label_rows, new_axes, render, say, say_nothing_yet
+from thermo_callbacks.display.figures.canvas import annotate, annotate_empty, height_of, label_rows, new_axes, render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def temperature_heat_map(history: LayerHistory) -> Figure:
     figure, axes = _map_axes(history, "Temperature by layer: which is hot, and when?")
     cells = history.values
     if cells.size == 0:
-        say_nothing_yet(axes, "temperatures")
+        annotate_empty(axes, "temperatures")
         return figure
     shown, scale, colours = _temperature_scale(cells)
     mesh = _draw_cells(axes, history, shown, scale, colours)
@@ -67,7 +67,7 @@ def temperature_heat_map(history: LayerHistory) -> Figure:
             ticks = _round_numbers(lowest, highest)
             bar.set_ticks(ticks, labels=[f"{value:.1e}".replace(".0e", "e") for value in ticks])
     else:
-        say(axes, "no layer has a positive temperature yet")
+        annotate(axes, "no layer has a positive temperature yet")
     greys = {"no value": (_NO_VALUE, np.isnan(cells)), "not above zero": (_NOT_POSITIVE, cells <= 0.0)}
     _explain(figure, [(label, grey) for label, (grey, where) in greys.items() if where.any()])
     return figure
@@ -101,7 +101,7 @@ def laplacian_heat_map(history: LayerHistory) -> Figure:
     cells = history.values
     known = np.abs(cells[np.isfinite(cells)])
     if cells.size == 0:
-        say_nothing_yet(axes, "Laplacians")
+        annotate_empty(axes, "Laplacians")
         return figure
     largest = float(known.max(initial=0.0)) or 1.0
     scale = SymLogNorm(largest / 10.0**_SIGNED_DECADES, vmin=-largest, vmax=largest, base=10)
@@ -114,7 +114,7 @@ def laplacian_heat_map(history: LayerHistory) -> Figure:
         ticks = [*(-power for power in reversed(powers)), 0.0, *powers]
         _add_bar(figure, axes, mesh, "Laplacian\n[units of the loss]", ticks)
     else:
-        say(axes, "no layer has a Laplacian yet")
+        annotate(axes, "no layer has a Laplacian yet")
     _explain(figure, [("no value", _NO_LAPLACIAN)] if known.size < cells.size else [])
     return figure
 

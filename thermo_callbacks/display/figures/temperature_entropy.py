@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from thermo_callbacks.display.figures.canvas import new_axes, say_nothing_yet
+from thermo_callbacks.display.figures.canvas import annotate_empty, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def temperature_entropy_diagram(path: PathHistory) -> Figure:
     axes.set_xlabel("entropy of the weights [nats]: learning lowers it")
     axes.set_ylabel("temperature [units of the loss]")
     if len(path) == 0:
-        say_nothing_yet(axes, "windows with an entropy and a temperature")
+        annotate_empty(axes, "windows with an entropy and a temperature")
         return figure
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)

@@ -15,7 +15,7 @@ MISSING = "-"
 WHOLE_MODEL = "whole model"
 _LAYER_FAMILY = "thermo_temperature"
 _UNITS = "[loss]: in units of the training loss. Heat: since the start; all else: in the last window."
-_LOOKS = "Production: in the last window; all else: mean of past looks, the recent ones most."
+_LOOKS = "Production: in the last window; all else: mean of past extra passes, the recent ones most."
 _ONE_BATCH = "Of one batch. Whole model: mean, weighted by the power that comes in."
 _MOST_DECIMALS = 4
 _EASY = (1e-2, 1e5)  # the largest value of a column lies here, or exponents are easier to read
@@ -69,7 +69,7 @@ _COLUMNS = (
 )
 _CURVATURE_COLUMNS = (
     _Column("Laplacian\n[loss]", "laplacian", "thermo_laplacian", 2, "it could not be measured"),
-    _Column("standard\nerror", "laplacian_stderr", "thermo_laplacian_stderr", 2, "it takes two looks"),
+    _Column("standard\nerror", "laplacian_stderr", "thermo_laplacian_stderr", 2, "it takes two extra passes"),
     _Column(
         "destruction\n[nats/step]",
         "entropy_destruction",
@@ -153,7 +153,7 @@ def curvature_table(record: Mapping[str, float]) -> Table:
     """
     layers = _members(record, "thermo_laplacian")
     if not layers:
-        raise ValueError("record holds no Laplacian of a layer: wait for the first look at the curvature")
+        raise ValueError("record holds no Laplacian of a layer: wait for the first extra pass")
     return _table("layer", layers, _CURVATURE_COLUMNS, record, _LOOKS)
 
 
@@ -178,7 +178,7 @@ def activation_table(record: Mapping[str, float]) -> Table:
     """
     activations = _members(record, "thermo_work_efficiency")
     if not activations:
-        raise ValueError("record holds no work efficiency of an activation: wait for the first look at the activations")
+        raise ValueError("record holds no work efficiency of an activation: wait for the first extra pass")
     return _table("activation", activations, _ACTIVATION_COLUMNS, record, _ONE_BATCH)
 
 

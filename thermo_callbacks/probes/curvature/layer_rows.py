@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from thermo_callbacks.functional.curvature import single_probe
 from thermo_callbacks.functional.curvature.hvp import dense
-from thermo_callbacks.probes.curvature.products import Derivatives, Point
+from thermo_callbacks.probes.curvature.products import Derivatives, EvaluationPoint
 
 Mobilities = Mapping[nn.Parameter, Tensor | float]
 ROWS = 5
@@ -72,7 +72,7 @@ class LayerOrder:
 
 def parameter_rows(
     derivatives: Derivatives,
-    point: Point,
+    point: EvaluationPoint,
     mobilities: Mobilities | None,
     gradients: Mapping[nn.Parameter, Tensor] | None,
 ) -> tuple[Tensor, Tensor]:
@@ -96,7 +96,7 @@ def parameter_rows(
 
 
 def _with_mobilities(
-    derivatives: Derivatives, point: Point, mobilities: Mobilities, plain: Sequence[Tensor]
+    derivatives: Derivatives, point: EvaluationPoint, mobilities: Mobilities, plain: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Traces and variances with a mobility, from those without one where it is one number for each parameter."""
     found = [mobilities.get(parameter, torch.nan) for parameter in point.parameters]
@@ -108,7 +108,7 @@ def _with_mobilities(
 
 
 def _gradient_products(
-    derivatives: Derivatives, point: Point, gradients: Mapping[nn.Parameter, Tensor], *, like: Tensor
+    derivatives: Derivatives, point: EvaluationPoint, gradients: Mapping[nn.Parameter, Tensor], *, like: Tensor
 ) -> Tensor:
     """Products of two gradients; zero for a parameter that one of the losses does not use."""
     products = torch.zeros_like(like)

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from thermo_callbacks.functional.curvature import rademacher
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.curvature.layer_rows import ROWS, CurvatureSample, LayerOrder, Mobilities, parameter_rows
-from thermo_callbacks.probes.curvature.products import Derivatives, Point, by_double_backward, by_finite_differences
+from thermo_callbacks.probes.curvature.products import (
+    Derivatives,
+    EvaluationPoint,
+    by_double_backward,
+    by_finite_differences,
+)
 from thermo_callbacks.probes.replay import Replay, ReplayError, SkippedBatch
 
 Method = Literal["auto", "double_backward", "finite_difference"]
@@ -41,7 +46,7 @@ class CurvatureProbe:
         method: ``"double_backward"``, ``"finite_difference"``, or ``"auto"`` for the former as long as it works.
         within_layers: Whether each layer has a product of its own, with v cut off outside of it: less variance, at the
             price of L products.
-        say: Called with a topic and a message when something is worth knowing.
+        warn_once: Called with a topic and a message when something is worth knowing.
         reduce: Mean over ranks of one small tensor; None where there is one process. Traces of a mean loss are means of
             the ranks' traces, and the mean of the ranks' variances still bounds theirs.
         memory: For the vector and what else is written anew each time; None for an own one.
@@ -68,7 +73,7 @@ class CurvatureProbe:
         seed: int,
         method: Method = "auto",
         within_layers: bool = False,
-        say: Callable[[str, str], None] | None = None,
+        warn_once: Callable[[str, str], None] | None = None,
         reduce: Callable[[Tensor], Tensor] | None = None,
         memory: KeptMemory | None = None,
     ) -> None:
@@ -81,7 +86,7 @@ class CurvatureProbe:
             )
         self.names = tuple(layers)
         self._replay, self._seed, self._memory = replay, seed, memory or KeptMemory()
-        self._say, self._reduce = say, reduce
+        self._warn_once, self._reduce = warn_once, reduce
         self._finite_difference = method == "finite_difference"
         self._may_change = method == "auto"
         self._trusted = False
@@ -142,7 +147,7 @@ class CurvatureProbe:
         rows = packed[:-1].view(ROWS, len(self.names))
         return CurvatureSample(rows[0], rows[1], rows[2], rows[3], rows[4], loss=float(packed[-1]))
 
-    def _point(self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int, step: int) -> Point:
+    def _point(self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int, step: int) -> EvaluationPoint:
         """Leaves with the values, and the vector."""
         # a step may write to its parameters: to the caller's values, but not to the run's
         watched = {p: _leaf(p, values.get(p, p)) for p in self._parameters}
@@ -151,9 +156,11 @@ class CurvatureProbe:
         signs = [self._memory.like(("vector", parameter), leaf) for parameter, leaf in watched.items()]
         vectors = rademacher(leaves, probe_generator(self._seed, step, leaves[0].device), out=signs)
         values = {**rest, **watched}
-        return Point(values, batch, batch_idx, self._parameters, leaves, vectors, self._order.groups, self._memory)
+        return EvaluationPoint(
+            values, batch, batch_idx, self._parameters, leaves, vectors, self._order.groups, self._memory
+        )
 
-    def _derivatives(self, point: Point, gradients: bool) -> Derivatives:
+    def _derivatives(self, point: EvaluationPoint, gradients: bool) -> Derivatives:
         """By the method that is right for this module, which the first measurement finds out."""
         if self._finite_difference:
             return by_finite_differences(self._replay, point, gradients=gradients)
@@ -169,7 +176,7 @@ class CurvatureProbe:
             return exact
         return self._put_to_the_test(exact, point)
 
-    def _put_to_the_test(self, exact: Derivatives, point: Point) -> Derivatives:
+    def _put_to_the_test(self, exact: Derivatives, point: EvaluationPoint) -> Derivatives:
         """An operation's own backward pass may hide parameters, or have a derivative that is silently wrong."""
         approximate = by_finite_differences(self._replay, point)
         if exact.agrees(approximate):
@@ -182,7 +189,7 @@ class CurvatureProbe:
         self._tell_method(reason)
         return approximate
 
-    def _change_method(self, point: Point, reason: str) -> Derivatives:
+    def _change_method(self, point: EvaluationPoint, reason: str) -> Derivatives:
         derivatives = by_finite_differences(self._replay, point)  # if this fails too, the method was not to blame
         self._finite_difference = True
         self._tell_method(reason)
@@ -197,8 +204,8 @@ class CurvatureProbe:
         )
 
     def _tell(self, topic: str, message: str) -> None:
-        if self._say is not None:
-            self._say(topic, message)
+        if self._warn_once is not None:
+            self._warn_once(topic, message)
 
 
 def _leaf(parameter: nn.Parameter, value: Tensor) -> nn.Parameter:

@@ -23,7 +23,7 @@ _SMOOTH = 0.02  # share of what the gradient moves by to one side that the mean 
 
 
 @dataclass(frozen=True)
-class Point:
+class EvaluationPoint:
     """Where the loss is looked at, and along which vectors.
 
     Attributes:
@@ -86,7 +86,7 @@ class Derivatives:
         return not smooth or _close(self.products, differences.products, _PRODUCT_TOLERANCE, [0.0] * len(moves))
 
 
-def by_double_backward(replay: Replay, point: Point) -> Derivatives:
+def by_double_backward(replay: Replay, point: EvaluationPoint) -> Derivatives:
     """Differentiate the gradient's own graph.
 
     Args:
@@ -107,7 +107,7 @@ def by_double_backward(replay: Replay, point: Point) -> Derivatives:
     return Derivatives(loss.value.detach(), detached, products, loss.own_backward)
 
 
-def by_finite_differences(replay: Replay, point: Point, *, gradients: bool = True) -> Derivatives:
+def by_finite_differences(replay: Replay, point: EvaluationPoint, *, gradients: bool = True) -> Derivatives:
     """Compare the gradients on both sides of the point, at the same random numbers.
 
     Args:

@@ -13,7 +13,7 @@ from thermo_callbacks.functional.curvature.finite_differences import difference_
 from thermo_callbacks.functional.curvature.rademacher import rademacher
 from thermo_callbacks.probes.curvature.layer_rows import ROWS, CurvatureSample, LayerOrder, Mobilities, parameter_rows
 from thermo_callbacks.probes.curvature.probe import probe_generator
-from thermo_callbacks.probes.curvature.products import Derivatives, Point
+from thermo_callbacks.probes.curvature.products import Derivatives, EvaluationPoint
 from thermo_callbacks.probes.replay import Replay, ReplayError, SkippedBatch
 from thermo_callbacks.probes.sharding import local_part, part_of, reshard, sum_over_processes
 
@@ -36,7 +36,7 @@ class ShardedCurvatureProbe:
         layers: Layer name to its parameters.
         seed: Seed of the vectors.
         within_layers: Whether each layer has a product of its own, with v cut off outside of it.
-        say: Called with a topic and a message when something is worth knowing.
+        warn_once: Called with a topic and a message when something is worth knowing.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class ShardedCurvatureProbe:
         *,
         seed: int,
         within_layers: bool = False,
-        say: Callable[[str, str], None] | None = None,
+        warn_once: Callable[[str, str], None] | None = None,
     ) -> None:
         self.names = tuple(layers)
-        self._replay, self._module, self._seed, self._say = replay, module, seed, say
+        self._replay, self._module, self._seed, self._warn_once = replay, module, seed, warn_once
         self._parameters = [parameter for owned in layers.values() for parameter in owned]
         self._parts = {p: part_of(p, f"of layer {name}") for name, owned in layers.items() for p in owned}
         counts = [len(owned) for owned in layers.values()]
@@ -88,8 +88,8 @@ class ShardedCurvatureProbe:
             ReplayError: If the training step can't be replayed, or computes with 16-bit parameters.
         """
         self._check_precision()
-        if self._say is not None:
-            self._say(
+        if self._warn_once is not None:
+            self._warn_once(
                 "method",
                 "curvature comes from finite differences of the gradient; where activations have kinks (ReLU), these "
                 "can be far off. The reason: the parameters are sharded, and no second derivative passes through the "
@@ -100,15 +100,15 @@ class ShardedCurvatureProbe:
             try:
                 with contextlib.ExitStack() as stack:
                     leaves, vectors = self._prepare(stack, values, step)
-                    point = Point({}, batch, batch_idx, self._parameters, leaves, vectors, self._order.groups)
+                    point = EvaluationPoint({}, batch, batch_idx, self._parameters, leaves, vectors, self._order.groups)
                     rows, loss = parameter_rows(self._derivatives(point), point, mobilities, gradients)
                 counted = torch.tensor([self._parts[p].counted for p in self._parameters], device=rows.device)
                 rows = torch.where(counted, rows, 0.0)
                 sums = self._order.by_layer(rows)
                 packed = torch.cat([sums.flatten(), loss / torch.distributed.get_world_size()])
             except SkippedBatch as reason:
-                if self._say is not None:
-                    self._say("skipped batch", str(reason))
+                if self._warn_once is not None:
+                    self._warn_once("skipped batch", str(reason))
                 size = ROWS * len(self.names) + 1
                 packed = torch.full((size,), torch.nan, dtype=torch.float64, device=device)
             packed = sum_over_processes(packed, device).cpu()
@@ -158,7 +158,7 @@ class ShardedCurvatureProbe:
             vectors.append(self._parts[parameter].cut(whole))
         return vectors
 
-    def _derivatives(self, point: Point) -> Derivatives:
+    def _derivatives(self, point: EvaluationPoint) -> Derivatives:
         """Loss, gradients and products; the step is that of an unsharded network."""
         squares = torch.stack(
             [
@@ -186,7 +186,7 @@ class ShardedCurvatureProbe:
                 gradients.append(torch.lerp(above, below, 0.5))
         return Derivatives(torch.stack(losses).mean(), gradients, products, own_backward=False)
 
-    def _gradients(self, point: Point, group: slice) -> tuple[Tensor, list[Tensor]]:
+    def _gradients(self, point: EvaluationPoint, group: slice) -> tuple[Tensor, list[Tensor]]:
         """Loss of this process's batch, and its part of the gradient of the mean loss."""
         everything = {parameter: parameter for parameter in self._module.parameters()}
         for parameter in everything:

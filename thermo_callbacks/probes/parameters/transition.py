@@ -24,7 +24,7 @@ EARLY = 16
 RESOLVED = 2.0
 """Standard errors that an entropy must have changed by for a temperature to say anything."""
 
-Say = Callable[[str, str], None]
+WarnOnce = Callable[[str, str], None]
 
 
 class _Start(NamedTuple):
@@ -82,7 +82,7 @@ class TypeOneTransition:
             self._start[name] = _Start(tensors, (heat or {}).get(name, 0.0))
 
     def close_window(
-        self, layers: Layers, *, losses: Tensor | None, heat: Mapping[str, float], say: Say
+        self, layers: Layers, *, losses: Tensor | None, heat: Mapping[str, float], warn_once: WarnOnce
     ) -> dict[str, float]:
         """Temperatures from the initial state to the end of a window.
 
@@ -91,7 +91,7 @@ class TypeOneTransition:
             losses: Loss of each step of the window, NaN where it is not known, ``[W]``; the first window's first is
                 that of the initial state. None where there is no one loss that all optimizers lower.
             heat: Cumulative heat :math:`Q_l` of each layer.
-            say: Called with a topic and a sentence about what has no value.
+            warn_once: Called with a topic and a sentence about what has no value.
 
         Returns:
             Tag to value: ``thermo/transition_temperature`` and its ``_stderr``, unless ``losses`` is None, and
@@ -101,7 +101,7 @@ class TypeOneTransition:
         now = self._measure(layers)
         changes = {name: entropy_change(self._start[name].tensors, tensors) for name, tensors in now.items()}
         self._note_left_out(layers, now)
-        record = {} if losses is None else self._global(losses, changes.values(), say)
+        record = {} if losses is None else self._global(losses, changes.values(), warn_once)
         missing = []
         for name, change in changes.items():
             if not any(math.isfinite(tensor.entropy) for tensor in self._start[name].tensors):
@@ -112,7 +112,7 @@ class TypeOneTransition:
             if math.isnan(value):
                 missing.append(name)
         if missing:
-            say(
+            warn_once(
                 "transition_temperature of layers",
                 f"no transition temperature (NaN) for {', '.join(missing[:3])}: the entropy of the weights has not "
                 "changed beyond its error, has become infinite (equal weights), or the heat is not known.",
@@ -130,7 +130,7 @@ class TypeOneTransition:
             if not (math.isfinite(first.entropy) and math.isfinite(second.entropy))
         ]
 
-    def _global(self, losses: Tensor, changes: Iterable[EntropyChange], say: Say) -> dict[str, float]:
+    def _global(self, losses: Tensor, changes: Iterable[EntropyChange], warn_once: WarnOnce) -> dict[str, float]:
         finite = losses.detach().double().cpu()
         finite = finite[finite.isfinite()]
         if self._energy is None and finite.numel():
@@ -144,7 +144,7 @@ class TypeOneTransition:
         value = _temperature(released, change)
         stderr = math.nan
         if math.isnan(value):
-            say(
+            warn_once(
                 "transition_temperature",
                 "no transition temperature (NaN) in a window: no loss is known, no layer's weights have an entropy, or "
                 "their entropy has not changed beyond its error.",

@@ -33,11 +33,11 @@ _open_types: dict[type, bool] = {}  # whether objects of a type are looked into
 _slots_of: dict[type, Iterable[str]] = {}
 
 
-class StandInError(Exception):
+class IsolationError(Exception):
     """Something can't be protected, or was changed and can't be put back."""
 
 
-class StandIns:
+class Isolation:
     """Makes a copy of each tensor and array that hangs on some objects and puts it in the original's place.
 
     What a function then writes to is a copy. Lists, dictionaries, sets, deques and objects stay the same, since others
@@ -73,7 +73,7 @@ class StandIns:
             What to use in its place: a copy of a tensor, an array or a tuple of them, else the value itself.
 
         Raises:
-            StandInError: If there is an iterator, which can't be rewound, or a scripted module.
+            IsolationError: If there is an iterator, which can't be rewound, or a scripted module.
         """
         room, self._room = self._room, torch.inf if all_of_it else self._room
         stand_in = self._stand_in(value, path)
@@ -95,7 +95,7 @@ class StandIns:
         """Put everything back.
 
         Raises:
-            StandInError: If something was changed that can't be put back.
+            IsolationError: If something was changed that can't be put back.
         """
         faults = []
         for container in self._empty:
@@ -113,7 +113,7 @@ class StandIns:
         ]
         self._undo, self._empty, self._memo, self._originals, self._watched = [], [], {}, [], []
         if faults:
-            raise StandInError("; ".join(faults))
+            raise IsolationError("; ".join(faults))
 
     def _stand_in(self, value: Any, path: str) -> Any:
         """What to use in place of a value; containers and objects are opened later, each once."""
@@ -214,9 +214,9 @@ class StandIns:
         if undo is not None:
             self._undo.append(undo)
         elif isinstance(value, torch.jit.ScriptModule):
-            raise StandInError(f"{path} is a scripted module, whose parameters can't be replaced")
+            raise IsolationError(f"{path} is a scripted module, whose parameters can't be replaced")
         elif isinstance(value, Iterator) and not isinstance(value, IOBase):
-            raise StandInError(f"{path} is an iterator ({type(value).__name__}), which can't be rewound")
+            raise IsolationError(f"{path} is an iterator ({type(value).__name__}), which can't be rewound")
 
 
 def _is_open(value: Any) -> bool:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from thermo_callbacks.probes.replay.autograd_graph import look_at_graph
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
-from thermo_callbacks.probes.replay.isolation import StandInError, StandIns
-from thermo_callbacks.probes.replay.silent_logging import silence
+from thermo_callbacks.probes.replay.isolation import Isolation, IsolationError
+from thermo_callbacks.probes.replay.silent_logging import silence_logging
 
 ROOM = 2**28
 """Bytes that may be copied besides the batch and twice the parameters' own: room for networks that follow the trained
@@ -109,18 +109,18 @@ class Replay:
             SkippedBatch: If the step returns no loss.
         """
         room = ROOM + 2 * sum(value.numel() * value.element_size() for value in values.values())
-        stand_ins = StandIns({id(parameter): value for parameter, value in values.items()}, room)
+        isolation = Isolation({id(parameter): value for parameter, value in values.items()}, room)
         device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
         with differentiable(device, second_order=second_order):
             try:
                 try:
-                    stand_ins.replace(self._module, type(self._module).__name__)
-                    batch = stand_ins.replace(batch, "the batch", all_of_it=True)
-                    silence(self._module, stand_ins)
+                    isolation.replace(self._module, type(self._module).__name__)
+                    batch = isolation.replace(batch, "the batch", all_of_it=True)
+                    silence_logging(self._module, isolation)
                     yield self._evaluate(values, batch, batch_idx)
                 finally:
-                    stand_ins.restore()
-            except StandInError as fault:
+                    isolation.restore()
+            except IsolationError as fault:
                 raise ReplayError(
                     f"the training step can't be run once more without a trace, {fault}: {_CURE}"
                 ) from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from thermo_callbacks.probes.replay.isolation import StandIns
+from thermo_callbacks.probes.replay.isolation import Isolation
 
 _SAYINGS = ("log", "log_dict", "print")
 
@@ -43,12 +43,12 @@ class SilentLogger:
         """Nothing was opened."""
 
 
-def silence(pl_module: nn.Module, stand_ins: StandIns) -> None:
+def silence_logging(pl_module: nn.Module, isolation: Isolation) -> None:
     """Have the module's logging do nothing, its Trainer's loggers too, until the stand-ins are taken out again.
 
     Args:
         pl_module: The module, into which stand-ins have been put: they remember the attributes that it had.
-        stand_ins: They put the Trainer's attributes back, whatever else the training step does to them.
+        isolation: They put the Trainer's attributes back, whatever else the training step does to them.
     """
     for module in pl_module.modules():
         if callable(getattr(type(module), "log_dict", None)):  # modules of Lightning's kind, nested ones too
@@ -56,7 +56,7 @@ def silence(pl_module: nn.Module, stand_ins: StandIns) -> None:
                 vars(module)[name] = _nothing
     trainer = vars(pl_module).get("_trainer")
     if trainer is not None and hasattr(trainer, "loggers"):
-        stand_ins.keep_attributes(trainer)
+        isolation.keep_attributes(trainer)
         trainer.loggers = [SilentLogger(logger) for logger in trainer.loggers]
 
 

@@ -1,0 +1,53 @@
+"""Version of the monitors' state in a checkpoint, and how an older one is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+STATE_VERSION = 3
+
+# version 2 had other words for the same numbers
+_COLLECTORS = {
+    "ActivationInstrument": "activations",
+    "CurvatureInstrument": "curvature",
+    "BulkInstrument": "bulk",
+}
+
+
+def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read a monitor's state of this version or of the one before.
+
+    Args:
+        state: What a checkpoint holds.
+
+    Returns:
+        The state in this version's words.
+
+    Raises:
+        ValueError: If it has another version.
+    """
+    if (version := state["version"]) == STATE_VERSION:
+        return state
+    if version != 2:
+        raise ValueError(f"the checkpoint's state has version {version}, this package reads 2 and {STATE_VERSION}")
+    schedule = state["survey"]
+    return {
+        "version": STATE_VERSION,
+        "windows": [_renamed(window, ledger="energy_balance", resting="paused") for window in state["watches"]],
+        "publisher": _renamed(state["publisher"], looks="extra_passes"),
+        "transition": state["transition"],
+        "extra_passes": schedule
+        and {
+            "next": schedule["next"],
+            "collectors": {
+                _COLLECTORS[name]: _renamed(collector, looks="extra_passes")
+                for name, collector in schedule["instruments"].items()
+            },
+        },
+    }
+
+
+def _renamed(state: Mapping[str, Any], **names: str) -> dict[str, Any]:
+    """The same values under other names."""
+    return {names.get(name, name): value for name, value in state.items()}
