@@ -148,6 +148,6 @@ def test_the_former_name_of_an_argument_works_with_one_warning(monitor: Any) -> 
     with pytest.warns(DeprecationWarning, match="^rest is called steps_between_windows now$"):
         assert made.rest == 3
     with pytest.raises(
-        ValueError, match="^rest is the former name of steps_between_windows: give one of them, got 3 and"
+        ValueError, match=r"^rest is the former name of steps_between_windows: give one of them, got 3 and"
     ):
         monitor(rest=3, steps_between_windows=4)

@@ -188,7 +188,8 @@ def test_the_command_line_makes_monitors(tmp_path: Any, monkeypatch: pytest.Monk
     config.write_text(
         "trainer:\n  callbacks:\n"
         "    - class_path: thermo_callbacks.ThermoMonitor\n"
-        "      init_args: {preset: light, window: 20, steps_between_windows: 5, sample: null, layers: ['net.*'], seed: 3}\n"
+        "      init_args: {preset: light, window: 20, steps_between_windows: 5, sample: null,"
+        " layers: ['net.*'], seed: 3}\n"
         "    - class_path: thermo_callbacks.TemperatureMonitor\n"
     )
     more = ["--trainer.callbacks+=thermo_callbacks.ThermoMonitor", "--trainer.callbacks.window=30"]

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities.exceptions import TorchMetricsUserError
 
 from thermo_callbacks.functional import Estimate
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 
+R = TypeVar("R")
 Windows = Tensor | Sequence[Tensor]
 """One window ``[W, n]``, or one for each layer, all of the same steps W."""
 
 
 class SummedMetric(Metric):
-    """Base of metrics with more results than compute(): all see the states of all ranks."""
+    """Base of metrics with more results than compute(): all see the states of all ranks.
 
-    def _synchronised(self) -> Any:
-        """States of all ranks added up, as inside compute()."""
-        ours = not self._is_synced  # who has synchronised the states by hand also takes them apart again
-        return self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync and ours, should_unsync=ours)
+    Args:
+        **kwargs: Passed to :class:`torchmetrics.Metric`.
+    """
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        # a rank without a new update would answer from its cache, and leave the others waiting for its sums
+        super().__init__(**{"compute_with_cache": False, **kwargs})
+        self._adds_ranks = bool(kwargs.get("sync_on_compute", True))
+
+    def _over_ranks(self, result: Callable[[], R]) -> R:
+        """A result of the states of all ranks added up, as inside compute()."""
+        with contextlib.ExitStack() as stack:
+            if self._adds_ranks:
+                # who has synchronised the states by hand also takes them apart again
+                with contextlib.suppress(TorchMetricsUserError):
+                    stack.enter_context(self.sync_context(dist_sync_fn=self.dist_sync_fn))
+            return result()
 
 
 class LayerMetric(SummedMetric):
@@ -40,13 +60,8 @@ class LayerMetric(SummedMetric):
         ValueError: If ``sizes`` is empty or holds a number below 1.
     """
 
-    is_differentiable = False
-    higher_is_better = None
-    full_state_update = False
-
     def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
-        # a rank without a new window would answer from its cache, and leave the others waiting for its sums
-        super().__init__(**{"compute_with_cache": False, **kwargs})
+        super().__init__(**kwargs)
         if sizes is not None and (not sizes or min(sizes) < 1):
             raise ValueError(
                 f"sizes must hold the number of coordinates of each layer, all at least 1, got {list(sizes)}"
@@ -73,8 +88,7 @@ class LayerMetric(SummedMetric):
 
     def compute_layers(self) -> Tensor:
         """Value of each layer, ``[L]``; NaN where the quantity has none."""
-        with self._synchronised():
-            return self._layer_values()
+        return self._over_ranks(self._layer_values)
 
     def _accept(self, window: WindowStatistics) -> None:
         raise NotImplementedError
@@ -139,13 +153,11 @@ class EstimatedMetric(LayerMetric):
 
     def estimate(self) -> Estimate:
         """Global value with its standard error, scalars."""
-        with self._synchronised():
-            return Estimate(*(column[-1] for column in self._estimates()))
+        return self._over_ranks(lambda: Estimate(*(column[-1] for column in self._estimates())))
 
     def estimate_layers(self) -> Estimate:
         """Value of each layer with its standard error, each ``[L]``."""
-        with self._synchronised():
-            return Estimate(*(column[:-1] for column in self._estimates()))
+        return self._over_ranks(lambda: Estimate(*(column[:-1] for column in self._estimates())))
 
     def _layer_values(self) -> Tensor:
         return self._estimates().value[:-1]

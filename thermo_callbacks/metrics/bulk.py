@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from thermo_callbacks.functional.bulk.complexity import bulk_complexity
 from thermo_callbacks.functional.statistics import Estimate
+from thermo_callbacks.metrics.base import SummedMetric
 
 
-class BulkComplexity(Metric):
+class BulkComplexity(SummedMetric):
     r"""Complexity of a network's bulk; see :func:`~thermo_callbacks.functional.bulk.complexity.bulk_complexity`.
 
     .. math:: C = \Big\langle \tfrac12 \ln\det\big[(1 - f'w)^T (1 - f'w) + m^2\big] \Big\rangle
@@ -43,17 +43,12 @@ class BulkComplexity(Metric):
         4.2500
     """
 
-    is_differentiable = False
-    higher_is_better = None
-    full_state_update = False
-
     complexity_sum: Tensor
     complexity_square: Tensor
     count: Tensor
 
     def __init__(self, regulator: float = 0.1, **kwargs: Any) -> None:
-        # a rank without a new batch would answer from its cache, and leave the others waiting for its sums
-        super().__init__(**{"compute_with_cache": False, **kwargs})
+        super().__init__(**kwargs)
         if not 0.0 <= regulator < float("inf"):
             raise ValueError(f"regulator must be finite and not negative (m^2, for example 0.1), got {regulator}")
         self.regulator = regulator
@@ -87,9 +82,7 @@ class BulkComplexity(Metric):
 
     def estimate(self) -> Estimate:
         """Mean complexity with its standard error, scalars; the error is NaN with fewer than two samples."""
-        ours = not self._is_synced  # who has synchronised the states by hand also takes them apart again
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync and ours, should_unsync=ours):
-            return self._estimate()
+        return self._over_ranks(self._estimate)
 
     def _add(self, complexity: Tensor) -> None:
         values = complexity.detach().flatten().to(self.complexity_sum)

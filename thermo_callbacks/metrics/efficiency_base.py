@@ -22,17 +22,12 @@ class EfficiencyMetric(SummedMetric):
     Modules share the samples of a batch, so the errors of an aggregate need the products of all pairs of modules' sums.
     """
 
-    is_differentiable = False
-    higher_is_better = None
-    full_state_update = False
-
     totals: Tensor
     products: Tensor
     replicates: Tensor
 
     def __init__(self, num_modules: int = 1, **kwargs: Any) -> None:
-        # a rank without a new pass would answer from its cache, and leave the others waiting for its sums
-        super().__init__(**{"compute_with_cache": False, **kwargs})
+        super().__init__(**kwargs)
         if num_modules < 1:
             raise ValueError(f"num_modules must be at least 1, got {num_modules}")
         self.num_modules = num_modules
@@ -51,18 +46,18 @@ class EfficiencyMetric(SummedMetric):
 
     def estimate(self) -> Estimate:
         """Product over the modules that have a value, with its standard error; scalars."""
-        with self._synchronised():
-            return self._network()
+        return self._over_ranks(self._network)
 
     def estimate_layers(self) -> Estimate:
         """Efficiency of each module with its standard error, each ``[M]``."""
-        with self._synchronised():
-            numerator, denominator = self.totals.view(2, -1)
-            value = ratio_of_sums(numerator, denominator)
-            count = self.num_modules
-            squares, cross = self.products.diagonal().view(2, -1), self.products.diagonal(count)
-            scatter = squares[0] - 2.0 * value * cross + value.square() * squares[1]
-            return self._finish(value, scatter / denominator.square(), self.replicates)
+        return self._over_ranks(self._single_modules)
+
+    def _single_modules(self) -> Estimate:
+        numerator, denominator = self.totals.view(2, -1)
+        value = ratio_of_sums(numerator, denominator)
+        squares, cross = self.products.diagonal().view(2, -1), self.products.diagonal(self.num_modules)
+        scatter = squares[0] - 2.0 * value * cross + value.square() * squares[1]
+        return self._finish(value, scatter / denominator.square(), self.replicates)
 
     def estimate_pooled(self) -> Estimate:
         """Sum of all modules' numerators over that of their denominators; scalars.
@@ -89,8 +84,8 @@ class EfficiencyMetric(SummedMetric):
         """
         if len(types) != self.num_modules:
             raise ValueError(f"types must hold one name for each of the {self.num_modules} modules, got {len(types)}")
-        with self._synchronised():
-            return {kind: self._pooled([other == kind for other in types]) for kind in dict.fromkeys(types)}
+        members = {kind: [other == kind for other in types] for kind in dict.fromkeys(types)}
+        return self._over_ranks(lambda: {kind: self._pooled(those) for kind, those in members.items()})
 
     def _add(self, numerators: Sequence[Tensor | None], denominators: Sequence[Tensor | None]) -> None:
         """Add sums of squares by replicate, ``[K]``, of each module; None for one that was not called."""

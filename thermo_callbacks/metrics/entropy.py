@@ -117,13 +117,11 @@ class EntropyProduction(EntropyMetric):
             All coordinates that moved times :func:`~thermo_callbacks.functional.free_diffusion_production`, which is
             what they would read if no force held them, in nats per step, a scalar.
         """
-        with self._synchronised():
-            return self._free_diffusion()[-1]
+        return self._over_ranks(lambda: self._free_diffusion()[-1])
 
     def compute_free_diffusion_layers(self) -> Tensor:
         """The same of each layer, ``[L]``."""
-        with self._synchronised():
-            return self._free_diffusion()[:-1]
+        return self._over_ranks(lambda: self._free_diffusion()[:-1])
 
     def _free_diffusion(self) -> Tensor:
         return self.free_diffusion / self.windows

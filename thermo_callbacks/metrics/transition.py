@@ -69,18 +69,13 @@ class TransitionTemperature(SummedMetric):
         0.8656
     """
 
-    is_differentiable = False
-    higher_is_better = None
-    full_state_update = False
-
     totals: Tensor
     products: Tensor
     replicates: Tensor
     residuals: Tensor
 
     def __init__(self, entropy: Entropy = "outputs", *, max_residuals: int = 16_384, **kwargs: Any) -> None:
-        # a rank without a new batch would answer from its cache, and leave the others waiting for its sums
-        super().__init__(**{"compute_with_cache": False, **kwargs})
+        super().__init__(**kwargs)
         if entropy not in get_args(Entropy):
             raise ValueError(f"entropy must be one of {', '.join(get_args(Entropy))}, got {entropy!r}")
         if max_residuals < 100:
@@ -147,13 +142,11 @@ class TransitionTemperature(SummedMetric):
 
     def estimate(self) -> Estimate:
         """The temperature with its standard error, scalars; the error is NaN with fewer than two replicates a state."""
-        with self._synchronised():
-            return self._estimate()
+        return self._over_ranks(self._estimate)
 
     def reason(self) -> str | None:
         """Why the temperature has no value, as half a sentence; None where it has one."""
-        with self._synchronised():
-            return missing_reason(*self._moments())
+        return self._over_ranks(lambda: missing_reason(*self._moments()))
 
     def record(self, state: State) -> StateRecord:
         """Sums of one state over all ranks, which outlive a reset.
@@ -164,8 +157,7 @@ class TransitionTemperature(SummedMetric):
         Returns:
             The sums, with only the residuals that there are.
         """
-        with self._synchronised():
-            record = self._record(_STATES[state])
+        record = self._over_ranks(lambda: self._record(_STATES[state]))
         return record._replace(residuals=record.residuals[:, record.residuals[0].isfinite()])
 
     def _estimate(self) -> Estimate:
