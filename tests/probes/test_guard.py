@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,12 +85,45 @@ def test_a_fault_is_one_warning_and_the_probe_is_off() -> None:
         for error in (ZeroDivisionError("no steps"), ValueError("another")):
             with guard.protect("dividing"):
                 raise error
-    assert [str(warning.message) for warning in caught] == [
-        "ThermoMonitor is switched off for the rest of this run: ZeroDivisionError while dividing: no steps. Training "
-        "goes on unchanged."
-    ]
+    (message,) = (str(warning.message) for warning in caught)
+    place, line, cure = re.fullmatch(
+        r"ThermoMonitor is switched off for the rest of this run: ZeroDivisionError while dividing: no steps\. "
+        r"Training goes on unchanged\. It was raised in (\w+\.py), line (\d+); to see the traceback, run again after "
+        r"(.*)\.",
+        message,
+    ).groups()
+    assert place == "test_guard.py"
+    assert Path(__file__).read_text().splitlines()[int(line) - 1].strip() == "raise error"
+    assert cure == "logging.basicConfig() and logging.getLogger('thermo_callbacks').setLevel('DEBUG')"
     assert guard.disabled
     assert guard.reason == "ZeroDivisionError while dividing: no steps"
+
+
+def test_without_a_fault_there_is_no_traceback_to_speak_of(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level("DEBUG", "thermo_callbacks"),
+        pytest.warns(UserWarning, match=r": it is not supported\. Training goes on unchanged\.$"),
+    ):
+        Guard("Probe").disable("it is not supported")
+    assert caplog.records == []
+
+
+def test_what_the_warning_advises_shows_the_traceback() -> None:
+    """In a process without any handler, as most training scripts are; and nothing is shown without the advice."""
+    code = (
+        "import logging, warnings\n"
+        "from thermo_callbacks.probes.guard import Guard\n"
+        "def culprit(): raise KeyError('labels')\n"
+        "def fail():\n"
+        "    with warnings.catch_warnings(record=True) as caught, Guard('Probe').protect('reading'): culprit()\n"
+        "    return str(caught[0].message)\n"
+        "for statement in fail().partition(' after ')[2].removesuffix('.').split(' and '): exec(statement)\n"
+        "fail()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.count("Traceback (most recent call last)") == 1
+    assert "DEBUG:thermo_callbacks:Probe: KeyError while reading: 'labels'" in done.stderr
+    assert "in culprit" in done.stderr
 
 
 def test_without_a_fault_nothing_happens() -> None:

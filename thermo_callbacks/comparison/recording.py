@@ -31,11 +31,11 @@ class PathRecorder(Callback):
         self.points: list[PathPoint] = []
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """LineStyle whether there is a new value."""
+        """Take a new value in, if there is one."""
         self._look(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002  Lightning's signature
-        """LineStyle at what a monitor says last."""
+        """Take in the last value, which may come after the last batch."""
         self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:

@@ -1,20 +1,25 @@
-"""What makes a probe invisible to the run, and a fault inside it harmless."""
+"""Modes and random streams kept around a probe, and faults of a probe turned into one warning."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
+import traceback
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 
+_LOGGER = logging.getLogger("thermo_callbacks")
+
 
 class no_trace:  # noqa: N801  a context manager, named like torch.no_grad
-    """No graph is recorded and nothing is cast: the modes that user code may have left on around a hook.
+    """Switch gradients and autocast off, which user code may have left on around a hook.
 
     Manual optimization steps inside the autocast region of ``training_step``, and so do its hooks. A class and not a
     generator, since it is entered at every watched step.
@@ -41,7 +46,7 @@ class no_trace:  # noqa: N801  a context manager, named like torch.no_grad
 
 @contextlib.contextmanager
 def preserved_random_state(device: torch.device) -> Iterator[None]:
-    """Python's, NumPy's and torch's global random streams leave the block as they entered it.
+    """Keep Python's, NumPy's and torch's global random streams as they are.
 
     For the rare places that run foreign code (figures, loggers); the hooks of a step draw no random number at all.
 
@@ -79,16 +84,25 @@ class Guard:
         """Whether the probe is switched off."""
         return self.reason is not None
 
-    def disable(self, reason: str) -> None:
-        """Switch the probe off, and say why.
+    def disable(self, reason: str, fault: Exception | None = None) -> None:
+        """Switch the probe off, warn why, and log the fault's traceback at debug level.
 
         Args:
             reason: What went wrong or is not supported, as a sentence's beginning.
+            fault: The exception behind it; None if there is none.
         """
+        hint = ""
+        if fault is not None:
+            _LOGGER.debug("%s: %s", self.name, reason, exc_info=fault)
+            place = traceback.extract_tb(fault.__traceback__)[-1]
+            hint = (
+                f" It was raised in {Path(place.filename).name}, line {place.lineno}; to see the traceback, run again "
+                f"after logging.basicConfig() and logging.getLogger({_LOGGER.name!r}).setLevel('DEBUG')."
+            )
         if self.reason is None:
             self.reason = reason
             self.warn_once(
-                f"{self.name} is switched off for the rest of this run: {reason}. Training goes on unchanged."
+                f"{self.name} is switched off for the rest of this run: {reason}. Training goes on unchanged.{hint}"
             )
 
     def warn_once(self, message: str, *, topic: str | None = None) -> None:
@@ -145,5 +159,5 @@ class _Protection:
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: TracebackType | None) -> bool:
         if not isinstance(fault, Exception) or isinstance(fault, Warning):
             return False
-        self._guard.disable(f"{type(fault).__name__} while {self._where}: {fault}")
+        self._guard.disable(f"{type(fault).__name__} while {self._where}: {fault}", fault)
         return True
