@@ -21,7 +21,7 @@ import thermo_callbacks
 from thermo_callbacks.commands import digits, folders
 from thermo_callbacks.commands.cli import main
 from thermo_callbacks.commands.demo import training
-from thermo_callbacks.commands.demo.settings import DemoSettings
+from thermo_callbacks.commands.demo.settings import LEARNING_RATES, DemoSettings
 from thermo_callbacks.commands.digits import load_digits
 from thermo_callbacks.display.tensorboard.page import EQUILIBRIUM_REFERENCE_TAG, HEAT_MAP_TAG, LEGEND_TAG
 
@@ -217,7 +217,7 @@ def test_help_names_each_option_with_its_default(capsys):
     for option in ("max_epochs", "logdir", "optimizer", "batch_size", "seed"):
         explanation = text.partition(" options: ")[2].partition(f"--{option.replace('_', '-')} ")[2]
         assert f"default: {getattr(default, option)}" in explanation.partition(" --")[0]
-    assert "0.02 for sgd" in text
+    assert all(f"{rate:g} for {name}" in text for name, rate in LEARNING_RATES.items())
 
 
 class Interrupted(training.DigitClassifier):
@@ -231,7 +231,7 @@ class Interrupted(training.DigitClassifier):
         return super().training_step(batch, batch_idx)
 
 
-def surroundings():
+def process_state():
     """What a demo might leave changed in the process that calls it."""
     levels = [logging.getLogger(name).level for name in ("lightning.pytorch", "pytorch_lightning", "lightning.fabric")]
     return (
@@ -247,9 +247,9 @@ def surroundings():
 def test_interrupt_ends_in_order(step, shown, monkeypatch, tmp_path, capsys):
     Interrupted.step = step
     monkeypatch.setattr(training, "DigitClassifier", Interrupted)
-    before = surroundings()
+    before = process_state()
     assert main(["demo", "--logdir", str(tmp_path), "--max-epochs", "1"]) == 130
-    assert surroundings() == before
+    assert process_state() == before
     text = capsys.readouterr().out
     assert f"Stopped by Ctrl-C after {step} of 125 steps." in text
     assert shown in text

@@ -1,82 +1,25 @@
-"""What options of the command line are read with."""
+"""Options of the command line, made from dataclasses of settings.
+
+jsonargparse's own ``add_class_arguments`` is not used: it names options with underscores, takes no list without JSON
+brackets, and explains a wrong value in several lines that name its types and not the cure.
+"""
 
 from __future__ import annotations
 
 import argparse
-import math
-from dataclasses import dataclass
-from typing import NoReturn
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
+from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import restricted_number_type
 
 PROGRAM = "thermo-callbacks"
 INTERRUPTED = 130
 """The shell's exit status of a program ended by Ctrl-C."""
-
-
-@dataclass(frozen=True)
-class WholeNumber:
-    """Reads an option's whole number.
-
-    Attributes:
-        least: Smallest number allowed.
-        most: Largest number allowed; None for no limit.
-    """
-
-    least: int
-    most: int | None = None
-
-    def __str__(self) -> str:
-        return "whole number"
-
-    def __call__(self, text: str) -> int:
-        """Read and check a number.
-
-        Args:
-            text: What was given.
-
-        Returns:
-            The number.
-
-        Raises:
-            argparse.ArgumentTypeError: If it is none, or out of range.
-        """
-        try:
-            value = int(text)
-        except ValueError:
-            value = self.least - 1
-        if value < self.least or (self.most is not None and value > self.most):
-            wanted = f"of at least {self.least}" if self.most is None else f"from {self.least} to {self.most}"
-            raise argparse.ArgumentTypeError(f"give a whole number {wanted}, not {text!r}")
-        return value
-
-
-@dataclass(frozen=True)
-class PositiveNumber:
-    """Reads an option's positive number."""
-
-    def __str__(self) -> str:
-        return "number"
-
-    def __call__(self, text: str) -> float:
-        """Read and check a number.
-
-        Args:
-            text: What was given.
-
-        Returns:
-            The number.
-
-        Raises:
-            argparse.ArgumentTypeError: If it is none, not finite or not positive.
-        """
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0.0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"give a number above 0 such as 0.01, not {text!r}")
-        return value
+Settings = TypeVar("Settings")
 
 
 class Parser(ArgumentParser):
@@ -90,3 +33,102 @@ class Parser(ArgumentParser):
             ex: The exception behind it.
         """
         self.exit(2, f"{PROGRAM}: error: {' '.join(message.split()).removeprefix('argument ')}\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptionType:
+    """Reads an option's text.
+
+    Attributes:
+        name: Name in the help.
+        read: Turns the text into a value, or raises a ValueError.
+        wanted: What to give, for the error.
+    """
+
+    name: str
+    read: Callable[[str], Any]
+    wanted: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __call__(self, text: str) -> Any:
+        """Read a text, or say what to give in its place."""
+        try:
+            return self.read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"give {self.wanted}, not {text!r}") from None
+
+
+def _number(name: str, base: type, limits: list[tuple[str, float]], wanted: str, metavar: str) -> dict[str, Any]:
+    restricted = restricted_number_type(None, base, limits)
+    # a number of the plain type: the restricted one can be neither pickled nor saved with a run
+    return {"type": OptionType(name, lambda text: base(restricted(text)), wanted), "metavar": metavar}
+
+
+def whole(least: int, most: int | None = None) -> dict[str, Any]:
+    """A field's metadata: its option takes a whole number.
+
+    Args:
+        least: Smallest number allowed.
+        most: Largest number allowed; None for no limit.
+
+    Returns:
+        The metadata.
+    """
+    limits: list[tuple[str, float]] = [(">=", least), *([] if most is None else [("<=", most)])]
+    wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
+    return _number("whole number", int, limits, f"a whole number {wanted}", "N")
+
+
+def choice(names: Collection[str]) -> dict[str, Any]:
+    """A field's metadata: its option takes one of some names."""
+    return {"choices": list(names)}
+
+
+POSITIVE = _number("number", float, [(">", 0.0), ("<", float("inf"))], "a number above 0 such as 0.01", "X")
+SHARE = _number("share", float, [(">=", 0.0), ("<", 1.0)], "a share from 0 to below 1 such as 0.01 for 1 %", "X")
+FOLDER = {"type": OptionType("folder", Path), "metavar": "DIR"}
+FILE = {"type": OptionType("file", Path), "metavar": "FILE"}
+
+
+def settings_parser(settings: type, description: str) -> Parser:
+    """Parser with an argument for each field of a dataclass; its docstring is the help.
+
+    Args:
+        settings: The dataclass. A field's metadata says how its argument is read, ``positional`` that it is no option;
+            ``in_`` gives ``--in``.
+        description: What the subcommand does.
+
+    Returns:
+        The parser.
+    """
+    parser = Parser(description=description)
+    texts = {entry.args[-1]: entry.description for entry in parse_docstring(settings.__doc__ or "").meta}
+    for field in dataclasses.fields(settings):
+        keywords: dict[str, Any] = {"help": texts[field.name], **field.metadata}
+        name = field.name.strip("_")
+        if not keywords.pop("positional", False):
+            name = f"--{name.replace('_', '-')}"
+        default = field.default
+        if default is None:
+            keywords["default"] = argparse.SUPPRESS
+        elif default is not dataclasses.MISSING:
+            keywords["default"] = list(default) if isinstance(default, tuple) else default  # jsonargparse's own lists
+        parser.add_argument(name, **keywords)
+    return parser
+
+
+def read_settings(settings: type[Settings], chosen: Mapping[str, Any]) -> Settings:
+    """Settings with the values that a parser of :func:`settings_parser` read.
+
+    Args:
+        settings: The dataclass.
+        chosen: The values by the arguments' names.
+
+    Returns:
+        The settings.
+    """
+    names = {field.name.strip("_"): field.name for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
+    values = {names[key]: tuple(item) if isinstance(item, list) else item for key, item in chosen.items()}
+    return settings(**values)

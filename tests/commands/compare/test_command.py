@@ -171,6 +171,7 @@ def test_help_names_each_option_with_its_default(capsys):
         explanation = text.partition(" options: ")[2].partition(f"--{option.replace('_', '-')} ")[2]
         assert f"default: {getattr(default, option)}" in explanation.partition(" --")[0], option
     assert all(name in text for name in (*INPUTS, *SIZES, *default.activations))
+    assert all(f"{name}: {depth} and {width}" in text for name, (depth, width) in SIZES.items())
 
 
 def test_program_answers_before_anything_slow_is_imported():

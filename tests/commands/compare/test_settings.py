@@ -1,4 +1,4 @@
-"""What a person can choose, and what follows from it."""
+"""Settings of a comparison, and what follows from them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from thermo_callbacks.commands.compare.settings import SIZES, CompareSettings
 
 
 @pytest.mark.parametrize(
-    ("choices", "steps", "window", "look_every"),
+    ("choices", "steps", "window", "extra_pass_every"),
     [
         ({}, 630, 31, 63),
         ({"max_epochs": 1}, 63, 8, 6),
@@ -18,9 +18,9 @@ from thermo_callbacks.commands.compare.settings import SIZES, CompareSettings
         ({"data": "mnist1d", "batch_size": 4000, "max_epochs": 8}, 8, 8, 1),
     ],
 )
-def test_measurements_suit_the_length_of_a_run(choices, steps, window, look_every):
+def test_measurements_suit_the_length_of_a_run(choices, steps, window, extra_pass_every):
     settings = CompareSettings(**choices)
-    assert (settings.steps, settings.window, settings.look_every) == (steps, window, look_every)
+    assert (settings.steps, settings.window, settings.extra_pass_every) == (steps, window, extra_pass_every)
 
 
 @pytest.mark.parametrize("model", SIZES)

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from thermo_callbacks.commands.cli import main
+from thermo_callbacks.commands.options import SHARE
 from thermo_callbacks.commands.topology import command
-from thermo_callbacks.commands.topology.command import Share
 from thermo_callbacks.functional.topology import Shell, analyse, survey
 from thermo_callbacks.functional.topology import ranking as _topology_survey
 
@@ -200,7 +200,7 @@ def test_ctrl_c(capsys, monkeypatch):
 
 @pytest.mark.parametrize(("text", "share"), [("0", 0.0), ("0.05", 0.05), ("1e-6", 1e-6)])
 def test_shares(text, share):
-    assert Share()(text) == share
+    assert SHARE["type"](text) == share
 
 
 def test_errors_come_before_heavy_imports():

@@ -4,7 +4,14 @@ from re import escape
 
 import pytest
 
-from thermo_callbacks.commands.topology.settings import DEEPEST, ORDERS, Ranking, asked_for, parse_topology
+from thermo_callbacks.commands.topology.settings import (
+    DEEPEST,
+    ORDERS,
+    Ranking,
+    TopologySettings,
+    asked_for,
+    parse_topology,
+)
 from thermo_callbacks.functional.topology import ORDERS as FUNCTIONAL_ORDERS
 
 
@@ -43,22 +50,22 @@ def test_the_deepest_topology_is_read():
 
 
 def test_what_is_asked_for():
-    budget = {"budget": 5, "depth": 2, "in": 4, "out": 3}
-    assert asked_for({"topology": "4-3-2"}) == (4, 3, 2)
-    assert asked_for({"topology": None, **budget}) == Ranking(budget=5, depth=2, n_in=4, n_out=3)
+    budget = {"budget": 5, "depth": 2, "in_": 4, "out": 3}
+    assert asked_for(TopologySettings(topology="4-3-2")) == (4, 3, 2)
+    assert asked_for(TopologySettings(**budget)) == Ranking(budget=5, depth=2, n_in=4, n_out=3)
 
 
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
         ({}, "give a topology such as 784-512-512-10, or a budget: --budget 100000 --depth 3 --in 784 --out 10"),
-        ({"topology": "4-3-2", "in": 4}, "give either a topology or a budget: 4-3-2 can't stand beside --in"),
+        ({"topology": "4-3-2", "in_": 4}, "give either a topology or a budget: 4-3-2 can't stand beside --in"),
         ({"budget": 5, "out": 2}, "a budget takes --budget, --depth, --in, --out: --depth, --in missing"),
     ],
 )
 def test_unclear_requests(chosen, message):
     with pytest.raises(ValueError, match=f"^{escape(message)}$"):
-        asked_for(chosen)
+        asked_for(TopologySettings(**chosen))
 
 
 def test_orders_are_those_of_the_functions():

@@ -2,91 +2,34 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text
 
-from thermo_callbacks.commands.compare.settings import INPUTS, SIZES, CompareSettings
+from thermo_callbacks.commands.compare.settings import CompareSettings
 from thermo_callbacks.commands.folders import prepare_folder
-from thermo_callbacks.commands.options import INTERRUPTED, Parser, PositiveNumber, WholeNumber
+from thermo_callbacks.commands.options import INTERRUPTED, Parser
+from thermo_callbacks.commands.printing import new_console, print_interpretation
 
 if TYPE_CHECKING:
     from thermo_callbacks.comparison.result import ComparisonResult
 
 
-def build_compare_parser() -> Parser:
-    """The parser of the subcommand.
-
-    Returns:
-        The parser.
-    """
-    default = CompareSettings()
-    sizes = "; ".join(f"{name}: {depth} and {width}" for name, (depth, width) in SIZES.items())
-    parser = Parser(
-        description="Trains the same small network with each of several activations, under the same seeds, and "
-        "compares them as heat engines: tables, a figure, and charts for TensorBoard. A comparison that was stopped "
-        "goes on where it was when it is called again."
-    )
-    option = parser.add_argument
-    option(
-        "--activations",
-        nargs="+",
-        type=str,
-        default=list(default.activations),
-        metavar="NAME",
-        help="Activations of torch.nn, by name.",
-    )
-    option("--data", choices=list(INPUTS), default=default.data, help="Data, none of which is downloaded.")
-    option("--model", choices=list(SIZES), default=default.model, help="Network.")
-    option("--seeds", type=WholeNumber(1), default=default.seeds, metavar="N", help="Runs of each activation.")
-    option("--max-epochs", type=WholeNumber(1), default=default.max_epochs, metavar="N", help="Passes over the data.")
-    size: dict[str, Any] = {"type": WholeNumber(1), "default": argparse.SUPPRESS, "metavar": "N"}
-    option("--depth", help=f"Hidden layers, convolutions or blocks. Depth and width of {sizes}.", **size)
-    option("--width", help="Neurons, channels or features of each.", **size)
-    option("--lr", type=PositiveNumber(), default=default.lr, metavar="X", help="Learning rate of Adam.")
-    option("--batch-size", type=WholeNumber(1), default=default.batch_size, metavar="N", help="Inputs in a step.")
-    option("--jobs", help="Runs at a time; one a core unless given.", **size)
-    option(
-        "--directory",
-        default=argparse.SUPPRESS,
-        metavar="DIR",
-        help="Folder of all files; thermo_comparison/DATA-MODEL unless given.",
-    )
-    option(
-        "--resume",
-        choices=["auto", "never"],
-        default="auto",
-        help="auto: go on with the finished runs that the folder holds; never: delete them first.",
-    )
-    return parser
-
-
-def compare(parser: Parser, chosen: Any) -> int:
-    """Run the subcommand.
+def compare(parser: Parser, settings: CompareSettings) -> int:
+    """Train and compare, and print what came out.
 
     Args:
         parser: Says what is wrong with the arguments, and exits.
-        chosen: The arguments.
+        settings: Settings of the comparison.
 
     Returns:
         The exit status: 0, 1 if no run finished, 130 after Ctrl-C.
     """
-    options = {name: chosen.get(name) for name in ("depth", "width", "jobs")}
-    options |= {name: chosen[name] for name in ("data", "model", "seeds", "max_epochs", "lr", "batch_size")}
-    directory = chosen.get("directory")
-    console = Console(highlight=False, emoji=False)
+    console = new_console()
     try:
-        settings = CompareSettings(
-            activations=tuple(chosen.activations), directory=None if directory is None else Path(directory), **options
-        )
         _announce(console, settings)
-        result = _train(settings, fresh=chosen.resume == "never")
+        result = _train(settings)
     except ValueError as fault:
         parser.error(str(fault))
     except KeyboardInterrupt:
@@ -103,12 +46,11 @@ def _announce(console: Console, settings: CompareSettings) -> None:
         f"Training {settings.model} (depth {depth}, width {width}) on {settings.data} with each of "
         f"{activations} activation{'s' * (activations > 1)} and {seeds} seed{'s' * (seeds > 1)}: "
         f"{settings.steps:,} steps of Adam at a learning rate of {settings.lr:g}, {settings.batch_size} inputs a "
-        "step.\n",
-        markup=False,
+        "step.\n"
     )
 
 
-def _train(settings: CompareSettings, *, fresh: bool) -> ComparisonResult:
+def _train(settings: CompareSettings) -> ComparisonResult:
     # seconds of imports, which the person has something to read in
     import joblib
 
@@ -123,14 +65,14 @@ def _train(settings: CompareSettings, *, fresh: bool) -> ComparisonResult:
     check_installed(settings.data)
     candidates(settings.activations)  # a name that is wrong makes no folder, and deletes nothing
     prepare_folder(settings.folder, "--directory")
-    if fresh:
+    if settings.resume == "never":
         forget_runs(settings.folder)
     depth, width = settings.size
     network = NetworkSettings(
         model=settings.model, shape=SHAPES[settings.data], classes=CLASSES, depth=depth, width=width
     )
     monitor = ThermoMonitor(
-        window=settings.window, steps_between_windows=0, curvature_every_n_steps=settings.look_every
+        window=settings.window, steps_between_windows=0, curvature_every_n_steps=settings.extra_pass_every
     )
     return compare_activations(
         ClassifierFactory(network=network, learning_rate=settings.lr),
@@ -144,16 +86,13 @@ def _train(settings: CompareSettings, *, fresh: bool) -> ComparisonResult:
 
 
 def _print_result(console: Console, result: ComparisonResult) -> None:
-    say = partial(console.print, markup=False)
     for table in result.tables():
-        say()
+        console.print()
         console.print(table)
     for note in result.notes():
-        say(note)
-    say("\nWhat this says:\n")
-    for paragraph in result.reading():
-        console.print(Padding(Text(paragraph), (0, 0, 1, 2)))
-    say(f"Tables, figure and all runs are in {shlex.quote(str(result.directory))}:", soft_wrap=True)
-    say("  figure.png, report.md, summary.csv (means), runs.csv (one row a run), runs/ (TensorBoard)")
-    say("To look at the runs side by side, under the tabs Time Series and HParams:")
-    say(f"  tensorboard --logdir {shlex.quote(str(result.directory / 'runs'))}", soft_wrap=True)
+        console.print(note)
+    print_interpretation(console, result.reading())
+    console.print(f"Tables, figure and all runs are in {shlex.quote(str(result.directory))}:", soft_wrap=True)
+    console.print("  figure.png, report.md, summary.csv (means), runs.csv (one row a run), runs/ (TensorBoard)")
+    console.print("To look at the runs side by side, under the tabs Time Series and HParams:")
+    console.print(f"  tensorboard --logdir {shlex.quote(str(result.directory / 'runs'))}", soft_wrap=True)

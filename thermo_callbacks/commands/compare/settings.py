@@ -1,10 +1,12 @@
-"""What a person can choose about a comparison on the command line; nothing slow is imported."""
+"""Settings of a comparison on the command line, checked before anything slow is imported."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from thermo_callbacks.commands.options import FOLDER, POSITIVE, choice, whole
 
 INPUTS = {"mnist": 4_000, "digits": 1_437, "mnist1d": 4_000}
 """Training inputs of each set of data."""
@@ -15,7 +17,7 @@ HEADS = 4
 FEWEST_STEPS = 8
 """Steps in the shortest window that the monitor takes."""
 _WINDOWS = 20  # measurements in a run: enough for the paths of temperature and entropy
-_LOOKS = 10  # closer looks in a run, each as dear as a few steps
+_EXTRA_PASSES = 10  # in a run, each as dear as a few steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +25,19 @@ class CompareSettings:
     """Settings of a comparison, each named like its option.
 
     Attributes:
-        activations: Names of the activations.
-        data: A key of :data:`INPUTS`.
-        model: A key of :data:`SIZES`.
-        seeds: Number of seeds.
-        max_epochs: Passes over the training data.
-        depth: Hidden layers, convolutions or blocks; None for the model's own.
-        width: Neurons, channels or features of each; None for the model's own.
+        activations: Activations of torch.nn, by name.
+        data: Data, none of which is downloaded.
+        model: Network.
+        seeds: Runs of each activation.
+        max_epochs: Passes over the data.
+        depth: Hidden layers, convolutions or blocks. Depth and width of mlp: 6 and 128; cnn: 3 and 32; resnet: 2 and
+            16; transformer: 2 and 32.
+        width: Neurons, channels or features of each.
         lr: Learning rate of Adam.
-        batch_size: Inputs in one optimizer step.
-        jobs: Runs at a time; None for one a core.
-        directory: Folder of all files; None for one that is named after data and model.
+        batch_size: Inputs in a step.
+        jobs: Runs at a time; one a core unless given.
+        directory: Folder of all files; thermo_comparison/DATA-MODEL unless given.
+        resume: auto: go on with the finished runs that the folder holds; never: delete them first.
 
     Raises:
         ValueError: If a run has fewer steps than a measurement takes, or the transformer's width does not fit.
@@ -44,17 +48,21 @@ class CompareSettings:
         (200, 10, PosixPath('thermo_comparison/mnist-mlp'))
     """
 
-    activations: tuple[str, ...] = ("ReLU", "Tanh", "GELU", "SiLU", "SELU", "Sigmoid")
-    data: str = "mnist"
-    model: str = "mlp"
-    seeds: int = 3
-    max_epochs: int = 10
-    depth: int | None = None
-    width: int | None = None
-    lr: float = 1e-3
-    batch_size: int = 64
-    jobs: int | None = None
-    directory: Path | None = None
+    activations: tuple[str, ...] = field(
+        default=("ReLU", "Tanh", "GELU", "SiLU", "SELU", "Sigmoid"),
+        metadata={"nargs": "+", "type": str, "metavar": "NAME"},
+    )
+    data: str = field(default="mnist", metadata=choice(INPUTS))
+    model: str = field(default="mlp", metadata=choice(SIZES))
+    seeds: int = field(default=3, metadata=whole(1))
+    max_epochs: int = field(default=10, metadata=whole(1))
+    depth: int | None = field(default=None, metadata=whole(1))
+    width: int | None = field(default=None, metadata=whole(1))
+    lr: float = field(default=1e-3, metadata=POSITIVE)
+    batch_size: int = field(default=64, metadata=whole(1))
+    jobs: int | None = field(default=None, metadata=whole(1))
+    directory: Path | None = field(default=None, metadata=FOLDER)
+    resume: str = field(default="auto", metadata=choice(("auto", "never")))
 
     def __post_init__(self) -> None:
         if self.steps < FEWEST_STEPS:
@@ -90,6 +98,6 @@ class CompareSettings:
         return max(FEWEST_STEPS, self.steps // _WINDOWS)
 
     @property
-    def look_every(self) -> int:
+    def extra_pass_every(self) -> int:
         """Steps between two extra passes."""
-        return max(1, self.steps // _LOOKS)
+        return max(1, self.steps // _EXTRA_PASSES)

@@ -1,1 +1,1 @@
-"""What ``thermo-callbacks demo`` runs: real digits, a small network, and the thermometer."""
+"""The subcommand ``demo``: a small network trained on real digits, with a monitor."""

@@ -1,12 +1,13 @@
-"""What a person can choose about the demo, checked before anything slow is imported."""
+"""Settings of the demo, checked before anything slow is imported."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from thermo_callbacks.commands.digits import TRAINING_IMAGES
+from thermo_callbacks.commands.options import FOLDER, POSITIVE, choice, whole
 
 FEWEST_STEPS = 8
 """Steps in the shortest window that the monitor takes."""
@@ -19,12 +20,12 @@ class DemoSettings:
     """Settings of one demo run, each named like its option.
 
     Attributes:
-        max_epochs: Passes over the training images.
+        max_epochs: Passes over the data.
         logdir: Folder for the TensorBoard files.
-        optimizer: A key of :data:`LEARNING_RATES`.
-        lr: Learning rate; None for the optimizer's own.
-        batch_size: Images in one optimizer step.
-        seed: Seed of the split, the initial weights and the order of the images.
+        optimizer: Optimizer; momentum is sgd with a momentum of 0.9.
+        lr: Learning rate; 0.02 for sgd, 0.005 for momentum, 0.001 for adam, 0.001 for adamw unless given.
+        batch_size: Images in a step.
+        seed: Seed of all that is random: split, initial weights and order.
 
     Raises:
         ValueError: If the run has fewer optimizer steps than a measurement takes.
@@ -35,12 +36,12 @@ class DemoSettings:
         (0.02, 625, 31)
     """
 
-    max_epochs: int = 5
-    logdir: Path = Path("thermo_logs")
-    optimizer: str = "adam"
-    lr: float | None = None
-    batch_size: int = 32
-    seed: int = 0
+    max_epochs: int = field(default=5, metadata=whole(1))
+    logdir: Path = field(default=Path("thermo_logs"), metadata=FOLDER)
+    optimizer: str = field(default="adam", metadata=choice(LEARNING_RATES))
+    lr: float | None = field(default=None, metadata=POSITIVE)
+    batch_size: int = field(default=32, metadata=whole(1, TRAINING_IMAGES))
+    seed: int = field(default=0, metadata=whole(0, 2**32 - 1))
 
     def __post_init__(self) -> None:
         if self.steps < FEWEST_STEPS:

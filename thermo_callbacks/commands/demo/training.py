@@ -22,7 +22,7 @@ from thermo_callbacks.comparison.quiet_training import interruptible, one_thread
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What a demo run came to.
+    """Result of a demo run.
 
     Attributes:
         records: Values of each window, tag to value.
@@ -88,7 +88,7 @@ class DigitClassifier(LightningModule):
         return family(self.parameters(), lr=self.learning_rate)
 
 
-class Readings(Callback):
+class WindowRecords(Callback):
     """Keeps the values of all windows of a monitor, few in so short a run.
 
     Args:
@@ -100,7 +100,7 @@ class Readings(Callback):
         self.records: list[dict[str, float]] = []
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Look whether a window has ended."""
+        """Take in the values of a window that has ended."""
         record = self._monitor.latest()
         if record and record not in self.records[-1:]:
             self.records.append(record)
@@ -119,7 +119,7 @@ def train(settings: DemoSettings) -> DemoResult:
     monitor = ThermoMonitor(
         window=settings.window, steps_between_windows=0, curvature_every_n_steps=settings.window, seed=settings.seed
     )
-    readings = Readings(monitor)
+    windows = WindowRecords(monitor)
     logger = TensorBoardLogger(settings.logdir, name="demo")
     with quiet(), one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -129,7 +129,7 @@ def train(settings: DemoSettings) -> DemoResult:
             accelerator="cpu",
             devices=1,
             logger=logger,
-            callbacks=[monitor, readings, Progress()],
+            callbacks=[monitor, windows, Progress()],
             log_every_n_steps=min(10, settings.steps_per_epoch),
             num_sanity_val_steps=0,
             enable_checkpointing=False,
@@ -143,7 +143,7 @@ def train(settings: DemoSettings) -> DemoResult:
             )
     accuracy = trainer.callback_metrics.get("val_accuracy")
     return DemoResult(
-        records=readings.records,
+        records=windows.records,
         accuracy=None if accuracy is None else float(accuracy),
         steps=trainer.global_step,
         interrupted=trainer.interrupted,

@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
 
 from thermo_callbacks.commands.folders import prepare_folder
-from thermo_callbacks.commands.options import Parser
+from thermo_callbacks.commands.options import FILE, FOLDER, Parser
+from thermo_callbacks.commands.printing import new_console
 
 
-def build_report_parser() -> Parser:
-    """The parser of the subcommand.
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """Settings of a report, each named like its argument.
 
-    Returns:
-        The parser.
+    Attributes:
+        logdir: Folder of a run, or one with runs somewhere below it; the first run is the one others are compared with.
+        out: File of the page.
     """
-    parser = Parser(
-        description="Puts the logs of one or several runs on one page: what they say, their key numbers and "
-        "differences, charts, figures, and a legend. The page is a single file that needs no network. Event files of "
-        "TensorBoardLogger and metrics.csv of CSVLogger are read, also of runs that were cut off or still train."
-    )
-    parser.add_argument(
-        "logdir",
-        nargs="+",
-        type=str,
-        metavar="LOGDIR",
-        help="Folder of a run, or one with runs somewhere below it; the first run is the one others are compared with.",
-    )
-    parser.add_argument("--out", type=str, default="report.html", metavar="FILE", help="File of the page.")
-    return parser
+
+    logdir: tuple[Path, ...] = field(metadata={"positional": True, "nargs": "+", **FOLDER, "metavar": "LOGDIR"})
+    out: Path = field(default=Path("report.html"), metadata=FILE)
 
 
-def report(parser: Parser, chosen: Any) -> int:
-    """Run the subcommand.
+def report(parser: Parser, settings: ReportSettings) -> int:
+    """Write the page, and print where it is.
 
     Args:
         parser: Says what is wrong with the arguments, and exits.
-        chosen: The arguments.
+        settings: The logs and the page.
 
     Returns:
         The exit status, 0.
@@ -50,12 +40,11 @@ def report(parser: Parser, chosen: Any) -> int:
     from thermo_callbacks.commands.report.page import render_page
     from thermo_callbacks.commands.report.target import check_target, write_page
 
-    console = Console(highlight=False, emoji=False)
-    say = partial(console.print, markup=False, soft_wrap=True)
-    target = Path(chosen.out)
+    print_line = partial(new_console().print, soft_wrap=True)
+    target = settings.out
     try:
         check_target(target)
-        runs = find_runs([Path(folder) for folder in chosen.logdir])
+        runs = find_runs(settings.logdir)
         prepare_folder(target.parent, "--out")
     except ValueError as fault:
         parser.error(str(fault))
@@ -63,8 +52,9 @@ def report(parser: Parser, chosen: Any) -> int:
     write_page(target, page)
     for run in runs:
         for notice in run.notices:
-            say(f"{run.name}: {notice}")
+            print_line(f"{run.name}: {notice}")
     names = ", ".join(run.name for run in runs)
-    say(f"Wrote {target} ({len(page.encode('utf-8')) / 1e6:.1f} MB): {len(runs)} run{'s' * (len(runs) > 1)}, {names}.")
-    say(f"Open it in a browser: {target.resolve().as_uri()}")
+    size = f"{len(page.encode('utf-8')) / 1e6:.1f} MB"
+    print_line(f"Wrote {target} ({size}): {len(runs)} run{'s' * (len(runs) > 1)}, {names}.")
+    print_line(f"Open it in a browser: {target.resolve().as_uri()}")
     return 0

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import math
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text
 
-from thermo_callbacks.commands.options import INTERRUPTED, Parser, WholeNumber
-from thermo_callbacks.commands.topology.settings import (
-    DEEPEST,
-    LARGEST_BUDGET,
-    LARGEST_WIDTH,
-    ORDERS,
-    Ranking,
-    asked_for,
-)
+from thermo_callbacks.commands.options import INTERRUPTED, Parser
+from thermo_callbacks.commands.printing import new_console, print_interpretation
+from thermo_callbacks.commands.topology.settings import ORDERS, Ranking, TopologySettings, asked_for
 
 if TYPE_CHECKING:
     from thermo_callbacks.functional.topology import Survey
@@ -32,80 +21,21 @@ _PEER_CANDIDATES = 1 << 22  # a second or two
 _CANDIDATES = 1 << 25  # ten seconds or so
 
 
-class Share:
-    """Reads an option's share, from 0 to below 1."""
-
-    def __str__(self) -> str:
-        return "share"
-
-    def __call__(self, text: str) -> float:
-        """Read and check a share.
-
-        Args:
-            text: What was given.
-
-        Returns:
-            The share.
-
-        Raises:
-            argparse.ArgumentTypeError: If it is none.
-        """
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0.0 <= value < 1.0:
-            raise argparse.ArgumentTypeError(f"give a share from 0 to below 1 such as 0.01 for 1 %, not {text!r}")
-        return value
-
-
-def build_topology_parser() -> Parser:
-    """The parser of the subcommand.
-
-    Returns:
-        The parser.
-    """
-    parser = Parser(
-        description="Reads the shape of a fully connected network, before any training, as a thermodynamic state: "
-        "energy, disorder, temperatures, efficiency, stability. Or ranks all shapes of one budget of connections."
-    )
-    option = parser.add_argument
-    option("topology", nargs="?", type=str, metavar="WIDTHS", help="Widths from input to output: 784-512-512-10.")
-    asked: dict[str, Any] = {"default": argparse.SUPPRESS, "metavar": "N"}
-    option("--budget", type=WholeNumber(1, LARGEST_BUDGET), help="Connections: weights without biases.", **asked)
-    option("--depth", type=WholeNumber(1, DEEPEST), help="Hidden layers.", **asked)
-    option("--in", type=WholeNumber(1, LARGEST_WIDTH), help="Inputs.", **asked)
-    option("--out", type=WholeNumber(1, LARGEST_WIDTH), help="Outputs.", **asked)
-    option("--tolerance", type=Share(), default=0.0, metavar="X", help="Connections may be off by this share: 0.01.")
-    option("--by", choices=list(ORDERS), default=ORDERS[0], help="What to rank by, highest first.")
-    option("--top", type=WholeNumber(1, 1000), default=10, metavar="N", help="Topologies shown.")
-    option(
-        "--samples",
-        type=WholeNumber(100, 10**6),
-        default=10_000,
-        metavar="N",
-        help="Topologies drawn at random where all are too many.",
-    )
-    option("--seed", type=WholeNumber(0, 2**32 - 1), default=0, metavar="N", help="Seed of the draws.")
-    option("--csv", default=argparse.SUPPRESS, metavar="FILE", help="File for all topologies listed or drawn.")
-    return parser
-
-
-def topology(parser: Parser, chosen: Any) -> int:
-    """Run the subcommand.
+def topology(parser: Parser, settings: TopologySettings) -> int:
+    """Analyse a topology or rank those of a budget, and print what came out.
 
     Args:
         parser: Says what is wrong with the arguments, and exits.
-        chosen: The arguments.
+        settings: The topology or the budget.
 
     Returns:
         The exit status: 0, or 130 after Ctrl-C.
     """
-    console = Console(highlight=False, emoji=False)
+    console = new_console()
     try:
-        asked = asked_for(chosen)
+        asked = asked_for(settings)
         if isinstance(asked, Ranking):
-            _rank(console, asked, chosen)
+            _rank(console, asked, settings)
         else:
             _analyse(console, asked)
     except ValueError as fault:
@@ -129,28 +59,27 @@ def _analyse(console: Console, widths: tuple[int, ...]) -> None:
     console.print(quantities_table(found, peers))
     if found.hidden:
         console.print(layers_table(found))
-    _say(console, read_topology(found, peers))
+    print_interpretation(console, read_topology(found, peers))
 
 
-def _rank(console: Console, asked: Ranking, chosen: Any) -> None:
+def _rank(console: Console, asked: Ranking, settings: TopologySettings) -> None:
     from thermo_callbacks.commands.topology.interpretation import announce_ranking, read_ranking
     from thermo_callbacks.commands.topology.tables import ranking_csv, ranking_table
     from thermo_callbacks.functional.topology import Shell, survey
 
-    shell = Shell(asked.n_in, asked.n_out, asked.depth, asked.budget, chosen.tolerance)
-    if asked.depth == 1 and chosen.by != ORDERS[0]:
-        raise ValueError(f"--by {chosen.by} has no value for one hidden layer; give --depth 2 or more")
-    found = survey(shell, samples=chosen.samples, seed=chosen.seed, most_candidates=_CANDIDATES)
+    shell = Shell(asked.n_in, asked.n_out, asked.depth, asked.budget, settings.tolerance)
+    if asked.depth == 1 and settings.by != ORDERS[0]:
+        raise ValueError(f"--by {settings.by} has no value for one hidden layer; give --depth 2 or more")
+    found = survey(shell, samples=settings.samples, seed=settings.seed, most_candidates=_CANDIDATES)
     if not len(found.widths):
         raise ValueError(_nothing_found(found))
-    file = chosen.get("csv")
-    if file is not None:
-        _write(Path(file), ranking_csv(found, chosen.by))
-    console.print(announce_ranking(found, chosen.seed), markup=False)
-    console.print(ranking_table(found, chosen.by, chosen.top))
-    _say(console, read_ranking(found, chosen.by))
-    if file is not None:
-        console.print(f"All {len(found.widths):,} are in {file}.", markup=False, soft_wrap=True)
+    if settings.csv is not None:
+        _write(settings.csv, ranking_csv(found, settings.by))
+    console.print(announce_ranking(found, settings.seed))
+    console.print(ranking_table(found, settings.by, settings.top))
+    print_interpretation(console, read_ranking(found, settings.by))
+    if settings.csv is not None:
+        console.print(f"All {len(found.widths):,} are in {settings.csv}.", soft_wrap=True)
 
 
 def _nothing_found(found: Survey) -> str:
@@ -179,10 +108,3 @@ def _write(file: Path, text: str) -> None:
         raise ValueError(
             f"--csv {str(file)!r} can't be written ({fault.strerror}): give a file in a folder that is there"
         ) from fault
-
-
-def _say(console: Console, paragraphs: list[str]) -> None:
-    console.print("\nWhat this says:\n")
-    show = partial(console.print, markup=False)
-    for paragraph in paragraphs:
-        show(Padding(Text(paragraph), (0, 0, 1, 2)))

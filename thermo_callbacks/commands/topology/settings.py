@@ -1,18 +1,54 @@
-"""What the command is asked for, checked."""
+"""Settings of ``thermo-callbacks topology``, checked before anything slow is imported."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
 
-ORDERS = ("disorder", "efficiency", "stability")
+from thermo_callbacks.commands.options import FILE, SHARE, choice, whole
+
+Order = Literal["disorder", "efficiency", "stability"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 LARGEST_BUDGET = 10**15
 LARGEST_WIDTH = 10**9
 DEEPEST = 100
-BUDGET = {"budget": "--budget", "depth": "--depth", "in": "--in", "out": "--out"}
-"""What defines the topologies of one budget, by name, with the options that say it."""
+BUDGET = {"budget": "--budget", "depth": "--depth", "in_": "--in", "out": "--out"}
+"""Settings that define the topologies of one budget, with their options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopologySettings:
+    """Settings of the subcommand, each named like its argument.
+
+    Attributes:
+        topology: Widths from input to output: 784-512-512-10.
+        budget: Connections: weights without biases.
+        depth: Hidden layers.
+        in_: Inputs.
+        out: Outputs.
+        tolerance: Connections may be off by this share: 0.01.
+        by: What to rank by, highest first.
+        top: Topologies shown.
+        samples: Topologies drawn at random where all are too many.
+        seed: Seed of the draws.
+        csv: File for all topologies listed or drawn.
+    """
+
+    topology: str | None = field(
+        default=None, metadata={"positional": True, "nargs": "?", "type": str, "metavar": "WIDTHS"}
+    )
+    budget: int | None = field(default=None, metadata=whole(1, LARGEST_BUDGET))
+    depth: int | None = field(default=None, metadata=whole(1, DEEPEST))
+    in_: int | None = field(default=None, metadata=whole(1, LARGEST_WIDTH))
+    out: int | None = field(default=None, metadata=whole(1, LARGEST_WIDTH))
+    tolerance: float = field(default=0.0, metadata=SHARE)
+    by: Order = field(default=ORDERS[0], metadata=choice(ORDERS))
+    top: int = field(default=10, metadata=whole(1, 1000))
+    samples: int = field(default=10_000, metadata=whole(100, 10**6))
+    seed: int = field(default=0, metadata=whole(0, 2**32 - 1))
+    csv: Path | None = field(default=None, metadata=FILE)
 
 
 def parse_topology(text: str) -> tuple[int, ...]:
@@ -60,11 +96,11 @@ class Ranking:
     n_out: int
 
 
-def asked_for(chosen: Mapping[str, Any]) -> tuple[int, ...] | Ranking:
+def asked_for(settings: TopologySettings) -> tuple[int, ...] | Ranking:
     """Find out which of its two things the command is to do.
 
     Args:
-        chosen: The arguments.
+        settings: The settings.
 
     Returns:
         Widths of the topology to analyse, or the budget to rank.
@@ -72,8 +108,8 @@ def asked_for(chosen: Mapping[str, Any]) -> tuple[int, ...] | Ranking:
     Raises:
         ValueError: If it isn't clear, or the topology can't be read.
     """
-    topology = chosen.get("topology")
-    given = [option for name, option in BUDGET.items() if chosen.get(name) is not None]
+    topology = settings.topology
+    given = [option for name, option in BUDGET.items() if getattr(settings, name) is not None]
     if topology is not None:
         if given:
             raise ValueError(f"give either a topology or a budget: {topology} can't stand beside {', '.join(given)}")
@@ -85,4 +121,4 @@ def asked_for(chosen: Mapping[str, Any]) -> tuple[int, ...] | Ranking:
         )
     if missing:
         raise ValueError(f"a budget takes {', '.join(BUDGET.values())}: {', '.join(missing)} missing")
-    return Ranking(budget=chosen["budget"], depth=chosen["depth"], n_in=chosen["in"], n_out=chosen["out"])
+    return Ranking(*(getattr(settings, name) for name in BUDGET))
