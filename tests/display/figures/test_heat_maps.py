@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from thermo_callbacks.display import LayerHistory, TemperatureHistory, laplacian_heat_map, temperature_heat_map
+from thermo_callbacks.display import LayerHistory, laplacian_heat_map, temperature_heat_map
 from thermo_callbacks.display.figures.heat_maps import render
 
 
 def history_of(*rows):
-    history = TemperatureHistory()
+    history = LayerHistory()
     for index, row in enumerate(rows):
         history.append(10 * index + 10, row)
     return history
@@ -54,7 +54,7 @@ def test_colour_bar_names_the_unit():
 
 @pytest.mark.parametrize("coldest", [1.3e-6, 4e-6, 2.1e-5, 5.9e-5, 3e-9])
 def test_ticks_of_the_colour_bar_do_not_overlap_in_the_lowest_figure(coldest):
-    history = TemperatureHistory()
+    history = LayerHistory()
     history.append(0, {"body": coldest, "head": 8e-5})
     figure = temperature_heat_map(history)
     render(figure)
@@ -95,7 +95,7 @@ def test_all_below_zero():
     np.testing.assert_allclose(cells_of(figure)[0, 0], to_rgb("0.58"), atol=1e-6)
 
 
-@pytest.mark.parametrize("history", [TemperatureHistory(), history_of({})], ids=["no row", "no layer"])
+@pytest.mark.parametrize("history", [LayerHistory(), history_of({})], ids=["no row", "no layer"])
 def test_nothing_to_show(history):
     figure = temperature_heat_map(history)
     assert texts_of(figure) == ["no temperatures yet"]
@@ -166,7 +166,7 @@ def test_render_gives_the_pixels_of_the_canvas():
 
 def test_users_dark_style_keeps_text_legible():
     with matplotlib.rc_context({"figure.facecolor": "black", "axes.facecolor": "black", "text.color": "white"}):
-        message = temperature_heat_map(TemperatureHistory()).axes[0].texts[0]
+        message = temperature_heat_map(LayerHistory()).axes[0].texts[0]
     assert message.get_color() == "black"
     assert message.get_bbox_patch().get_facecolor() == (1.0, 1.0, 1.0, 1.0)
 

@@ -11,13 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thermo_callbacks.display import TemperatureHistory
+from thermo_callbacks.display import LayerHistory, TemperatureHistory
 
 TEMPERATURES = st.one_of(st.floats(-1e3, 1e3), st.just(math.nan), st.just(math.inf))
 
 
 def filled(rows, capacity=4):
-    history = TemperatureHistory(capacity=capacity)
+    history = LayerHistory(capacity=capacity)
     for step, row in rows:
         history.append(step, row)
     return history
@@ -42,7 +42,7 @@ def test_columns_are_means_of_equally_many_rows(values, capacity):
     expected = columns_of(values, capacity)
     assert len(history) == len(expected) <= capacity
     if values:
-        np.testing.assert_allclose(history.temperatures, [expected], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(history.values, [expected], rtol=1e-12, atol=1e-12)
 
 
 def test_state_does_not_grow_with_the_run():
@@ -50,12 +50,12 @@ def test_state_does_not_grow_with_the_run():
     state = history.state_dict()
     assert state["sums"].shape == state["counts"].shape
     assert state["sums"].shape[1] == len(history) <= 16
-    np.testing.assert_allclose(history.temperatures, np.repeat([[1.0], [2.0]], len(history), axis=1))
+    np.testing.assert_allclose(history.values, np.repeat([[1.0], [2.0]], len(history), axis=1))
 
 
 def test_values_that_are_not_finite_are_left_out():
     history = filled([(0, {"a": math.inf}), (1, {"a": math.nan}), (2, {"a": -3.0})], capacity=2)
-    np.testing.assert_array_equal(history.temperatures, [[math.nan, -3.0]])
+    np.testing.assert_array_equal(history.values, [[math.nan, -3.0]])
 
 
 def test_late_layers_have_no_value_before_and_take_their_place():
@@ -70,7 +70,7 @@ def test_late_layers_have_no_value_before_and_take_their_place():
     assert history.layers == ("stem", "body", "head", "tail", "other")
     none = math.nan
     np.testing.assert_array_equal(
-        history.temperatures,
+        history.values,
         [
             [none, 2.0, 8.0, none],
             [none, 3.0, none, none],
@@ -95,7 +95,7 @@ def test_boundaries_lie_between_the_rows():
 def test_going_back_forgets_what_came_from_there_on(step):
     rows = [(0, {"a": 1.0}), (10, {"a": 2.0}), (20, {"a": 3.0})]
     history = filled([*rows, (step, {"a": 9.0}), (30, {"a": 4.0})])
-    np.testing.assert_array_equal(history.temperatures, [[1.0, 2.0, 9.0, 4.0]])
+    np.testing.assert_array_equal(history.values, [[1.0, 2.0, 9.0, 4.0]])
     assert (np.diff(history.boundaries) > 0).all()
 
 
@@ -105,8 +105,11 @@ def test_middles_lie_half_way_through_each_column():
     assert filled([(step, {"a": 1.0}) for step in range(0, 50, 10)]).middles.tolist() == [5.0, 25.0, 40.0]
 
 
-def test_temperatures_are_the_values():
-    history = filled([(0, {"a": 1.0}), (1, {"a": math.nan, "b": 3.0})])
+def test_the_former_name_warns_and_has_the_values():
+    with pytest.warns(DeprecationWarning, match="^TemperatureHistory is called LayerHistory now$"):
+        history = TemperatureHistory(capacity=2)
+    history.append(0, {"a": 1.0})
+    history.append(1, {"a": math.nan, "b": 3.0})
     np.testing.assert_array_equal(history.temperatures, [[1.0, math.nan], [math.nan, 3.0]])
     np.testing.assert_array_equal(history.temperatures, history.values)
 
@@ -116,7 +119,7 @@ def test_going_back_into_a_mean_forgets_all_of_it():
     history.append(3, {"a": 7.0})
     history.append(4, {"a": 9.0})
     history.append(5, {"a": 10.0})
-    np.testing.assert_array_equal(history.temperatures, [[0.5, 8.0, 10.0]])
+    np.testing.assert_array_equal(history.values, [[0.5, 8.0, 10.0]])
 
 
 def test_a_new_run_starts_from_nothing():
@@ -124,20 +127,20 @@ def test_a_new_run_starts_from_nothing():
     history.append(0, {"new": 2.0})
     history.append(1, {"new": 3.0})
     assert history.layers == ("new",)
-    np.testing.assert_array_equal(history.temperatures, [[2.0, 3.0]])
+    np.testing.assert_array_equal(history.values, [[2.0, 3.0]])
 
 
 @pytest.mark.parametrize("before", [0, 1, 3, 4, 5, 10, 37])
 def test_a_resumed_history_goes_on_as_if_it_had_not_been_interrupted(before, tmp_path):
     rows = [(step, {"a": float(step), **({"b": -1.0 * step} if step > 6 else {})}) for step in range(60)]
     torch.save({"history": filled(rows[:before]).state_dict()}, tmp_path / "checkpoint.pt")
-    resumed = TemperatureHistory()
+    resumed = LayerHistory()
     resumed.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True)["history"])
     for step, row in rows[before:]:
         resumed.append(step, row)
     whole = filled(rows)
     assert resumed.layers == whole.layers
-    np.testing.assert_array_equal(resumed.temperatures, whole.temperatures)
+    np.testing.assert_array_equal(resumed.values, whole.values)
     np.testing.assert_array_equal(resumed.boundaries, whole.boundaries)
 
 
@@ -145,7 +148,7 @@ def test_state_is_a_copy_both_ways():
     history = filled([(step, {"a": float(step)}) for step in range(3)], capacity=2)  # columns 0-1, and 2, half full
     state = history.state_dict()
     saved = copy.deepcopy(state)
-    loaded = TemperatureHistory()
+    loaded = LayerHistory()
     loaded.load_state_dict(state)
     for written in (history, loaded):
         written.append(3, {"a": 5.0})
@@ -154,21 +157,21 @@ def test_state_is_a_copy_both_ways():
         written.append(4, {"a": 7.0, "b": 8.0})  # makes room for a column by averaging
         assert all(torch.equal(state[key], saved[key]) for key in ("first", "last", "sums", "counts"))
         assert state["layers"] == saved["layers"]
-        np.testing.assert_array_equal(written.temperatures, [[2.0, 7.0], [math.nan, 8.0]])
+        np.testing.assert_array_equal(written.values, [[2.0, 7.0], [math.nan, 8.0]])
 
 
 def test_loading_replaces_what_was_there():
     history = filled([(step, {"other": 1.0}) for step in range(9)])
     history.load_state_dict(filled([(0, {"a": 2.0})]).state_dict())
     assert history.layers == ("a",)
-    np.testing.assert_array_equal(history.temperatures, [[2.0]])
+    np.testing.assert_array_equal(history.values, [[2.0]])
 
 
 @pytest.mark.parametrize("capacity", [-2, 0, 1, 3, 255])
 def test_capacity_must_be_even(capacity):
     message = rf"capacity must be an even number of at least 2 \(for example 256\), got {capacity}$"
     with pytest.raises(ValueError, match=message):
-        TemperatureHistory(capacity=capacity)
+        LayerHistory(capacity=capacity)
 
 
 @pytest.mark.parametrize(
@@ -190,4 +193,4 @@ def test_a_wrong_state_is_refused_and_changes_nothing(change, message):
     state = {key: value for key, value in {**history.state_dict(), **change}.items() if value is not None}
     with pytest.raises(ValueError, match=message):
         history.load_state_dict(state)
-    np.testing.assert_array_equal(history.temperatures, [[1.0]])
+    np.testing.assert_array_equal(history.values, [[1.0]])

@@ -22,7 +22,6 @@ from thermo_callbacks.display import (
     LayerHistory,
     PathHistory,
     PrefixedWriter,
-    TemperatureHistory,
     custom_scalar_layout,
     tensorboard_writers,
     write_engine_chart,
@@ -57,7 +56,7 @@ def short_path():
 
 
 def short_history():
-    history = TemperatureHistory()
+    history = LayerHistory()
     history.append(9, {"net.0": 1e-3, "block[1]": math.nan})
     history.append(19, {"net.0": 2e-3, "block[1]": -1e-4})
     return history
@@ -181,7 +180,7 @@ class TestWriting:
     @pytest.mark.parametrize(
         ("write", "drawing", "full", "empty"),
         [
-            (write_heat_map, "temperature_heat_map", short_history(), TemperatureHistory()),
+            (write_heat_map, "temperature_heat_map", short_history(), LayerHistory()),
             (write_laplacian_heat_map, "laplacian_heat_map", short_history(), LayerHistory()),
             (write_temperature_entropy_diagram, "temperature_entropy_diagram", short_path(), PathHistory()),
             (write_engine_chart, "engine_chart", [Engine("relu", 0.5)], []),

@@ -45,8 +45,8 @@ def temperature_heat_map(history: LayerHistory) -> Figure:
         A new figure that no window system and no pyplot knows of; save it with ``figure.savefig``.
 
     Example:
-        >>> from thermo_callbacks.display.figures.layer_history import TemperatureHistory
-        >>> history = TemperatureHistory()
+        >>> from thermo_callbacks.display.figures.layer_history import LayerHistory
+        >>> history = LayerHistory()
         >>> history.append(0, {"body": 1e-3, "head": 1e-2})
         >>> [label.get_text() for label in temperature_heat_map(history).axes[0].get_yticklabels()]
         ['body', 'head']

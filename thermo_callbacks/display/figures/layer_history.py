@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,44 +53,42 @@ class LayerHistory:
         self._clear()
 
     def _clear(self) -> None:
-        self._positions: dict[str, int] = {}  # layer to its row, in order of depth
-        self._columns = 0
+        self._layers: list[str] = []
         self._rows_per_column = 1
         self._rows_in_last = 1  # as if a full column had gone before: the first row opens one
-        self._first = np.zeros(self._capacity, dtype=np.int64)
-        self._last = np.zeros(self._capacity, dtype=np.int64)
-        self._sums = np.zeros((0, self._capacity))
-        self._counts = np.zeros((0, self._capacity), dtype=np.int64)
+        self._steps = np.zeros((2, 0), dtype=np.int64)  # first and last of each column
+        self._cells = np.zeros((2, 0, 0))  # sum and number of the finite values of each layer and column
 
     def __len__(self) -> int:
-        return self._columns
+        return self._steps.shape[1]
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers, in order of depth."""
-        return tuple(self._positions)
+        return tuple(self._layers)
 
     @property
     def values(self) -> npt.NDArray[np.float64]:
         """Mean values, shape ``[layers, columns]``; NaN where a layer has none."""
-        sums, counts = self._sums[:, : self._columns], self._counts[:, : self._columns]
+        sums, counts = self._cells
         return np.divide(sums, counts, out=np.full_like(sums, math.nan), where=counts > 0)
 
     @property
     def middles(self) -> npt.NDArray[np.float64]:
         """Steps half way from the first to the last row of each column, shape ``[columns]``."""
-        return (self._first[: self._columns] + self._last[: self._columns]) / 2.0
+        first, last = self._steps
+        return (first + last) / 2.0
 
     @property
     def boundaries(self) -> npt.NDArray[np.float64]:
         """Steps between which the columns lie, shape ``[columns + 1]``, increasing; empty without columns."""
-        if self._columns == 0:
+        if len(self) == 0:
             return np.zeros(0)
-        first, last = self._first[: self._columns], self._last[: self._columns]
+        first, last = self._steps
         inner = (last[:-1] + first[1:]) / 2.0
         # the outer columns reach as far beyond their outermost rows as they do on their inner side
-        before = inner[0] - last[0] if self._columns > 1 else 0.5
-        behind = first[-1] - inner[-1] if self._columns > 1 else 0.5
+        before = inner[0] - last[0] if len(self) > 1 else 0.5
+        behind = first[-1] - inner[-1] if len(self) > 1 else 0.5
         return np.concatenate(([first[0] - before], inner, [last[-1] + behind]))
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
@@ -101,17 +100,16 @@ class LayerHistory:
                 row.
         """
         self._forget_from(step)
-        if any(name not in self._positions for name in values):
-            self._reorder(merge_names(list(self._positions), list(values)))
+        if not set(values) <= set(self._layers):
+            self._add_layers(list(values))
         if self._rows_in_last == self._rows_per_column:
             self._open_column(step)
-        column = self._columns - 1
-        self._last[column] = step
+        self._steps[1, -1] = step
         self._rows_in_last += 1
+        rows = {name: row for row, name in enumerate(self._layers)}
         for name, value in values.items():
             if math.isfinite(value):
-                self._sums[self._positions[name], column] += value
-                self._counts[self._positions[name], column] += 1
+                self._cells[:, rows[name], -1] += value, 1
 
     def state_dict(self) -> dict[str, Any]:
         """Copy of the state: tensors, integers and strings only, which any checkpoint can hold.
@@ -119,16 +117,17 @@ class LayerHistory:
         Returns:
             A dictionary for :meth:`load_state_dict`.
         """
+        (first, last), (sums, counts) = self._steps, self._cells
         return {
             "version": _STATE_VERSION,
-            "layers": list(self._positions),
+            "layers": list(self._layers),
             "capacity": self._capacity,
             "rows_per_column": self._rows_per_column,
             "rows_in_last": self._rows_in_last,
-            "first": torch.from_numpy(self._first[: self._columns].copy()),
-            "last": torch.from_numpy(self._last[: self._columns].copy()),
-            "sums": torch.from_numpy(self._sums[:, : self._columns].copy()),
-            "counts": torch.from_numpy(self._counts[:, : self._columns].copy()),
+            "first": torch.tensor(first),
+            "last": torch.tensor(last),
+            "sums": torch.tensor(sums),
+            "counts": torch.tensor(counts, dtype=torch.int64),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -141,62 +140,43 @@ class LayerHistory:
             ValueError: If entries are missing, of another version, or their shapes do not fit together.
         """
         _check_state(state)
-        self._capacity = int(state["capacity"])
-        self._clear()
-        self._columns = columns = len(state["first"])
-        self._rows_per_column = int(state["rows_per_column"])
-        self._rows_in_last = int(state["rows_in_last"])
-        self._reorder(list(state["layers"]))
-        self._first[:columns] = state["first"].cpu().numpy()
-        self._last[:columns] = state["last"].cpu().numpy()
-        self._sums[:, :columns] = state["sums"].cpu().numpy()
-        self._counts[:, :columns] = state["counts"].cpu().numpy()
+        self._capacity, self._layers = int(state["capacity"]), list(state["layers"])
+        self._rows_per_column, self._rows_in_last = int(state["rows_per_column"]), int(state["rows_in_last"])
+        self._steps = np.stack([state[key].cpu().numpy() for key in ("first", "last")])
+        self._cells = np.stack([state[key].cpu().numpy() for key in ("sums", "counts")])
 
     def _forget_from(self, step: int) -> None:
-        kept = int(np.searchsorted(self._last[: self._columns], step))
-        if kept == self._columns:
-            return
+        kept = int(np.searchsorted(self._steps[1], step))
         if kept == 0:
             self._clear()
-            return
-        self._sums[:, kept:] = 0.0
-        self._counts[:, kept:] = 0
-        self._columns = kept
-        self._rows_in_last = self._rows_per_column
+        elif kept < len(self):
+            self._steps, self._cells = self._steps[:, :kept], self._cells[:, :, :kept]
+            self._rows_in_last = self._rows_per_column
 
-    def _reorder(self, layers: list[str]) -> None:
-        known = [row for row, name in enumerate(layers) if name in self._positions]
-        sums = np.zeros((len(layers), self._capacity))
-        counts = np.zeros((len(layers), self._capacity), dtype=np.int64)
-        sums[known], counts[known] = self._sums, self._counts
-        self._sums, self._counts = sums, counts
-        self._positions = {name: row for row, name in enumerate(layers)}
+    def _add_layers(self, row: list[str]) -> None:
+        layers = merge_names(self._layers, row)
+        cells = np.zeros((2, len(layers), len(self)))
+        cells[:, [layers.index(name) for name in self._layers]] = self._cells
+        self._layers, self._cells = layers, cells
 
     def _open_column(self, step: int) -> None:
-        if self._columns == self._capacity:
-            self._average_pairs()
-        self._first[self._columns] = step
-        self._columns += 1
+        if len(self) == self._capacity:  # neighbours become one
+            self._steps = np.stack([self._steps[0, 0::2], self._steps[1, 1::2]])
+            self._cells = self._cells[:, :, 0::2] + self._cells[:, :, 1::2]
+            self._rows_per_column *= 2
+        self._steps = np.pad(self._steps, ((0, 0), (0, 1)), constant_values=step)
+        self._cells = np.pad(self._cells, ((0, 0), (0, 0), (0, 1)))
         self._rows_in_last = 0
-
-    def _average_pairs(self) -> None:
-        half = self._capacity // 2
-        self._first[:half] = self._first[0::2]
-        self._last[:half] = self._last[1::2]
-        for cells in (self._sums, self._counts):
-            cells[:, :half] = cells[:, 0::2] + cells[:, 1::2]
-            cells[:, half:] = 0
-        self._columns = half
-        self._rows_per_column *= 2
 
 
 class TemperatureHistory(LayerHistory):
-    """Temperatures of all layers, in units of the loss; see :class:`LayerHistory`."""
+    """Former name of :class:`LayerHistory`, whose ``values`` are the temperatures."""
 
-    @property
-    def temperatures(self) -> npt.NDArray[np.float64]:
-        """Mean temperatures in units of the loss, shape ``[layers, columns]``; NaN where a layer has no value."""
-        return self.values
+    temperatures = LayerHistory.values
+
+    def __init__(self, capacity: int = 256) -> None:
+        warnings.warn("TemperatureHistory is called LayerHistory now", DeprecationWarning, stacklevel=2)
+        super().__init__(capacity)
 
 
 def merge_names(known: Sequence[str], row: Sequence[str]) -> list[str]:
