@@ -1,4 +1,4 @@
-"""The training step run again, without side effects."""
+"""Run a training step again without side effects."""
 
 from thermo_callbacks.probes.replay.replay import Replay, ReplayedLoss, ReplayError, SkippedBatch
 

@@ -1,4 +1,4 @@
-"""What autograd's graph of a loss says about its operations and about the tensors that it starts from."""
+"""Find the leaves and the custom operations in the autograd graph of a loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.autograd.graph import Node
 
 
 class Graph(NamedTuple):
-    """What a loss was made from.
+    """Leaves and kind of operations of a loss.
 
     Attributes:
         leaves: Tensors that gradients arrive at; those inside of a reentrant checkpoint are not seen.
@@ -21,7 +21,7 @@ class Graph(NamedTuple):
     own_backward: bool
 
 
-def look_at_graph(loss: Tensor) -> Graph:
+def read_graph(loss: Tensor) -> Graph:
     """Visit all operations that a loss depends on.
 
     Args:
@@ -33,7 +33,7 @@ def look_at_graph(loss: Tensor) -> Graph:
     Example:
         >>> import torch
         >>> q = torch.ones(2, requires_grad=True)
-        >>> graph = look_at_graph((2 * q).sum())
+        >>> graph = read_graph((2 * q).sum())
         >>> [leaf is q for leaf in graph.leaves], graph.own_backward
         ([True], False)
     """

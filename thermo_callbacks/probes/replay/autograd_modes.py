@@ -1,4 +1,4 @@
-"""Modes in which a function of a network can be differentiated, whatever the run has switched on."""
+"""Switch on what differentiating a network takes, whatever the run has switched on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from thermo_callbacks.probes.guard import preserved_random_state
 
 @contextlib.contextmanager
 def differentiable(device: torch.device, *, second_order: bool = True) -> Iterator[None]:
-    """Gradients on, in single precision, and random streams that go on afterwards as if nothing was.
+    """Switch gradients on, autocast off, and keep the random streams as they are.
 
     Args:
         device: The network's device.

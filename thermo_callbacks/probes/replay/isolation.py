@@ -1,14 +1,15 @@
-"""Copies in the place of everything that a function may write to, and the originals back in their place."""
+"""Run a function on copies of all state that it may write to, and put the originals back."""
 
 from __future__ import annotations
 
+import functools
 import queue
 import sys
 import threading
 import types
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import IOBase
 from typing import Any
 
@@ -26,11 +27,9 @@ _CODE_TYPES = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, 
 _VALUE_TYPES = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 _ATOMS = frozenset({*_CODE_TYPES, *_VALUE_TYPES})
 _CONTAINERS = frozenset({dict, OrderedDict, list, set, deque})
+_MODULE_PARTS = frozenset({"_parameters", "_buffers", "_modules"})
 _CODE = (type, types.FunctionType, types.MethodType, types.ModuleType)
 _LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Event, threading.Thread)
-
-_open_types: dict[type, bool] = {}  # whether objects of a type are looked into
-_slots_of: dict[type, Iterable[str]] = {}
 
 
 class IsolationError(Exception):
@@ -47,15 +46,15 @@ class Isolation:
     Copies of 16-bit numbers have 32 bits.
 
     Args:
-        given: Stand-ins made by the caller, by the identity of what they stand for: the parameters' new values.
+        given: Replacements made by the caller, by the identity of what they replace: the parameters' new values.
         room: Bytes that may be copied. Tensors beyond are used themselves, and :meth:`restore` tells if one of them
             was written to.
     """
 
     def __init__(self, given: Mapping[int, Any], room: float) -> None:
-        self._memo: dict[int, Any] = dict(given)
+        self._replacements: dict[int, Any] = dict(given)
         self._room = room
-        self._originals: list[Any] = []  # kept alive, so that no identity in the memo is used again
+        self._originals: list[Any] = []  # kept alive, so that no identity among the replacements is used again
         self._undo: list[Undo] = []
         self._empty: list[Any] = []  # containers without items: most of what a module has
         self._watched: list[tuple[str, Tensor, int]] = []
@@ -76,12 +75,12 @@ class Isolation:
             IsolationError: If there is an iterator, which can't be rewound, or a scripted module.
         """
         room, self._room = self._room, torch.inf if all_of_it else self._room
-        stand_in = self._stand_in(value, path)
+        replacement = self._replacement(value, path)
         while self._todo:
             self._open(*self._todo.pop())
         if all_of_it:
             self._room = room
-        return stand_in
+        return replacement
 
     def keep_attributes(self, value: Any) -> None:
         """Have the attributes of an object put back, without looking into them.
@@ -111,51 +110,42 @@ class Isolation:
             for path, tensor, version in self._watched
             if tensor._version != version
         ]
-        self._undo, self._empty, self._memo, self._originals, self._watched = [], [], {}, [], []
+        self._undo, self._empty, self._replacements, self._originals, self._watched = [], [], {}, [], []
         if faults:
             raise IsolationError("; ".join(faults))
 
-    def _stand_in(self, value: Any, path: str) -> Any:
+    def _replacement(self, value: Any, path: str) -> Any:
         """What to use in place of a value; containers and objects are opened later, each once."""
         kind = type(value)
         if kind in _ATOMS:
             return value
-        known = self._memo.get(id(value), self)
+        known = self._replacements.get(id(value), self)
         if known is not self:
             return known
         if kind in _CONTAINERS and not value:
             self._empty.append(value)
             return value
+        replacement = value
         if isinstance(value, Tensor):
-            stand_in: Any = self._copy(value, path)
+            replacement = self._copy(value, path)
         elif isinstance(value, np.ndarray):
-            stand_in = self._copy_array(value)
+            replacement = self._copy_array(value)
         elif isinstance(value, tuple):
-            stand_in = self._tuple(value, path)
-        else:
-            stand_in = value
-            self._visit(value, path)
-        self._memo[id(value)] = stand_in
-        self._originals.append(value)
-        return stand_in
-
-    def _visit(self, value: Any, path: str) -> None:
-        """Put off what holds other things, and remember the rest."""
-        if isinstance(value, (dict, list, deque)) or _is_open(value):
-            self._todo.append((value, path))
+            items = [self._replacement(item, f"{path}[{index}]") for index, item in enumerate(value)]
+            if any(item is not original for item, original in zip(items, value, strict=True)):
+                replacement = tuple.__new__(kind, items)
         elif isinstance(value, queue.Queue):
             self._todo += [(vars(value), path), (value.queue, path)]
+        elif isinstance(value, (dict, list, deque)) or _is_open(value):
+            self._todo.append((value, path))
         else:
             self._keep(value, path)
-
-    def _tuple(self, value: tuple[Any, ...], path: str) -> tuple[Any, ...]:
-        items = [self._stand_in(item, f"{path}[{index}]") for index, item in enumerate(value)]
-        if all(item is original for item, original in zip(items, value, strict=True)):
-            return value
-        return tuple.__new__(type(value), items)
+        self._replacements[id(value)] = replacement
+        self._originals.append(value)
+        return replacement
 
     def _copy(self, tensor: Tensor, path: str) -> Tensor:
-        """A tensor's stand-in: of its own storage where there is room."""
+        """A tensor of its own storage, where there is room."""
         if is_lazy(tensor):
             return tensor
         narrow = tensor.is_floating_point() and tensor.dtype.itemsize < 4
@@ -183,30 +173,29 @@ class Isolation:
             self._open_dict(value, path)
         elif isinstance(value, (list, deque)):
             self._keep(value, path)
-            for index, item in enumerate(value if len(value) < _LONG else ()):
-                if type(item) not in _ATOMS and (stand_in := self._stand_in(item, f"{path}[{index}]")) is not item:
-                    value[index] = stand_in
+            items = enumerate(value if len(value) < _LONG else ())
+            self._replace_items(items, value.__setitem__, lambda index: f"{path}[{index}]")
         attributes = getattr(value, "__dict__", None)
         if type(attributes) is dict and attributes:
             self._open_dict(attributes, path)
-        for name in _slots(type(value)):
-            self._open_slot(value, name, path)
+        for name in _slots(type(value)):  # type: ignore[arg-type]  # mypy holds no type for hashable
+            self._undo.append(remember_slot(value, name))
+            put = functools.partial(object.__setattr__, value)
+            self._replace_items([(name, getattr(value, name, None))], put, lambda name: f"{path}.{name}")
 
     def _open_dict(self, value: dict[Any, Any], path: str) -> None:
         self._undo.append(remember_items(value))
-        for key, item in list(value.items()) if len(value) < _LONG else ():
-            if type(item) in _ATOMS:
-                continue
+        if len(value) < _LONG:
             # the dictionaries that hold a module's parameters, buffers and children are no part of a name
-            place = path if key in {"_parameters", "_buffers", "_modules"} else f"{path}.{key}"
-            if (stand_in := self._stand_in(item, place)) is not item:
-                assign(value, key, stand_in)
+            place = lambda key: path if key in _MODULE_PARTS else f"{path}.{key}"  # noqa: E731
+            self._replace_items(list(value.items()), functools.partial(assign, value), place)
 
-    def _open_slot(self, value: Any, name: str, path: str) -> None:
-        self._undo.append(remember_slot(value, name))
-        item = getattr(value, name, None)
-        if (stand_in := self._stand_in(item, f"{path}.{name}")) is not item:
-            object.__setattr__(value, name, stand_in)
+    def _replace_items(
+        self, items: Iterable[tuple[Any, Any]], put: Callable[[Any, Any], None], place: Callable[[Any], str]
+    ) -> None:
+        for key, item in items:
+            if type(item) not in _ATOMS and (replacement := self._replacement(item, place(key))) is not item:
+                put(key, replacement)
 
     def _keep(self, value: Any, path: str) -> None:
         """Remember what is not looked into, and refuse what can't be remembered."""
@@ -221,16 +210,13 @@ class Isolation:
 
 def _is_open(value: Any) -> bool:
     """Whether an object's attributes are looked into: modules, and what is of a class of the user's own."""
-    kind = type(value)
-    known = _open_types.get(kind)
-    if known is None:
-        known = _open_types[kind] = _is_open_type(kind)
     # an object with a lock is at work in other threads, which must not see it change
-    return known and (
+    return _is_open_type(type(value)) and (  # type: ignore[arg-type]
         isinstance(value, nn.Module) or not any(isinstance(x, _LOCKS) for x in getattr(value, "__dict__", {}).values())
     )
 
 
+@functools.cache
 def _is_open_type(kind: type) -> bool:
     if issubclass(kind, nn.Module):
         return not issubclass(kind, torch.jit.ScriptModule)
@@ -240,13 +226,11 @@ def _is_open_type(kind: type) -> bool:
     return roots[0] in _HOLDERS or roots[0] not in sys.stdlib_module_names
 
 
-def _slots(kind: type) -> Iterable[str]:
+@functools.cache
+def _slots(kind: type) -> frozenset[str]:
     """Attributes that objects of an open type hold outside of their dictionary."""
-    if not _open_types.get(kind, False) or issubclass(kind, nn.Module):
-        return ()
-    found = _slots_of.get(kind)
-    if found is None:
-        slots = [base.__dict__.get("__slots__", ()) for base in kind.__mro__]
-        names = {name for some in slots for name in ([some] if isinstance(some, str) else some)}
-        found = _slots_of[kind] = names - {"__dict__", "__weakref__"}
-    return found
+    if not _is_open_type(kind) or issubclass(kind, nn.Module):
+        return frozenset()
+    slots = [base.__dict__.get("__slots__", ()) for base in kind.__mro__]
+    names = {name for some in slots for name in ([some] if isinstance(some, str) else some)}
+    return frozenset(names - {"__dict__", "__weakref__"})

@@ -1,4 +1,4 @@
-"""A module's training step run once more, as a function of the parameters, without a trace in the run."""
+"""Run a training step again as a function of the parameters, without side effects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.probes.replay.autograd_graph import look_at_graph
+from thermo_callbacks.probes.replay.autograd_graph import read_graph
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
 from thermo_callbacks.probes.replay.isolation import Isolation, IsolationError
 from thermo_callbacks.probes.replay.silent_logging import silence_logging
@@ -139,7 +139,7 @@ class Replay:
             raise ReplayError(
                 f"{source} must return a scalar tensor, or a dict with one under 'loss', got {got}: {_CURE}"
             )
-        graph = look_at_graph(loss)
+        graph = read_graph(loss)
         own = {id(value) for value in values.values()}
         others = [leaf for leaf in graph.leaves if id(leaf) not in own]
         self._refuse_originals(values, others)

@@ -1,10 +1,12 @@
-"""Remembering what a mutable object holds, to put it back into the same object."""
+"""Remember what a mutable object holds, to put it back into the same object."""
 
 from __future__ import annotations
 
 import random
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,11 @@ import torch
 
 Undo = Callable[[], object]
 _MISSING = object()
+_STREAMS = (
+    (torch.Generator, "get_state", "set_state"),
+    (np.random.RandomState, "get_state", "set_state"),
+    (random.Random, "getstate", "setstate"),
+)
 
 
 def remember(value: Any) -> Undo | None:
@@ -26,29 +33,16 @@ def remember(value: Any) -> Undo | None:
     if isinstance(value, dict):
         return remember_items(value)
     if isinstance(value, (list, deque)):
-        return _remember_sequence(value)
+        return _remember_members(value, value.extend)
     if isinstance(value, set):
-        return _remember_members(value)
+        return _remember_members(value, value.update)
     if isinstance(value, bytearray):
-        content = bytes(value)
-        return lambda: value.__setitem__(slice(None), content)
-    return _remember_generator(value)
-
-
-def _remember_generator(value: Any) -> Undo | None:
-    if isinstance(value, torch.Generator):
-        torch_state = value.get_state()
-        return lambda: value.set_state(torch_state)
+        return partial(value.__setitem__, slice(None), bytes(value))
     if isinstance(value, np.random.Generator):
-        bits = value.bit_generator
-        numbers = bits.state
-        return lambda: setattr(bits, "state", numbers)
-    if isinstance(value, np.random.RandomState):
-        numpy_state = value.get_state()
-        return lambda: value.set_state(numpy_state)
-    if isinstance(value, random.Random):
-        python_state = value.getstate()
-        return lambda: value.setstate(python_state)
+        return partial(setattr, value.bit_generator, "state", value.bit_generator.state)
+    for kind, read, write in _STREAMS:
+        if isinstance(value, kind):
+            return partial(getattr(value, write), getattr(value, read)())
     return None
 
 
@@ -64,10 +58,7 @@ def remember_items(value: dict[Any, Any]) -> Undo:
     saved = list(value.items())
 
     def undo() -> None:
-        now = value.items()
-        if len(now) == len(saved) and all(
-            key is old_key and item is old for (key, item), (old_key, old) in zip(now, saved, strict=True)
-        ):
+        if len(value) == len(saved) and _identical(chain(*value.items()), chain(*saved)):
             return
         (OrderedDict.clear if isinstance(value, OrderedDict) else dict.clear)(value)
         for key, item in saved:
@@ -108,23 +99,16 @@ def remember_slot(value: Any, name: str) -> Undo:
     return undo
 
 
-def _remember_members(value: set[Any]) -> Undo:
-    saved = list(value)
+def _remember_members(value: Any, fill: Callable[[list[Any]], object]) -> Undo:
+    saved = list(value)  # a set that was not written to gives its members in the same order
 
     def undo() -> None:
-        if {id(member) for member in value} != {id(member) for member in saved}:
+        if len(value) != len(saved) or not _identical(value, saved):
             value.clear()
-            value.update(saved)
+            fill(saved)
 
     return undo
 
 
-def _remember_sequence(value: list[Any] | deque[Any]) -> Undo:
-    saved = list(value)
-
-    def undo() -> None:
-        if len(value) != len(saved) or any(item is not old for item, old in zip(value, saved, strict=True)):
-            value.clear()
-            value.extend(saved)
-
-    return undo
+def _identical(now: Iterable[Any], saved: Iterable[Any]) -> bool:
+    return all(item is old for item, old in zip(now, saved, strict=True))

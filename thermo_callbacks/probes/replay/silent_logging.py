@@ -1,4 +1,4 @@
-"""A module and its Trainer that log nothing for a while."""
+"""Switch the logging of a module and its Trainer off for a while."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import nn
 
 from thermo_callbacks.probes.replay.isolation import Isolation
 
-_SAYINGS = ("log", "log_dict", "print")
+_METHODS = ("log", "log_dict", "print")
 
 
 class SilentLogger:
-    """Takes every call and writes nothing; passes for the logger it stands in for, and knows its name and folder.
+    """Takes every call and writes nothing; passes for the logger that it replaces, and knows its name and folder.
 
     Args:
         logger: The logger; None for what a logger's methods return.
@@ -44,15 +44,15 @@ class SilentLogger:
 
 
 def silence_logging(pl_module: nn.Module, isolation: Isolation) -> None:
-    """Have the module's logging do nothing, its Trainer's loggers too, until the stand-ins are taken out again.
+    """Have the module's logging do nothing, its Trainer's loggers too, until the isolation is restored.
 
     Args:
-        pl_module: The module, into which stand-ins have been put: they remember the attributes that it had.
-        isolation: They put the Trainer's attributes back, whatever else the training step does to them.
+        pl_module: The module, whose attributes the isolation holds already.
+        isolation: Puts the Trainer's attributes back, whatever else the training step does to them.
     """
     for module in pl_module.modules():
         if callable(getattr(type(module), "log_dict", None)):  # modules of Lightning's kind, nested ones too
-            for name in _SAYINGS:
+            for name in _METHODS:
                 vars(module)[name] = _nothing
     trainer = vars(pl_module).get("_trainer")
     if trainer is not None and hasattr(trainer, "loggers"):
@@ -61,4 +61,4 @@ def silence_logging(pl_module: nn.Module, isolation: Isolation) -> None:
 
 
 def _nothing(*_: Any, **__: Any) -> None:
-    """What is left of a method that logs."""
+    """Replaces a method that logs."""
