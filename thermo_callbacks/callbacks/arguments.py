@@ -1,4 +1,4 @@
-"""Arguments of the monitors: what is refused, before training and with the cure."""
+"""Checks of the monitors' arguments, before training and with the cure."""
 
 from __future__ import annotations
 

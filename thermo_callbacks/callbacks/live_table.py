@@ -96,7 +96,7 @@ class LiveTable(Callback):
             self._monitors = monitors
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Begin: the first values come with the first window."""
+        """Open the display; the first values come with the first window."""
         if self._monitors:
             self._next = time.monotonic()
             self._printed = self._next + self._pause
@@ -113,7 +113,7 @@ class LiveTable(Callback):
             self._watched_update(trainer, pl_module, time.monotonic())
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        """Leave the last table behind: what monitors say at the end of training is said by now."""
+        """Leave the last table behind: the monitors have logged their last values by now."""
         if isinstance(self._display, OwnDisplay):
             self._watched_update(trainer, pl_module, time.monotonic())
         elif self._display is None and (values := self._values()):
@@ -122,11 +122,11 @@ class LiveTable(Callback):
         self._end()
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Give the terminal back."""
+        """Close the display."""
         self._end()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Give the terminal back: after an exception no other hook comes."""
+        """Close the display: after an exception no other hook comes."""
         self._end()
 
     def _watched_update(self, trainer: Any, pl_module: Any, now: float) -> None:

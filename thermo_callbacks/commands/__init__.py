@@ -1,1 +1,1 @@
-"""What a person types: the commands of thermo-callbacks."""
+"""The command line: the subcommands of thermo-callbacks."""

@@ -1,4 +1,4 @@
-"""Folders that a person names."""
+"""Checks of the folders that options name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def prepare_folder(folder: Path, option: str) -> None:
-    """Make sure that files can be written to a folder, which is created if need be.
+    """Create a folder if need be, and check that files can be written to it.
 
     Args:
         folder: The folder.

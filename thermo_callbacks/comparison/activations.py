@@ -1,4 +1,4 @@
-"""Activations that a person names, and how to get a new one of each."""
+"""Activations to compare, by name or as modules, and new copies of each."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ElementwiseFunction(nn.Module):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An activation that takes part.
+    """An activation of the comparison.
 
     Attributes:
         name: What it is called, in tables and in the names of folders.
@@ -86,7 +86,7 @@ class Candidate:
 
 
 def candidates(activations: Sequence[Any] | Mapping[str, Any]) -> list[Candidate]:
-    """Read the activations that a person gives.
+    """Read the activations to compare.
 
     Args:
         activations: Names of torch.nn's activations, module classes, modules, or functions of one tensor; or a mapping
@@ -140,7 +140,7 @@ def _candidate(name: str | None, given: Any) -> Candidate:
 
 
 def known_name(name: str) -> str:
-    """The name of torch.nn that a person means.
+    """Find the class of torch.nn that a name means.
 
     Args:
         name: What was given, in capitals or not.

@@ -1,4 +1,4 @@
-"""Comparing activations: the same network trained with each, under the same seeds."""
+"""Compare activations: train the same network with each, under the same seeds."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
 
 
 def _finished(job: Job) -> StoredRun | None:
-    """What an earlier comparison found, if it needs no repetition."""
+    """Results of an earlier comparison that need no repetition."""
     stored = read_run(job.folder)
     if stored is None or stored.record.status == "failed":
         return None
@@ -140,7 +140,7 @@ def _finished(job: Job) -> StoredRun | None:
 
 
 def _around(text: str, other: str) -> str:
-    """The part of a text where it begins to differ from another."""
+    """The part of a text around its first difference from another."""
     same = next((place for place, pair in enumerate(zip(text, other, strict=False)) if pair[0] != pair[1]), 0)
     start = max(0, same - 30)
     part = " ".join(text[start : same + 50].split())

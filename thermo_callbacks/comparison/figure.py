@@ -1,4 +1,4 @@
-"""Activations compared as heat engines, in one figure."""
+"""Figure of a comparison of activations as heat engines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_IN_A_ROW = 8
 
 
 class LineStyle(NamedTuple):
-    """How an activation is drawn.
+    """Colour, marker and line of an activation.
 
     Attributes:
         colour: Of its lines and markers.
@@ -177,7 +177,7 @@ def _paths(axes: Axes, summaries: Sequence[ActivationSummary], styles: Mapping[s
 
 
 def mean_path(runs: Sequence[RunRecord]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Entropy and temperature at each step that all runs were looked at, averaged over the runs.
+    """Entropy and temperature at each step that all runs were measured at, averaged over the runs.
 
     Args:
         runs: Runs of one activation.

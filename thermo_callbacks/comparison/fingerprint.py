@@ -1,4 +1,4 @@
-"""All that a run depends on, described in words that can be compared with those of an earlier run."""
+"""Description of all that a run depends on, to compare with that of an earlier run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEEPEST = 4
 
 
 def describe(value: Any, depth: int = 0) -> str:
-    """Text that is the same for equal settings, in every process.
+    """Describe a value by a text that is the same for equal settings in every process.
 
     Args:
         value: Numbers and texts are written out; containers and the public attributes of objects are gone into, four
@@ -58,7 +58,7 @@ def _size(tensor: torch.Tensor) -> str:
 
 
 def describe_module(module: LightningModule) -> dict[str, str]:
-    """A module that was just built: structure, initial weights, hyperparameters and optimizer.
+    """Describe a module that was just built: structure, initial weights, hyperparameters and optimizer.
 
     Args:
         module: The module; nothing of it is trained afterwards.
@@ -83,7 +83,7 @@ def describe_module(module: LightningModule) -> dict[str, str]:
 
 
 def describe_data(data: Any) -> str:
-    """The data of a run: sizes and settings, and the size of the numbers of data that are held in memory.
+    """Describe the data of a run: sizes and settings, and the mean magnitude of data held in memory.
 
     Args:
         data: A data module, or loaders for training and validation.

@@ -1,4 +1,4 @@
-"""What a comparison of activations says, in sentences that claim no more than its runs show."""
+"""Interpretation of a comparison of activations, in sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SIGNIFICANT = 0.05
 
 
 def read_comparison(records: Sequence[RunRecord]) -> list[str]:
-    """Say what the runs of a comparison show: the best, which others they tell from it, and how efficiency goes along.
+    """Interpret the runs of a comparison: the best, which others differ from it, and how efficiency goes along.
 
     Others are told from the best by the differences at equal seeds, where initial weights and data order are the same:
     an activation is behind if the interval of its mean difference is above zero, all of them together at 95 %

@@ -1,4 +1,4 @@
-"""The module of a run, from what a person gives for it."""
+"""Build the module of a run from a module, a class or a function."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _argument(name: str | None, candidate: Candidate) -> dict[str, Any]:
 
 
 def activation_argument(make_module: Callable[..., Any]) -> str | None:
-    """The argument that takes the activation.
+    """Find the argument that takes the activation.
 
     Args:
         make_module: A class or a function.

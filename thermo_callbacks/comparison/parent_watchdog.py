@@ -1,4 +1,4 @@
-"""Worker processes that end with the comparison that started them."""
+"""End worker processes together with the comparison that started them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import threading
 import time
 
-_LOOKED_EVERY = 1.0  # seconds
+_CHECK_EVERY = 1.0  # seconds
 
 
 @functools.cache
@@ -27,5 +27,5 @@ def end_with(starter: int) -> None:
 
 def _wait_for_the_end(starter: int) -> None:
     while os.getppid() == starter:  # a process whose parent ends is given another
-        time.sleep(_LOOKED_EVERY)
+        time.sleep(_CHECK_EVERY)
     os._exit(1)

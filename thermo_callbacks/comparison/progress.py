@@ -1,4 +1,4 @@
-"""How far a comparison is."""
+"""Progress of a comparison in the terminal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def watch(results: Iterable[StoredRun], *, planned: int, finished: int) -> Itera
 
 
 def describe_run(record: RunRecord) -> str:
-    """A line on a run that ended.
+    """Describe a run that ended in one line.
 
     Args:
         record: The run.

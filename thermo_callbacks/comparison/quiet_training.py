@@ -1,4 +1,4 @@
-"""What a training goes on in: a quiet Lightning, one thread, and a Ctrl-C that ends it in order."""
+"""Train with a quiet Lightning, in one thread, and with a Ctrl-C that ends the training in order."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute in one thread: for so small a network more only wait for each other, long if the machine is busy.
+    """Compute in one thread: for a small network, several wait for each other, long if the machine is busy.
 
     Yields:
         Nothing.

@@ -1,4 +1,4 @@
-"""What looks on in a run of a comparison, beside the monitor."""
+"""Callbacks that record a run of a comparison, beside the monitor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from thermo_callbacks.callbacks import ThermoMonitor
 from thermo_callbacks.comparison.records import PathPoint
 
-_CHECKED_EVERY = 50  # steps between two looks at whether the loss was finite: each waits for the device
+_CHECKED_EVERY = 50  # steps between two checks that the loss is finite: each waits for the device
 
 
 class DivergenceError(ArithmeticError):
@@ -20,7 +20,7 @@ class DivergenceError(ArithmeticError):
 
 
 class PathRecorder(Callback):
-    """Keeps the course of entropy and temperature.
+    """Records entropy and temperature over a run.
 
     Args:
         monitor: A monitor that stands before this callback in the Trainer's list.
@@ -32,13 +32,13 @@ class PathRecorder(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Take a new value in, if there is one."""
-        self._look(trainer)
+        self._record(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002  Lightning's signature
         """Take in the last value, which may come after the last batch."""
-        self._look(trainer)
+        self._record(trainer)
 
-    def _look(self, trainer: Trainer) -> None:
+    def _record(self, trainer: Trainer) -> None:
         record = self._monitor.latest()
         state = (record.get("thermo/entropy", math.nan), record.get("thermo/temperature", math.nan))
         if all(map(math.isfinite, state)) and state not in [point[1:] for point in self.points[-1:]]:
@@ -53,13 +53,13 @@ class Stopwatch(Callback):
         self._end: float | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002  Lightning's signature
-        """Begin."""
+        """Start the clock."""
         for logger in trainer.loggers:
             _ = getattr(logger, "experiment", None)  # opened now, not by the first value
         self._start = time.perf_counter()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002  Lightning's signature
-        """End: what others do now, such as drawing figures, is no training."""
+        """Stop the clock: what others do now, such as drawing figures, is no training."""
         self._end = time.perf_counter()
 
     @property
@@ -69,7 +69,7 @@ class Stopwatch(Callback):
 
 
 class ValidationRecorder(Callback):
-    """Keeps the values that validation ends with.
+    """Records the values that validation ends with.
 
     Args:
         names: Names under which the module logs them, the loss first.

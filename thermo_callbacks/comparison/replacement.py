@@ -1,4 +1,4 @@
-"""Another activation in the place of a module's own."""
+"""Replace the activations of a module."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """What a comparison came to.
+    """Result of a comparison.
 
     Attributes:
         records: One a run, those of one activation one after another, in the order of the seeds.

@@ -83,7 +83,7 @@ class Job:
 
 
 def execute(job: Job) -> StoredRun:
-    """Make a run, and write what it came to into its folder.
+    """Train and measure one run, and write its record into its folder.
 
     A fault of the run is a result as well. Runs in threads of one process take turns.
 
@@ -158,7 +158,7 @@ def _train(job: Job) -> RunRecord:
 
 
 class Observers:
-    """The callbacks of a run, the person's among them.
+    """Callbacks of a run, the user's among them.
 
     Args:
         job: The run.

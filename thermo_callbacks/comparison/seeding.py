@@ -1,4 +1,4 @@
-"""The same initial weights and the same order of the data for the same seed, whatever the activation draws."""
+"""Seed initial weights and order of the data, independently of what the activation draws."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class DataOrder:
         return loaders
 
     def impose_on_module(self, data: LightningDataModule) -> LightningDataModule:
-        """A copy of a data module whose loaders have generators.
+        """Copy a data module, and give its loaders generators.
 
         Args:
             data: The data module; nothing of it is changed.

@@ -1,4 +1,4 @@
-"""Finished runs on disk: one JSON file each, whole or not there."""
+"""Store finished runs on disk: one JSON file each, written atomically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESULT = "result.json"
 
 
 class StoredRun(NamedTuple):
-    """What is kept of a run.
+    """Stored record of a run.
 
     Attributes:
         settings: Readable description of all that the run depends on, by topic.
@@ -45,7 +45,7 @@ def run_folder(directory: Path, name: str) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is never seen half written, by moving it to its place.
+    """Write a file atomically, by moving it to its place.
 
     Args:
         path: The file; its folder is created if need be.
@@ -65,7 +65,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_run(folder: Path, stored: StoredRun) -> None:
-    """Keep a run.
+    """Store a run.
 
     Args:
         folder: Folder of the run.

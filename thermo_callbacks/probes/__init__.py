@@ -1,1 +1,1 @@
-"""The only code that touches a live model, and what keeps the model from noticing."""
+"""Measurements on a live model, without side effects on its training."""

@@ -77,7 +77,7 @@ class Guard:
         self.name = name
         self.reason: str | None = None
         self.quiet = False  # set on ranks above 0, so that a warning comes once and not once a rank
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
     @property
     def disabled(self) -> bool:
@@ -112,8 +112,8 @@ class Guard:
             message: The warning's text.
             topic: What the warning is about; None for the message itself.
         """
-        if (topic or message) not in self._said:
-            self._said.add(topic or message)
+        if (topic or message) not in self._warned:
+            self._warned.add(topic or message)
             if not self.quiet:
                 warnings.warn(message, UserWarning, stacklevel=3)
 
@@ -133,7 +133,7 @@ class Guard:
     @staticmethod
     @contextlib.contextmanager
     def invisible(device: torch.device) -> Iterator[None]:
-        """Both of :func:`no_trace` and :func:`preserved_random_state`, for the hooks that come once a window or less.
+        """Enter :func:`no_trace` and :func:`preserved_random_state`, for hooks that come once a window or less.
 
         Args:
             device: Device of the model.

@@ -1,4 +1,4 @@
-"""Parameters of which each process holds a part: which part it is, and sums over all processes."""
+"""Find the part of a sharded parameter that this process holds, and sum over all processes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def is_distributed(tensor: Tensor) -> bool:
 
 
 def local_part(tensor: Tensor, like: Tensor | None = None) -> Tensor:
-    """What this process holds of a tensor.
+    """Part of a tensor that this process holds.
 
     Args:
         tensor: Any tensor.
@@ -195,7 +195,7 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def reshard(model: nn.Module) -> None:
-    """Have a model show its sharded parameters: after a pass without gradients FSDP2 leaves the whole ones in place.
+    """Reshard a model's parameters: after a pass without gradients FSDP2 leaves the whole ones in place.
 
     Args:
         model: The model, between two passes.

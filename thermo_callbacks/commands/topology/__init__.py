@@ -1,1 +1,1 @@
-"""What ``thermo-callbacks topology`` runs: a topology read as a macrostate, or the topologies of one budget ranked."""
+"""The subcommand ``topology``: a topology analysed as a macrostate, or the topologies of one budget ranked."""

@@ -1,4 +1,4 @@
-"""What a topology, or a ranking of topologies, says, in sentences that claim no more than it shows."""
+"""Interpretation of a topology, or of a ranking of topologies, in sentences."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HIGH = {
 
 
 def read_topology(topology: Topology, peers: Survey | None = None) -> list[str]:
-    """Say what a topology's quantities mean.
+    """Interpret a topology's quantities.
 
     Args:
         topology: The topology.
@@ -62,7 +62,7 @@ def read_topology(topology: Topology, peers: Survey | None = None) -> list[str]:
 
 
 def announce_ranking(survey: Survey, seed: int) -> str:
-    """Say how many topologies there are, and which of them were looked at.
+    """Describe how many topologies there are, and which of them were analysed.
 
     Args:
         survey: The topologies.
@@ -87,7 +87,7 @@ def announce_ranking(survey: Survey, seed: int) -> str:
 
 
 def read_ranking(survey: Survey, by: Order) -> list[str]:
-    """Say what a ranking means.
+    """Interpret a ranking.
 
     Args:
         survey: The topologies.

@@ -97,7 +97,7 @@ class Ranking:
 
 
 def asked_for(settings: TopologySettings) -> tuple[int, ...] | Ranking:
-    """Find out which of its two things the command is to do.
+    """Decide between the analysis of one topology and the ranking of a budget.
 
     Args:
         settings: The settings.

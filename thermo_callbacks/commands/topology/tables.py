@@ -149,7 +149,7 @@ def ranking_csv(survey: Survey, by: Order) -> str:
 
 
 def cell(name: str, value: float) -> str:
-    """A quantity as people read it.
+    """Format a quantity's value.
 
     Args:
         name: Name of the quantity.

@@ -1,4 +1,4 @@
-"""What all figures share: a canvas without pyplot, names at the rows, words on the empty ones."""
+"""Shared parts of the figures: canvas without pyplot, row labels, notes on empty axes."""
 
 from __future__ import annotations
 

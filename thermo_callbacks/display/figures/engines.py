@@ -1,4 +1,4 @@
-"""Activations as heat engines, through the depth of a network."""
+"""Chart of activations as heat engines, through the depth of a network."""
 
 from __future__ import annotations
 

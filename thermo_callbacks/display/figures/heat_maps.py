@@ -1,4 +1,4 @@
-"""Maps of a run: layers down, steps across; drawn with matplotlib's objects, so that no plot of the user is touched."""
+"""Heat maps of a run: layers down, steps across; drawn without pyplot, so that no plot of the user is touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bounded memory of one value a layer over a whole run."""
+"""History of one value a layer over a whole run, in bounded memory."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class TemperatureHistory(LayerHistory):
 
 
 def merge_names(known: Sequence[str], row: Sequence[str]) -> list[str]:
-    """Names of two lists in one order: known ones keep theirs, new ones go behind their predecessor in the row.
+    """Merge two lists of names: known ones keep their order, new ones go behind their predecessor in the row.
 
     Args:
         known: The names so far.

@@ -1,4 +1,4 @@
-"""A bounded memory of the path of a run through entropy and temperature."""
+"""History of entropy and temperature over a whole run, in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The path of a run through temperature and entropy."""
+"""Temperature-entropy diagram of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fixed sample of coordinates of each layer: parameters before a step, gradient, and displacement after it."""
+"""Sample coordinates of each layer: parameters before a step, gradient, and displacement after it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Watch = Callable[[Tensor], Tensor]
 
 
 def choose_coordinates(total: int, sample: int | None, *, seed: int, layer: str) -> np.ndarray | None:
-    """Coordinates of a layer to watch: drawn without replacement, the same in every run and on every rank.
+    """Draw the coordinates of a layer to watch, without replacement, the same in every run and on every rank.
 
     Args:
         total: Coordinates of the layer.
@@ -57,7 +57,7 @@ class _Segment:
     missing: int = 0  # steps of the window without a gradient
 
     def part(self, tensor: Tensor) -> Tensor:
-        """What this process holds of a tensor of the parameter's shape."""
+        """Part of a tensor of the parameter's shape that this process holds."""
         return local_part(tensor, self.parameter) if self.sharded else tensor
 
     def watch(self, tensor: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class CoordinateProbe:
             self._place(layer, selected, start, sharded=parts is not None)
 
     def _place(self, layer: int, selections: Sequence[Selection], start: int, *, sharded: bool) -> None:
-        """Give the layer's parameters their stretches of the rows."""
+        """Assign each parameter of the layer its segment of the rows."""
         for selection in selections:
             stop = start + selection.here
             if selection.watched:
@@ -178,7 +178,7 @@ class CoordinateProbe:
         torch.sub(self._buffer[3], self._buffer[0], out=self._buffer[2])
 
     def forget_missing(self) -> None:
-        """Start counting missing gradients afresh, at the start of a window."""
+        """Reset the counts of missing gradients, at the start of a window."""
         for segment in self._segments:
             segment.missing = 0
 

@@ -1,4 +1,4 @@
-"""What an optimizer says about its own dynamics: momentum, and mobility of the parameters."""
+"""Momentum, response and mobility from an optimizer's own state."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def group_momentum(optimizer: Optimizer, group: dict[str, Any]) -> MomentumRespo
     """
     momentum = float(group["momentum"] if "momentum" in group else group.get("betas", (0.0,))[0])
     if isinstance(optimizer, NAdam):
-        return MomentumResponse(momentum, _look_ahead_factor(optimizer, group))
+        return MomentumResponse(momentum, _nadam_response(optimizer, group))
     return momentum_response(momentum, nesterov=bool(group.get("nesterov", False)))
 
 
-def _look_ahead_factor(optimizer: Optimizer, group: dict[str, Any]) -> float:
+def _nadam_response(optimizer: Optimizer, group: dict[str, Any]) -> float:
     """Response factor of NAdam at its present step: its look-ahead warms up over thousands of steps."""
     average, decay = float(group["betas"][0]), float(group["momentum_decay"])
     step = next((float(state["step"]) for p in group["params"] if "step" in (state := optimizer.state.get(p, {}))), 1.0)
@@ -48,7 +48,7 @@ def _look_ahead_factor(optimizer: Optimizer, group: dict[str, Any]) -> float:
 
 
 def gradient_sign(group: dict[str, Any]) -> float:
-    """Minus one for a group that climbs (``maximize=True``): its energy is minus the objective.
+    """Sign of a group's gradient: minus one with ``maximize=True``, whose energy is minus the objective.
 
     Args:
         group: A parameter group.
@@ -107,7 +107,7 @@ def parameter_mobility(
 def decay_contraction(
     optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]
 ) -> Tensor | float:
-    r"""Share by which the optimizer's own weight decay draws a parameter in, in one step.
+    r"""Share by which the optimizer's own weight decay shrinks a parameter in one step.
 
     Coupled decay adds :math:`w q` to the gradient and contracts by :math:`m w`, with the mobility m; decoupled decay
     (AdamW) contracts by :math:`\eta w`. The loss knows of neither, nor does its Hessian.

@@ -1,4 +1,4 @@
-"""Watched coordinates of a parameter: which of them this process holds, and how they are read."""
+"""Select the watched coordinates of a parameter that this process holds, and read them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from thermo_callbacks.probes.sharding import Part
 
 
 class Selection(NamedTuple):
-    """Which coordinates of a parameter are watched, and which of them here.
+    """Watched coordinates of a parameter, and those that this process holds.
 
     Attributes:
         parameter: The parameter.
@@ -45,7 +45,7 @@ def chunk_layers(lengths: Sequence[int], chunk: int) -> Tensor:
 def select(
     owned: Sequence[nn.Parameter], choice: np.ndarray | None, parts: Mapping[nn.Parameter, Part] | None
 ) -> list[Selection]:
-    """Share a layer's coordinates out to its parameters.
+    """Split a layer's coordinates by parameter.
 
     Args:
         owned: The layer's parameters.

@@ -1,4 +1,4 @@
-"""The topology of a live model: a chain of linear layers, read off its modules and its graph."""
+"""Topology of a live model: its chain of linear layers, from its modules and autograd's graph."""
 
 from thermo_callbacks.probes.topology.probe import TopologyReading, read_order, read_topology
 

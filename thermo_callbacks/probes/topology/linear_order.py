@@ -1,4 +1,4 @@
-"""Order in which linear layers were applied, read off autograd's graph of a loss."""
+"""Find the order of linear layers in the autograd graph of a loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTHING: _Sources = frozenset()
 
 @dataclass
 class _Walk:
-    """What is known of the nodes below the one that is looked at."""
+    """Linear layers below each visited node of the graph."""
 
     weights: Mapping[int, str]  # identity of a weight to the name of its layer
     parameters: dict[Node, _Sources] = field(default_factory=dict)  # weights that come in other than through a layer
@@ -28,7 +28,7 @@ class _Walk:
     repeated: str | None = None
 
     def visit(self, node: Node) -> None:
-        """Take in a node whose inputs are known."""
+        """Visit a node whose inputs were visited."""
         variable = getattr(node, "variable", None)
         if variable is not None:
             name = self.weights.get(id(variable))

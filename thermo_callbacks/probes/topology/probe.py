@@ -1,4 +1,4 @@
-"""Topology of a live network: the widths of its chain of linear layers, read without a forward pass of its own."""
+"""Read the widths of a live network's chain of linear layers, without a forward pass."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WEIGHTED = (
 
 @dataclass(frozen=True)
 class TopologyReading:
-    """What was read off a network.
+    """Topology of a network, or the reason why it has none.
 
     Attributes:
         widths: Widths from the input to the output, ``(n_0, ..., n_{k+1})``; empty if there is no chain, or its order
@@ -43,7 +43,7 @@ class TopologyReading:
 
 
 def read_topology(model: nn.Module) -> TopologyReading:
-    r"""Widths of the chain of fully connected layers that a model is.
+    r"""Read the widths of a model that is a chain of fully connected layers.
 
     A topology :math:`(n_0; n_1, \dots, n_k; n_{k+1})` counts neurons, and a connection for each pair of neurons of
     neighbouring layers. That is what ``Linear`` layers are, in a chain from the input to the output; normalisation,
@@ -93,7 +93,7 @@ def read_topology(model: nn.Module) -> TopologyReading:
 
 
 def read_order(reading: TopologyReading, loss: Tensor) -> TopologyReading:
-    """Close a reading whose order is open, with the operations that a loss was computed by.
+    """Order the layers of an open reading by the autograd graph of a loss.
 
     The layers are a chain if each is applied once, the first to data, each other to what came from the one before and
     from nothing else, and the loss to what came from the last. A shortcut, several heads, or layers side by side are
