@@ -18,11 +18,13 @@ import torch
 from torch import nn
 
 import thermo_callbacks
+from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 from thermo_callbacks.commands import digits, folders
 from thermo_callbacks.commands.cli import main
 from thermo_callbacks.commands.demo import training
 from thermo_callbacks.commands.demo.settings import LEARNING_RATES, DemoSettings
 from thermo_callbacks.commands.digits import load_digits
+from thermo_callbacks.commands.options import FEWEST_STEPS
 from thermo_callbacks.display.tensorboard.page import EQUILIBRIUM_REFERENCE_TAG, HEAT_MAP_TAG, LEGEND_TAG
 
 with warnings.catch_warnings():  # of the parts that TensorBoard brings along
@@ -305,6 +307,10 @@ def test_digits_are_split_without_overlap_and_by_the_seed():
 def test_window_suits_the_length_of_the_run(epochs, batch_size, window, windows):
     settings = DemoSettings(max_epochs=epochs, batch_size=batch_size)
     assert (settings.window, settings.steps // settings.window) == (window, windows)
+
+
+def test_shortest_window_is_the_monitor_s():
+    assert FEWEST_STEPS == MINIMUM_STEPS
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 7])

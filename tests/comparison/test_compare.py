@@ -23,11 +23,9 @@ import thermo_callbacks
 from thermo_callbacks import comparison
 from thermo_callbacks.callbacks import ThermoMonitor
 from thermo_callbacks.callbacks.output.publisher import Publisher
-from thermo_callbacks.comparison import compare, run
-from thermo_callbacks.comparison.compare import compare_activations
+from thermo_callbacks.comparison import ComparisonResult, compare, compare_activations, run
 from thermo_callbacks.comparison.recording import PathRecorder
 from thermo_callbacks.comparison.records import TIME
-from thermo_callbacks.comparison.result import ComparisonResult
 
 with warnings.catch_warnings():  # of the parts that TensorBoard brings along
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -410,7 +408,7 @@ SCRIPT = """
 import sys, warnings
 warnings.simplefilter("ignore")
 from comparison_models import *
-from thermo_callbacks.comparison.compare import compare_activations
+from thermo_callbacks.comparison import compare_activations
 if __name__ == "__main__":
     compare_activations(Net, ["ReLU", "Tanh", "GELU"], loaders(), seeds=2, jobs=2, directory=sys.argv[1],
                         trainer_kwargs={"max_epochs": 20, "accelerator": "cpu"})

@@ -14,8 +14,7 @@ from thermo_callbacks.commands.cli import main
 from thermo_callbacks.commands.compare import data
 from thermo_callbacks.commands.compare.classifier import Classifier
 from thermo_callbacks.commands.compare.settings import INPUTS, SIZES, CompareSettings
-from thermo_callbacks.comparison import run
-from thermo_callbacks.comparison.result import ComparisonResult
+from thermo_callbacks.comparison import ComparisonResult, run
 
 TINY = ["--data", "digits", "--depth", "2", "--width", "8", "--max-epochs", "1", "--seeds", "1", "--jobs", "1"]
 

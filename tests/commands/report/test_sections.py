@@ -9,7 +9,7 @@ from commands.report.test_runs import run_with
 from thermo_callbacks.commands.report.colours import SHADES, depth_colour, run_colour, style
 from thermo_callbacks.commands.report.discovery import find_runs
 from thermo_callbacks.commands.report.sections import LEARNING, sections_of
-from thermo_callbacks.display.tensorboard.layout import custom_scalar_layout
+from thermo_callbacks.display import custom_scalar_layout
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from thermo_callbacks.commands.options import FOLDER, POSITIVE, choice, whole
+from thermo_callbacks.commands.options import FEWEST_STEPS, FOLDER, POSITIVE, choice, whole
 
 INPUTS = {"mnist": 4_000, "digits": 1_437, "mnist1d": 4_000}
 """Training inputs of each set of data."""
@@ -14,8 +14,6 @@ SIZES = {"mlp": (6, 128), "cnn": (3, 32), "resnet": (2, 16), "transformer": (2, 
 """Depth and width of each model, unless others are given."""
 HEADS = 4
 """Attention heads of the transformer, of whose number its width is a multiple."""
-FEWEST_STEPS = 8
-"""Steps in the shortest window that the monitor takes."""
 _WINDOWS = 20  # measurements in a run: enough for the paths of temperature and entropy
 _EXTRA_PASSES = 10  # in a run, each as dear as a few steps
 

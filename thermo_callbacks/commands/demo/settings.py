@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from thermo_callbacks.commands.digits import TRAINING_IMAGES
-from thermo_callbacks.commands.options import FOLDER, POSITIVE, choice, whole
+from thermo_callbacks.commands.options import FEWEST_STEPS, FOLDER, POSITIVE, choice, whole
 
-FEWEST_STEPS = 8
-"""Steps in the shortest window that the monitor takes."""
 LEARNING_RATES = {"sgd": 0.02, "momentum": 0.005, "adam": 1e-3, "adamw": 1e-3}
 """Learning rate of each optimizer, unless one is given."""
 
