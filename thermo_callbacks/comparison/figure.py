@@ -21,8 +21,8 @@ _SIZE = (13.0, 5.2)  # inches, at 100 dots per inch
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 """Okabe and Ito's colours, told apart with all common kinds of colour vision; their yellow is too pale for lines."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_LineStyle = Literal["-", "--", ":"]
-_LINES: tuple[_LineStyle, ...] = ("-", "--", ":")
+_Dashes = Literal["-", "--", ":"]
+_LINES: tuple[_Dashes, ...] = ("-", "--", ":")
 _USUAL = ("ReLU", "Tanh", "GELU", "SELU", "SiLU", "ELU", "Sigmoid", "LeakyReLU", "Mish", "Softplus", "Hardtanh")
 """Activations with a style of their own in every figure; others take one by their name."""
 _MOST_IN_A_ROW = 8
@@ -39,7 +39,7 @@ class LineStyle(NamedTuple):
 
     colour: str
     marker: str
-    line: _LineStyle
+    line: _Dashes
 
 
 _LINE_STYLES = tuple(
@@ -187,13 +187,10 @@ def mean_path(runs: Sequence[RunRecord]) -> np.ndarray[tuple[int, int], np.dtype
     """
     paths = [{point.step: point[1:] for point in run.path if all(map(math.isfinite, point[1:]))} for run in runs]
     common = sorted(set.intersection(*map(set, paths))) if paths else []
-    return (
-        np.array([[path[step] for path in paths] for step in common], dtype=np.float64)
-        .reshape(len(common), -1, 2)
-        .mean(axis=1)
-        if common
-        else np.empty((0, 2))
-    )
+    if not common:
+        return np.empty((0, 2))
+    points = np.array([[path[step] for path in paths] for step in common], dtype=np.float64)
+    return points.reshape(len(common), -1, 2).mean(axis=1)
 
 
 def _efficiency_against_loss(

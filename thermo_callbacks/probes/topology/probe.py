@@ -93,19 +93,19 @@ def read_topology(model: nn.Module) -> TopologyReading:
 
 
 def read_order(reading: TopologyReading, loss: Tensor) -> TopologyReading:
-    """Order the layers of an open reading by the autograd graph of a loss.
+    """Order the layers of a network by the autograd graph of a loss, where their order is open.
 
     The layers are a chain if each is applied once, the first to data, each other to what came from the one before and
     from nothing else, and the loss to what came from the last. A shortcut, several heads, or layers side by side are
-    none. The loss's own graph is looked at: nothing is computed. Where it hides its operations (compiled modules,
-    checkpoints, layers that are frozen), there is no reading.
+    none. The loss's own graph is visited: nothing is computed. Where it hides its operations (compiled modules,
+    checkpoints, layers that are frozen), there is no topology.
 
     Args:
-        reading: What :func:`read_topology` gave.
+        reading: Result of :func:`read_topology`.
         loss: The loss of a batch, before its backward pass.
 
     Returns:
-        The reading, no longer open.
+        The topology, or the reason why there is none.
 
     Example:
         >>> import torch
@@ -129,7 +129,7 @@ def read_order(reading: TopologyReading, loss: Tensor) -> TopologyReading:
 
 
 def _chained(ordered: Mapping[str, nn.Linear], layers: Mapping[str, nn.Linear]) -> TopologyReading:
-    """The reading of layers whose order is known."""
+    """The topology of layers whose order is known."""
     for (name, layer), (following, other) in itertools.pairwise(ordered.items()):
         if layer.out_features != other.in_features:
             reason = f"{name} gives {layer.out_features} values and {following} takes {other.in_features}"
