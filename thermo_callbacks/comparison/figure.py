@@ -9,6 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from thermo_callbacks.comparison.records import ActivationSummary, RunRecord, summarise
 
@@ -176,7 +177,7 @@ def _paths(axes: Axes, summaries: Sequence[ActivationSummary], styles: Mapping[s
         axes.set_yscale("log")
 
 
-def mean_path(runs: Sequence[RunRecord]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def mean_path(runs: Sequence[RunRecord]) -> npt.NDArray[np.float64]:
     """Entropy and temperature at each step that all runs were measured at, averaged over the runs.
 
     Args:
@@ -189,8 +190,8 @@ def mean_path(runs: Sequence[RunRecord]) -> np.ndarray[tuple[int, int], np.dtype
     common = sorted(set.intersection(*map(set, paths))) if paths else []
     if not common:
         return np.empty((0, 2))
-    points = np.array([[path[step] for path in paths] for step in common], dtype=np.float64)
-    return points.reshape(len(common), -1, 2).mean(axis=1)
+    mean: npt.NDArray[np.float64] = np.mean([[path[step] for path in paths] for step in common], axis=1)
+    return mean
 
 
 def _efficiency_against_loss(
