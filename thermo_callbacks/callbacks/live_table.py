@@ -24,7 +24,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
 class LiveTable(Callback):
     """Table of a run's key numbers in the terminal, updated as the monitors bring new ones.
 
-    It shows what the monitors among the Trainer's callbacks say: loss, temperature and the hottest layers, equilibrium,
+    It shows what the monitors among the Trainer's callbacks log: loss, temperature and the hottest layers, equilibrium,
     noise scale, entropy balance, Laplacian, work efficiency, each with its standard error. It measures nothing itself.
 
     - In a terminal, above Lightning's ``RichProgressBar`` or without a progress bar: one table, redrawn in place. Above
@@ -105,17 +105,17 @@ class LiveTable(Callback):
         """Show new values, if it is time to."""
         if (now := time.monotonic()) >= self._next:
             self._next = now + self.every_n_seconds
-            self._watched_update(trainer, pl_module, now)
+            self._protected_update(trainer, pl_module, now)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Bring the table up to date while the progress bar that it may stand in is there."""
         if self._display is not None:
-            self._watched_update(trainer, pl_module, time.monotonic())
+            self._protected_update(trainer, pl_module, time.monotonic())
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Leave the last table behind: the monitors have logged their last values by now."""
         if isinstance(self._display, OwnDisplay):
-            self._watched_update(trainer, pl_module, time.monotonic())
+            self._protected_update(trainer, pl_module, time.monotonic())
         elif self._display is None and (values := self._values()):
             with self._guard.protect("showing values"), self._guard.invisible(pl_module.device):
                 self._output().print(self._table(trainer, values))
@@ -129,7 +129,7 @@ class LiveTable(Callback):
         """Close the display: after an exception no other hook comes."""
         self._end()
 
-    def _watched_update(self, trainer: Any, pl_module: Any, now: float) -> None:
+    def _protected_update(self, trainer: Any, pl_module: Any, now: float) -> None:
         with self._guard.protect("showing values"), self._guard.invisible(pl_module.device):
             self._update(trainer, now)
         if self._guard.disabled:

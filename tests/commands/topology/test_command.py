@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from thermo_callbacks.commands.cli import main
-from thermo_callbacks.commands.options import SHARE
+from thermo_callbacks.commands.options import POSITIVE, SHARE, whole
 from thermo_callbacks.commands.topology import command
 from thermo_callbacks.functional.topology import Shell, analyse, survey
 from thermo_callbacks.functional.topology import ranking as _topology_survey
@@ -201,6 +201,12 @@ def test_ctrl_c(capsys, monkeypatch):
 @pytest.mark.parametrize(("text", "share"), [("0", 0.0), ("0.05", 0.05), ("1e-6", 1e-6)])
 def test_shares(text, share):
     assert SHARE["type"](text) == share
+
+
+@pytest.mark.parametrize(("metadata", "text", "value"), [(whole(1), "5", 5), (POSITIVE, "0.5", 0.5)])
+def test_numbers_are_plain_ones_that_can_be_sent_to_other_processes(metadata, text, value):
+    read = metadata["type"](text)
+    assert (read, type(read)) == (value, type(value))
 
 
 def test_errors_come_before_heavy_imports():

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 
 _STATE_VERSION = 1
-_STATE_KEYS = ("version", "layers", "capacity", "rows_per_column", "rows_in_last", "first", "last", "sums", "counts")
 
 
 class LayerHistory:
@@ -206,7 +205,7 @@ def merge_names(known: Sequence[str], row: Sequence[str]) -> list[str]:
 
 
 def _check_state(state: Mapping[str, Any]) -> None:
-    missing = [key for key in _STATE_KEYS if key not in state]
+    missing = [key for key in LayerHistory().state_dict() if key not in state]
     if missing:
         raise ValueError(f"state of a history lacks {missing}: load what state_dict() returned")
     if state["version"] != _STATE_VERSION:
