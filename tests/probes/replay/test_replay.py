@@ -33,6 +33,12 @@ class Slotted:
     seen: list[int]
 
 
+class Labelled(list[int]):
+    """A container of a user's own class, with an attribute outside of its dictionary."""
+
+    __slots__ = ("label",)
+
+
 class Module(nn.Module):
     """As much of a LightningModule as a replay needs, with everything that a step may change."""
 
@@ -59,6 +65,8 @@ class Module(nn.Module):
         self.random, self.generator = random.Random(1), torch.Generator().manual_seed(1)
         self.numpy, self.legacy = np.random.default_rng(1), np.random.RandomState(1)
         self.nothing: list[int] = []
+        self.labelled = Labelled([1])
+        self.labelled.label = "old"
         self.lines: list[Any] = []
         self._trainer = Trainer()
         self.effect = effect
@@ -142,7 +150,7 @@ def picture(value: Any, seen: dict[int, Any] | None = None) -> Any:
     if isinstance(value, Mapping):
         return id(value), [(key, picture(item, seen)) for key, item in value.items()]
     if isinstance(value, (list, tuple, deque)):
-        return id(value), [picture(item, seen) for item in value]
+        return id(value), [picture(item, seen) for item in value], getattr(value, "label", None)
     for kind, state in STATES.items():
         if isinstance(value, kind):
             return id(value), state(value)
@@ -202,6 +210,7 @@ EFFECTS: dict[str, Callable[[Any, Any], Any]] = {
     "queue": lambda module, batch: (module.jobs.get_nowait().add_(1), module.jobs.put(2)),
     "object": lambda module, batch: (setattr(module.object, "count", 1), module.object.sums.add_(1)),
     "slots": lambda module, batch: (setattr(module.slotted, "total", 1.0), module.slotted.seen.append(2)),
+    "slots of a list": lambda module, batch: setattr(module.labelled, "label", "new"),
     "namespace": lambda module, batch: (module.space.value.add_(1), setattr(module.space, "new", 1)),
     "hidden module": lambda module, batch: module.hidden[0](torch.randn(4, 3)),
     "following network": grow_follower,
