@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import ProcessingSpeedColumn, RichProgressBarTheme
 
 
-class Progress(RichProgressBar):
+class DemoProgressBar(RichProgressBar):
     """Lightning's bar, short enough for 80 columns: loss and accuracy beside it, no speed and no run's number."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from thermo_callbacks.callbacks import ThermoMonitor
-from thermo_callbacks.commands.demo.progress import Progress
+from thermo_callbacks.commands.demo.progress import DemoProgressBar
 from thermo_callbacks.commands.demo.settings import DemoSettings
 from thermo_callbacks.commands.digits import load_digits
 from thermo_callbacks.comparison.quiet_training import interruptible, one_thread, quiet
@@ -129,7 +129,7 @@ def train(settings: DemoSettings) -> DemoResult:
             accelerator="cpu",
             devices=1,
             logger=logger,
-            callbacks=[monitor, windows, Progress()],
+            callbacks=[monitor, windows, DemoProgressBar()],
             log_every_n_steps=min(10, settings.steps_per_epoch),
             num_sanity_val_steps=0,
             enable_checkpointing=False,
