@@ -104,7 +104,7 @@ def test_monitor_values_are_taken_over(whole):
 
 
 def test_files_hold_the_result(whole):
-    files = {path.name for path in whole.directory.iterdir()}
+    files = {path.name for path in whole.directory.iterdir() if not path.name.startswith(".")}
     assert files == {"runs", "runs.csv", "summary.csv", "report.md", "figure.png"}
     rows = (whole.directory / "runs.csv").read_text().splitlines()
     assert [row.split(",")[:2] for row in rows[1:]] == [["ReLU", "0"], ["ReLU", "1"], ["Tanh", "0"], ["Tanh", "1"]]

@@ -9,7 +9,7 @@ import pytest
 
 from thermo_callbacks.comparison import storage
 from thermo_callbacks.comparison.records import PathPoint, RunRecord
-from thermo_callbacks.comparison.storage import StoredRun, forget_runs, read_run, run_folder, write_run, write_text
+from thermo_callbacks.comparison.storage import StoredRun, read_run, run_folder, write_run, write_text
 
 RECORD = RunRecord(
     activation="LeakyReLU(negative_slope=0.2)",
@@ -60,16 +60,6 @@ def test_file_is_never_half_written(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_text(tmp_path / "file", "new")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]
-
-
-def test_forgetting_deletes_runs_and_nothing_else(tmp_path):
-    write_run(run_folder(tmp_path, "ReLU-0"), StoredRun({}, RECORD))
-    other = run_folder(tmp_path, "notes")
-    other.mkdir()
-    (other / "mine.txt").touch()
-    forget_runs(tmp_path)
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["notes"]
-    forget_runs(tmp_path / "nowhere")
 
 
 def test_content_is_plain_json(tmp_path):

@@ -12,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 
 from thermo_callbacks.comparison.activations import candidates
 from thermo_callbacks.comparison.modules import MakeModule
+from thermo_callbacks.comparison.ownership import held
 from thermo_callbacks.comparison.progress import watch
 from thermo_callbacks.comparison.result import ComparisonResult
 from thermo_callbacks.comparison.run import Job, execute
@@ -68,7 +69,8 @@ def compare_activations(
         Records of all runs, with tables, a figure and a reading.
 
     Raises:
-        ValueError: If an argument is out of its range, or the directory holds runs of other settings.
+        ValueError: If an argument is out of its range, or the directory holds runs of other settings, files that no
+            comparison made and this one would replace, or another comparison that goes on.
         TypeError: If an argument is of a kind that can't be used.
 
     Example::
@@ -91,12 +93,13 @@ def compare_activations(
         for candidate in candidates(activations)
         for seed in _seeds(seeds)
     ]
-    found = {job.name: stored for job in planned if (stored := _finished(job)) is not None}
-    open_jobs = [job for job in planned if job.name not in found]
-    for stored in watch(_run(open_jobs, jobs), planned=len(planned), finished=len(found)):
-        found[stored.record.name] = stored
-    result = ComparisonResult([found[job.name].record for job in planned], planned[0].directory)
-    result.write()
+    with held(planned[0].directory, [job.name for job in planned]):
+        found = {job.name: stored for job in planned if (stored := _finished(job)) is not None}
+        open_jobs = [job for job in planned if job.name not in found]
+        for stored in watch(_run(open_jobs, jobs), planned=len(planned), finished=len(found)):
+            found[stored.record.name] = stored
+        result = ComparisonResult([found[job.name].record for job in planned], planned[0].directory)
+        result.write()
     return result
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from thermo_callbacks.comparison.csv_files import runs_csv, summary_csv
 from thermo_callbacks.comparison.figure import comparison_figure
 from thermo_callbacks.comparison.interpretation import read_comparison
+from thermo_callbacks.comparison.ownership import FILES
 from thermo_callbacks.comparison.records import ActivationSummary, RunRecord, summarise
 from thermo_callbacks.comparison.storage import write_text
 from thermo_callbacks.comparison.tables import comparison_markdown, comparison_tables, run_notes
@@ -58,12 +59,7 @@ class ComparisonResult:
             What is in a file to the file: ``"runs"`` and ``"summary"`` as CSV, ``"report"`` as Markdown, ``"figure"``
             as PNG.
         """
-        files = {
-            "runs": self.directory / "runs.csv",
-            "summary": self.directory / "summary.csv",
-            "report": self.directory / "report.md",
-            "figure": self.directory / "figure.png",
-        }
+        files = {Path(name).stem: self.directory / name for name in FILES}
         write_text(files["runs"], runs_csv(self.records))
         write_text(files["summary"], summary_csv(self.records))
         write_text(files["report"], comparison_markdown(self.records, self.reading()) + "\n![](figure.png)\n")

@@ -20,6 +20,7 @@ from thermo_callbacks.callbacks import ThermoMonitor
 from thermo_callbacks.comparison.activations import Candidate
 from thermo_callbacks.comparison.fingerprint import describe, describe_data, describe_module
 from thermo_callbacks.comparison.modules import MakeModule, build_module
+from thermo_callbacks.comparison.ownership import is_own_run, mark
 from thermo_callbacks.comparison.parent_watchdog import end_with
 from thermo_callbacks.comparison.quiet_training import interruptible, one_thread, quiet
 from thermo_callbacks.comparison.recording import (
@@ -98,7 +99,9 @@ def execute(job: Job) -> StoredRun:
     """
     end_with(job.starter)
     with _alone:
-        shutil.rmtree(job.folder, ignore_errors=True)  # what an unfinished run left
+        if is_own_run(job.folder):
+            shutil.rmtree(job.folder)  # what an unfinished run left
+        mark(job.folder)
         settings: dict[str, str] = {}
         try:
             settings = job.settings()

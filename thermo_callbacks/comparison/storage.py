@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -101,14 +100,20 @@ def read_run(folder: Path) -> StoredRun | None:
         ) from fault
 
 
-def forget_runs(directory: Path) -> None:
-    """Delete the runs of a comparison, those that have ended.
+def is_result(path: Path) -> bool:
+    """Whether a file is what a run of a comparison came to.
 
     Args:
-        directory: Folder of the comparison. Folders in its ``runs`` that hold none of a run's files stay.
+        path: The file.
+
+    Returns:
+        Whether it has the parts of one, whatever its version.
     """
-    for result in (directory / RUNS).glob(f"*/{RESULT}"):
-        shutil.rmtree(result.parent)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.keys() == {"version", "settings", "record"}
 
 
 def _record(fields: dict[str, Any]) -> RunRecord:

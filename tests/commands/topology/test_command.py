@@ -6,6 +6,7 @@ import csv
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -187,6 +188,20 @@ def test_layers_too_many_to_search(capsys, monkeypatch):
 def test_a_file_that_cannot_be_written(capsys, tmp_path):
     message = refusal(capsys, *BUDGET, "--csv", str(tmp_path / "missing" / "file.csv"))
     assert message.endswith("can't be written (No such file or directory): give a file in a folder that is there")
+
+
+def test_a_file_of_somebody_else_is_refused_and_an_own_one_replaced(capsys, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = Path("notes.csv")
+    file.write_text("rank,name\n1,mine\n")
+    message = refusal(capsys, *BUDGET, "--csv", str(file))
+    assert message.endswith(f"--csv {str(file)!r} exists and is no ranking of this program: give another name")
+    assert file.read_text() == "rank,name\n1,mine\n"
+    file.unlink()
+    run(*BUDGET, "--csv", str(file))
+    first = file.read_text()
+    run(*BUDGET, "--csv", str(file))
+    assert file.read_text() == first
 
 
 def test_ctrl_c(capsys, monkeypatch):

@@ -60,7 +60,7 @@ def _train(settings: CompareSettings) -> ComparisonResult:
     from thermo_callbacks.commands.compare.models import NetworkSettings
     from thermo_callbacks.comparison.activations import candidates
     from thermo_callbacks.comparison.compare import compare_activations
-    from thermo_callbacks.comparison.storage import forget_runs
+    from thermo_callbacks.comparison.ownership import forget_runs
 
     check_installed(settings.data)
     candidates(settings.activations)  # a name that is wrong makes no folder, and deletes nothing

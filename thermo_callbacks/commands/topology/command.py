@@ -102,7 +102,10 @@ def _nothing_found(found: Survey) -> str:
 
 
 def _write(file: Path, text: str) -> None:
+    head = text[: text.index(",multiplicity")]
     try:
+        if file.exists() and not file.read_text(encoding="utf-8", errors="replace").startswith(head):
+            raise ValueError(f"--csv {str(file)!r} exists and is no ranking of this program: give another name")
         file.write_text(text, encoding="utf-8")
     except OSError as fault:
         raise ValueError(

@@ -1,0 +1,91 @@
+"""What a comparison replaces is what it made; all else is refused, before training."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from comparison_models import Net, loaders
+
+from thermo_callbacks import compare_activations
+from thermo_callbacks.comparison.ownership import FILES, forget_runs, held, is_own_run, mark
+from thermo_callbacks.comparison.records import RunRecord
+from thermo_callbacks.comparison.storage import StoredRun, run_folder, write_run
+
+RECORD = StoredRun({}, RunRecord(activation="ReLU", seed=0))
+
+
+def refusal(directory: Path, stranger: str) -> str:
+    return (
+        f"^directory {re.escape(repr(str(directory)))} holds {re.escape(stranger)}, which no comparison made and this "
+        "one would replace: give another directory, or move that away$"
+    )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_somebody_else_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=refusal(tmp_path, name)), held(tmp_path, ["ReLU-0"]):
+        raise AssertionError
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("marked", [False, True], ids=["first time", "again"])
+@pytest.mark.parametrize("content", ["notes.txt", "result.json"])
+def test_a_folder_of_somebody_else_is_refused(content: str, marked: bool, tmp_path: Path) -> None:
+    if marked:
+        mark(tmp_path)
+    folder = run_folder(tmp_path, "ReLU-0")
+    folder.mkdir(parents=True)
+    (folder / content).write_text('{"accuracy": 1.0}')
+    with pytest.raises(ValueError, match=refusal(tmp_path, "runs/ReLU-0")), held(tmp_path, ["Tanh-0", "ReLU-0"]):
+        raise AssertionError
+    forget_runs(tmp_path)
+    assert (folder / content).read_text() == '{"accuracy": 1.0}'
+
+
+def test_what_a_comparison_made_is_its_own(tmp_path: Path) -> None:
+    run_folder(tmp_path, "ReLU-0").mkdir(parents=True)  # nothing is lost with an empty folder
+    with held(tmp_path, ["ReLU-0"]):
+        mark(run_folder(tmp_path, "ReLU-0"))
+    (tmp_path / "report.md").write_text("ours")
+    with held(tmp_path, ["ReLU-0"]):
+        pass
+
+
+def test_a_comparison_from_before_the_marker_is_its_own(tmp_path: Path) -> None:
+    write_run(run_folder(tmp_path, "ReLU-0"), RECORD)
+    (tmp_path / "report.md").write_text("ours")
+    with held(tmp_path, ["ReLU-0"]):
+        assert is_own_run(run_folder(tmp_path, "ReLU-0"))
+
+
+def test_forgetting_deletes_runs_and_nothing_else(tmp_path: Path) -> None:
+    write_run(run_folder(tmp_path, "ReLU-0"), RECORD)
+    mark(run_folder(tmp_path, "Tanh-0"))
+    other = run_folder(tmp_path, "exp7")
+    other.mkdir()
+    (other / "mine.txt").touch()
+    forget_runs(tmp_path)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["exp7"]
+    forget_runs(tmp_path / "nowhere")
+
+
+def test_a_second_comparison_is_told(tmp_path: Path) -> None:
+    message = f"^directory {re.escape(repr(str(tmp_path)))} is in use by another comparison: wait for its end, or give"
+    with held(tmp_path, []), pytest.raises(ValueError, match=message), held(tmp_path, []):
+        raise AssertionError
+    with held(tmp_path, []):  # it is free again
+        pass
+
+
+def test_nothing_is_trained_and_nothing_lost_where_a_folder_is_not_ours(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, "ReLU-0")
+    folder.mkdir(parents=True)
+    (folder / "weights.pt").write_text("weeks of work")
+    with pytest.raises(ValueError, match=refusal(tmp_path, "runs/ReLU-0")):
+        compare_activations(Net, ["ReLU"], loaders(), seeds=1, directory=tmp_path)
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()] == [
+        Path("runs/ReLU-0/weights.pt")
+    ]

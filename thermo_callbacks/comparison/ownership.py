@@ -1,0 +1,93 @@
+"""Files and folders that a comparison may replace: those that it made itself."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from thermo_callbacks.comparison.storage import RESULT, RUNS, is_result, run_folder
+
+MARKER = ".thermo-comparison"
+"""Empty file that says of a folder: a comparison made it."""
+FILES = ("runs.csv", "summary.csv", "report.md", "figure.png")
+"""Files that a comparison writes beside its runs."""
+
+
+def mark(folder: Path) -> None:
+    """Say of a folder that a comparison made it.
+
+    Args:
+        folder: The folder; created if need be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
+
+
+def is_own_run(folder: Path) -> bool:
+    """Whether a comparison made a folder of a run.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        Whether it holds the marker, or, from before there was one, the result of a run.
+    """
+    return (folder / MARKER).is_file() or is_result(folder / RESULT)
+
+
+@contextlib.contextmanager
+def held(directory: Path, names: Sequence[str]) -> Iterator[None]:
+    """Hold a folder for one comparison, and refuse one in which it would replace what it did not make.
+
+    Args:
+        directory: Folder of the comparison; created if need be.
+        names: Names of its runs.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: If the folder holds a file or a run of this name that no comparison made, or another comparison
+            goes on in it.
+    """
+    strangers = [folder for name in names if _holds(folder := run_folder(directory, name)) and not is_own_run(folder)]
+    if not _is_own(directory):
+        strangers += [directory / name for name in FILES if (directory / name).exists()]
+    if strangers:
+        raise ValueError(
+            f"directory {str(directory)!r} holds {strangers[0].relative_to(directory)}, which no comparison made and "
+            "this one would replace: give another directory, or move that away"
+        )
+    mark(directory)
+    try:
+        with FileLock(directory / f"{MARKER}.lock", timeout=0):
+            yield
+    except Timeout as fault:
+        raise ValueError(
+            f"directory {str(directory)!r} is in use by another comparison: wait for its end, or give another directory"
+        ) from fault
+
+
+def forget_runs(directory: Path) -> None:
+    """Delete the runs of a comparison.
+
+    Args:
+        directory: Folder of the comparison. Folders in its ``runs`` that no comparison made stay.
+    """
+    for folder in (directory / RUNS).glob("*"):
+        if is_own_run(folder):
+            shutil.rmtree(folder)
+
+
+def _holds(folder: Path) -> bool:
+    """Whether a path is there and more than an empty folder."""
+    return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+
+
+def _is_own(directory: Path) -> bool:
+    """Whether a comparison was made in a folder."""
+    return (directory / MARKER).is_file() or any(map(is_result, (directory / RUNS).glob(f"*/{RESULT}")))
