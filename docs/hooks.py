@@ -13,7 +13,7 @@ import html
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -152,7 +152,7 @@ def quantity_overview() -> str:
     """
     rows = ["| Quantity | Logged as | Unit |", "|---|---|---|"]
     for quantity in QUANTITIES:
-        tags = _code([*quantity.tags[:1], *filter(None, [quantity.family_tag])])
+        tags = _code(filter(None, [quantity.tag, quantity.family_tag]))
         rows.append(f"| [{quantity.name}](#{anchor(quantity)}) | {tags} | {quantity.unit} |")
     return "\n".join(rows)
 
@@ -170,20 +170,37 @@ def quantity_pages() -> str:
 
 
 def _quantity(quantity: Quantity) -> str:
-    tags = [*quantity.tags, *filter(None, [quantity.family_tag])]
-    return "\n\n".join(
-        [
-            f"### {quantity.name}",
-            f"> {quantity.formula}",
-            quantity.meaning,
-            f"**When not to believe it.** {quantity.caution}",
-            f"**What to do.** {quantity.action}",
-            f"Unit: {quantity.unit}. Logged as {_code(tags)}.",
-        ]
-    )
+    why = f"**What NaN means.** {quantity.missing[:1].upper()}{quantity.missing[1:]}."
+    parts = [
+        f"### {quantity.name}",
+        f"> {quantity.formula}",
+        quantity.meaning,
+        f"**When not to believe it.** {quantity.caution}",
+        why if quantity.missing else "",
+        f"**What to do.** {quantity.action}",
+        f"Unit: {quantity.unit}. Logged as {_code(quantity.all_tags)}, {WHEN[quantity.when]}, by {_who(quantity)}.",
+    ]
+    return "\n\n".join(filter(None, parts))
 
 
-def _code(tags: list[str]) -> str:
+WHEN: dict[str, str] = {
+    "window": "once a window",
+    "average": "at each extra pass, as a running average",
+    "extra pass": "at each extra pass",
+    "start": "when training starts",
+    "validation": "at the end of each validation",
+}
+
+
+def _who(quantity: Quantity) -> str:
+    """The callbacks that log a quantity: the presets in one, from the cheapest on."""
+    presets = [name for name in ("light", "standard", "full") if name in quantity.logged_by]
+    others = [name for name in quantity.logged_by if name not in presets]
+    monitor = [f"`ThermoMonitor` ({_code(presets)})"] if presets else []
+    return ", ".join([*monitor, *(f"`{name}`" for name in others)])
+
+
+def _code(tags: Iterable[str]) -> str:
     return ", ".join(f"`{tag}`" for tag in tags)
 
 
@@ -205,7 +222,7 @@ def symbols() -> str:
     Returns:
         One paragraph.
     """
-    text = legend({tag for quantity in QUANTITIES for tag in (*quantity.tags, quantity.family_tag)})
+    text = legend({tag for quantity in QUANTITIES for tag in quantity.all_tags})
     (found,) = (part for part in text.split("\n\n") if part.startswith("Symbols:"))
     return found
 

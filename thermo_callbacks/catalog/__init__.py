@@ -1,8 +1,9 @@
 """All quantities that a run may log, in the order of the legend."""
 
-from thermo_callbacks.catalog import bulk, curvature, engines, entropy, motion, topology
-from thermo_callbacks.catalog.quantity import Quantity
+from thermo_callbacks.catalog import bulk, curvature, engines, entropy, motion, questions, topology
+from thermo_callbacks.catalog.quantity import LayerColumn, Quantity, ScalarChart
 from thermo_callbacks.catalog.scalars import Scalars
+from thermo_callbacks.catalog.symbols import NEURON_SYMBOLS, SYMBOLS, explained
 
 QUANTITIES = (
     *motion.QUANTITIES,
@@ -12,5 +13,87 @@ QUANTITIES = (
     *bulk.QUANTITIES,
     *topology.QUANTITIES,
 )
+"""One row a quantity."""
 
-__all__ = ["QUANTITIES", "Quantity", "Scalars", "bulk", "engines"]
+__all__ = [
+    "NEURON_SYMBOLS",
+    "QUANTITIES",
+    "SYMBOLS",
+    "LayerColumn",
+    "Quantity",
+    "ScalarChart",
+    "Scalars",
+    "bulk",
+    "charts",
+    "compared",
+    "engines",
+    "explained",
+    "logged_by",
+    "quantity_of",
+]
+
+
+def quantity_of(tag: str) -> Quantity:
+    """The row of a tag.
+
+    Args:
+        tag: A tag of the whole run, of one member of a family, or the family itself.
+
+    Returns:
+        The row.
+
+    Raises:
+        KeyError: If no quantity is logged under it.
+
+    Example:
+        >>> quantity_of("thermo/heat").name, quantity_of("thermo_heat/net.0").name
+        ('Heat Q', 'Heat Q')
+    """
+    if tag not in _ROWS and (family := tag.partition("/")[0]) in _ROWS:
+        return _ROWS[family]
+    return _ROWS[tag]
+
+
+_ROWS = {tag: quantity for quantity in QUANTITIES for tag in (*quantity.tags, quantity.family) if tag}
+
+
+def logged_by(name: str) -> set[str]:
+    """Tags of whole runs that a monitor logs.
+
+    Args:
+        name: A preset of ThermoMonitor, or the class of another monitor.
+
+    Returns:
+        The tags of its quantities.
+
+    Example:
+        >>> "thermo/complexity" in logged_by("full"), "thermo/complexity" in logged_by("light")
+        (True, False)
+    """
+    return {tag for quantity in QUANTITIES if name in quantity.logged_by for tag in quantity.tags}
+
+
+def charts() -> dict[str, list[ScalarChart]]:
+    """The charts of all quantities.
+
+    Returns:
+        Question to its charts, both in the order of the page.
+    """
+    found = [chart for quantity in QUANTITIES for chart in quantity.charts]
+    return {
+        question: sorted((chart for chart in found if chart.question == question), key=lambda chart: chart.place)
+        for question in questions.QUESTIONS
+    }
+
+
+def compared(table: str = "") -> list[Quantity]:
+    """Quantities that activations are compared by.
+
+    Args:
+        table: A table of the comparison; all if empty.
+
+    Returns:
+        The quantities, in the order of the columns.
+    """
+    found = [(each.compared.place, each) for each in QUANTITIES if each.compared and table in ("", each.compared.table)]
+    return [quantity for _, quantity in sorted(found, key=lambda pair: pair[0])]

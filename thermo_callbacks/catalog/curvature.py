@@ -2,44 +2,82 @@
 
 from __future__ import annotations
 
-from thermo_callbacks.catalog.quantity import Quantity
+from thermo_callbacks.catalog import questions
+from thermo_callbacks.catalog.quantity import STANDARD, Compared, LayerColumn, Quantity, RunLine, ScalarChart
 
 QUANTITIES = (
     Quantity(
         name="Laplacian",
         tags=("thermo/laplacian",),
         family="thermo_laplacian",
-        formula="tr H",
+        pictures=("thermo/laplacian_by_layer",),
+        label="Laplacian",
         unit="loss",
-        meaning="How curved the loss is, summed over all weights: shake each of them by δ, and the loss rises by "
-        "½ δ² tr H. High is a sharp valley, low a flat one. A layer that holds most of it is the first to suffer "
-        "from a learning rate that is too high.",
+        formula="tr H",
+        summary="trace of the Hessian of the loss",
+        meaning="How curved the loss is, summed over all weights: shake each of them by δ, and the loss rises by ½ "
+        "δ² tr H. High is a sharp valley, low a flat one. A layer that holds most of it is the first to suffer from "
+        "a learning rate that is too high.",
         caution="It depends on how the network is scaled: before BatchNorm or LayerNorm, larger weights read flatter "
         "for the same function. It is an average over past extra passes that favours the recent ones.",
         action="One layer holds most of it and the loss jumps: a lower learning rate for that layer, or a warm-up.",
+        missing="the curvature of some layer is not finite",
+        when="average",
+        logged_by=(*STANDARD, "FreeEnergyMonitor", "BulkMonitor"),
+        charts=(
+            ScalarChart(
+                questions.CURVATURE,
+                "Laplacian of the loss, 95 % band",
+                ("thermo/laplacian", "thermo/laplacian_lower", "thermo/laplacian_upper"),
+                least=3,
+                band=True,
+            ),
+            ScalarChart(questions.CURVATURE, "Laplacian by layer", ("thermo_laplacian",)),
+        ),
+        column=LayerColumn("curvature", 10, "Laplacian\n[loss]", 2),
+        lines=(RunLine(70),),
+        key_number=50,
+        final_value=40,
+        compared=Compared(70, "engines"),
     ),
     Quantity(
         name="Error of the Laplacian",
         tags=("thermo/laplacian_stderr", "thermo/laplacian_lower", "thermo/laplacian_upper"),
         family="thermo_laplacian_stderr",
-        formula="standard error; 95 % interval",
         unit="loss",
+        formula="standard error; 95 % interval",
+        summary="its standard error, and the ends of its 95 % interval",
         meaning="The true value lies between lower and upper 19 times out of 20. It shrinks as extra passes come in.",
         caution="It covers the random directions that are probed and the batches they are probed on, not a change of "
         "the curvature since the earlier extra passes.",
         action="Take extra passes more often (`curvature_every_n_steps`); for the layers, "
         "`FreeEnergyMonitor(within_layers=True)` probes each by itself.",
+        missing="it takes two extra passes",
+        when="average",
+        logged_by=(*STANDARD, "FreeEnergyMonitor", "BulkMonitor"),
+        column=LayerColumn("curvature", 20, "standard\nerror", 2),
     ),
     Quantity(
         name="Rugh temperature",
         tags=("thermo/rugh_temperature", "thermo/rugh_temperature_stderr"),
-        family="",
-        formula="⟨‖∇U‖²⟩ / tr H",
         unit="loss",
+        formula="⟨‖∇U‖²⟩ / ⟨tr H⟩, where ⟨ ⟩ is over extra passes",
+        summary="configurational temperature",
         meaning="The temperature read off slope and curvature alone: how far up the walls of the valley the weights "
         "sit. It equals T in equilibrium where the noise is the same for all weights.",
         caution="With noise that is uneven, as in most networks, it differs from T for good; early in training the "
         "slope of learning makes it too high. No value where the curvature is not clearly above 0.",
         action="A check beside T, nothing to act on by itself.",
+        missing="it needs a Laplacian above zero, and one optimizer that steps once a batch",
+        when="average",
+        logged_by=(*STANDARD, "FreeEnergyMonitor"),
+        charts=(
+            ScalarChart(
+                questions.CURVATURE,
+                "Temperature from curvature, beside the kinetic one",
+                ("thermo/rugh_temperature", "thermo/temperature"),
+                least=2,
+            ),
+        ),
     ),
 )

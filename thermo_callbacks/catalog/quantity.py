@@ -1,40 +1,177 @@
-"""What the legend says of one quantity, and the tags it stands for."""
+"""All that is said of one quantity: its row in the catalogue, from which every list of quantities is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+LIGHT = ("light", "standard", "full")
+STANDARD = ("standard", "full")
+FULL = ("full",)
+"""Presets of ThermoMonitor from one on."""
+
+When = Literal["window", "average", "extra pass", "start", "validation"]
 
 
-class Quantity(NamedTuple):
+class ScalarChart(NamedTuple):
+    """A chart of TensorBoard's Custom Scalars page, told in the row of the quantity that it is about.
+
+    Attributes:
+        question: The question that it helps to answer: its category, one of those in ``catalog.questions``.
+        title: Its title.
+        tags: Tags and families that it draws, companions of other rows among them.
+        least: How many of the tags it takes to make a chart, where no family does.
+        reference: A tag that it draws as well, and that makes no chart by itself.
+        band: Whether its tags are a value and the ends of its interval.
+        place: Charts of a question stand in the order of this number, and where it is equal in that of the rows.
+    """
+
+    question: str
+    title: str
+    tags: tuple[str, ...]
+    least: int = 1
+    reference: str = ""
+    band: bool = False
+    place: int = 0
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families among its tags."""
+        return tuple(tag for tag in self.tags if "/" not in tag)
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """The tags of the whole run among its tags."""
+        return tuple(tag for tag in self.tags if "/" in tag)
+
+
+class LayerColumn(NamedTuple):
+    """A column of a table with one row a layer or activation.
+
+    Attributes:
+        table: The table.
+        place: Columns stand in the order of this number.
+        header: Its head.
+        digits: Significant digits of the smallest value.
+        style: Format of all numbers; chosen by the values if empty.
+    """
+
+    table: Literal["layers", "curvature", "activations"]
+    place: int
+    header: str
+    digits: int
+    style: str = ""
+
+
+class RunLine(NamedTuple):
+    """A line of the table of a whole run.
+
+    Attributes:
+        place: Lines stand in the order of this number.
+        tag: Its tag; the quantity's first if empty.
+        label: What it is called; the quantity's label if empty.
+        unit: Its unit; the quantity's if empty.
+        words: Text of a value that is shown as a word.
+    """
+
+    place: int
+    tag: str = ""
+    label: str = ""
+    unit: str = ""
+    words: Mapping[float, str] = {}
+
+
+class Compared(NamedTuple):
+    """A column of the comparison of activations.
+
+    Attributes:
+        place: Columns stand in the order of this number.
+        table: The table that it stands in.
+    """
+
+    place: int
+    table: Literal["engines", "temperatures"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
     """One measured quantity and the tags it is logged under.
+
+    Formulas are written so that a test can evaluate their text: letters side by side multiply, Σ sums what follows it
+    in its term, parts for several tags are parted by semicolons, and what comes after ", where" is explanation. All
+    other symbols are those of ``catalog.symbols``.
 
     Attributes:
         name: What it is called.
         tags: Tags of the whole run, each one number a logging point; empty if all its values are those of members.
         family: Group of its tags by member, ``<family>/<layer>`` for layers; empty if it has none.
-        formula: Definition, in the symbols of the legend. No vertical bar: it would end a table's cell.
+        member: What the family has a value for.
+        pictures: Tags of images and texts that show it.
+        label: What tables call it; the words of its first tag if empty.
         unit: Unit.
+        formula: Definition. No vertical bar: it would end a table's cell.
+        summary: What it is, in half a line.
         meaning: What a high or low value says.
         caution: When not to believe it.
-        member: What the family has a value for.
         action: What to do about a high or low value.
+        missing: Why a value may not exist, as the rest of a sentence after a colon; empty if it always does.
+        when: When a value is taken.
+        logged_by: Presets of ThermoMonitor and other callbacks that log it.
+        charts: Charts that are about it.
+        column: Its column in a table of layers or activations.
+        lines: Its lines in the table of a run.
+        key_number: Place among the key numbers of a report, by their first tag; None if it is none of them.
+        final_value: Place among the values beside the hyperparameters, by its first tag; None if it is none of them.
+        compared: Its column in a comparison of activations.
     """
 
     name: str
-    tags: tuple[str, ...]
-    family: str
-    formula: str
+    tags: tuple[str, ...] = ()
+    family: str = ""
+    member: str = "layer"
+    pictures: tuple[str, ...] = ()
+    label: str = ""
     unit: str
+    formula: str
+    summary: str
     meaning: str
     caution: str
-    member: str = "layer"
-    action: str = ""
+    action: str
+    missing: str = ""
+    when: When
+    logged_by: tuple[str, ...]
+    charts: tuple[ScalarChart, ...] = ()
+    column: LayerColumn | None = None
+    lines: tuple[RunLine, ...] = ()
+    key_number: int | None = None
+    final_value: int | None = None
+    compared: Compared | None = None
+
+    @property
+    def tag(self) -> str:
+        """Its first tag; empty if all its values are those of members."""
+        return self.tags[0] if self.tags else ""
 
     @property
     def family_tag(self) -> str:
         """The family's tags in one, ``<family>/<layer>``; empty if it has none."""
         return f"{self.family}/<{self.member}>" if self.family else ""
+
+    @property
+    def all_tags(self) -> tuple[str, ...]:
+        """Its tags, the family's in one."""
+        return (*self.tags, *filter(None, [self.family_tag]))
+
+    @property
+    def short_label(self) -> str:
+        """What tables call it."""
+        return self.label or (self.tag.partition("/")[2] or self.family.removeprefix("thermo_")).replace("_", " ")
+
+    @property
+    def short_unit(self) -> str:
+        """Its unit as tables write it; empty if it has none, or its tags have several."""
+        return "" if self.unit == "none" or ";" in self.unit else self.unit.replace(" per ", "/")
 
     def present(self, tags: Collection[str], families: Collection[str]) -> list[str]:
         """Tags of this quantity among those of a run, all members as one ``<family>/<layer>``.

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import stats
 
+from thermo_callbacks.catalog import compared
+
 LEVEL = 0.95
 """Level of all intervals."""
 
@@ -36,13 +38,10 @@ MEASURES = (
     Measure("val_loss_final", "final validation loss"),
     Measure("accuracy", "accuracy"),
     Measure("seconds", "time", "s"),
-    Measure("work_efficiency", "work efficiency", "", "thermo/work_efficiency"),
-    Measure("temperature", "temperature", "loss", "thermo/temperature"),
-    Measure("virial_temperature", "virial temperature", "loss", "thermo/virial_temperature"),
-    Measure("transition_temperature", "transition temperature", "loss", "thermo/transition_temperature"),
-    Measure("entropy", "entropy", "nat", "thermo/entropy"),
-    Measure("entropy_destruction", "entropy destruction", "nat/step", "thermo/entropy_destruction"),
-    Measure("laplacian", "Laplacian", "loss", "thermo/laplacian"),
+    *(
+        Measure(quantity.tag.removeprefix("thermo/"), quantity.short_label, quantity.short_unit, quantity.tag)
+        for quantity in compared()
+    ),
 )
 TIME = "seconds"
 """The one measure that differs from one repetition of a run to the next."""

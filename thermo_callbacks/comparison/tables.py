@@ -9,13 +9,15 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from thermo_callbacks.catalog import compared
 from thermo_callbacks.comparison.columns import MISSING, Column, depth_columns, measured_columns
 from thermo_callbacks.comparison.records import MEASURES, ActivationSummary, RunRecord, summarise
 
 _MOST_DEPTHS = 5  # columns that fit a terminal of 80
 _RESULTS = ("val_loss_best", "val_loss_final", "accuracy", "seconds")
-_ENGINES = ("work_efficiency", "entropy_destruction", "laplacian")
-_TEMPERATURES = ("temperature", "virial_temperature", "transition_temperature", "entropy")
+_ENGINES, _TEMPERATURES = (
+    tuple(quantity.tag.removeprefix("thermo/") for quantity in compared(table)) for table in ("engines", "temperatures")
+)
 _INTERVALS = "± half of the 95 % interval of the mean over the seeds (Student's t)."
 _EFFICIENCIES = {
     "work": "Work efficiency by depth: share of the power taken in that an activation passes on.",

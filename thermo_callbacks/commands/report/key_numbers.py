@@ -13,16 +13,6 @@ from thermo_callbacks.commands.report.runs import Run, is_ours
 CLEARLY = 2.0
 """Standard errors from which a difference counts as shown."""
 MISSING = "–"
-_KEY_TAGS = (
-    "thermo/internal_energy",
-    "thermo/temperature",
-    "thermo/equilibrium_ratio",
-    "thermo/noise_scale",
-    "thermo/laplacian",
-    "thermo/entropy_rate",
-    "thermo/work_efficiency",
-    "thermo/complexity",
-)
 _PARTS = ("_stderr", "_lower", "_upper", "_reference", "_floor")  # of a quantity, and none of its own
 _LEFT_OUT = ("epoch", "hp_metric", "step")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -199,8 +189,10 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
             words = tag.removeprefix("thermo/").replace("_", " ")
             label = quantity.name if len(names) == 1 else words[0].upper() + words[1:]
             unit = "" if quantity.unit == "none" or ";" in quantity.unit else quantity.unit
-            rows.append(_row(runs, tag, label, unit, key=tag in _KEY_TAGS))
-    return own + sorted(rows, key=lambda row: _KEY_TAGS.index(row.tag) if row.key else len(_KEY_TAGS))
+            place = quantity.key_number if tag == quantity.tag else None
+            row = _row(runs, tag, label, unit, key=place is not None)
+            rows.append((math.inf if place is None else place, row))
+    return own + [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
 
 def _row(runs: Sequence[Run], tag: str, label: str, unit: str, *, key: bool) -> Row:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from thermo_callbacks.catalog import ScalarChart
 from thermo_callbacks.commands.report.chart import Chart, Line, chart_of
 from thermo_callbacks.commands.report.colours import depth_colour, run_colour
 from thermo_callbacks.commands.report.runs import Run, is_ours, members_of
 from thermo_callbacks.commands.report.series import Series
-from thermo_callbacks.display.tensorboard.layout import EQUILIBRIUM_REFERENCE_TAG, custom_scalar_layout
+from thermo_callbacks.display.tensorboard.layout import charts_present
 
 LEARNING = "Does it learn?"
 _DASHES = ("", "6 4", "2 4", "9 3 2 3")
@@ -69,8 +70,8 @@ def sections_of(runs: Sequence[Run]) -> list[Section]:
         Questions with charts, what training itself logs first.
     """
     sections = [_learning(runs)]
-    for question, charts in custom_scalar_layout({tag for run in runs for tag in run.tags}).items():
-        groups = [Group(panels) for title, content in charts.items() if (panels := _panels(title, content, runs))]
+    for question, charts in charts_present({tag for run in runs for tag in run.tags}).items():
+        groups = [Group(panels) for chart in charts if (panels := _panels(chart, runs))]
         sections.append(Section(question, groups))
     return [section for section in sections if section.groups]
 
@@ -88,19 +89,18 @@ def _learning(runs: Sequence[Run]) -> Section:
     return Section(LEARNING, [Group([panel]) for panel in panels], remark)
 
 
-def _panels(title: str, content: Sequence[Any], runs: Sequence[Run]) -> list[Panel]:
-    """Charts of one entry of the layout."""
-    kind, wanted = content
-    if kind == "Margin":  # value, lower end, upper end
-        return [Panel(chart, title) for chart in _overlaid(title, wanted[:1], runs, band=wanted[1:])]
-    pattern = re.compile("|".join(f"(?:{each})" for each in wanted))
-    tags = [tag for tag in dict.fromkeys(tag for run in runs for tag in run.scalars) if pattern.match(tag)]
-    reference = 1.0 if EQUILIBRIUM_REFERENCE_TAG in tags or pattern.match(EQUILIBRIUM_REFERENCE_TAG) else None
-    whole = [tag for tag in tags if tag.startswith("thermo/") and tag != EQUILIBRIUM_REFERENCE_TAG]
-    families = list(dict.fromkeys(tag.partition("/")[0] for tag in tags if not tag.startswith("thermo/")))
+def _panels(chart: ScalarChart, runs: Sequence[Run]) -> list[Panel]:
+    """A chart of the TensorBoard page, drawn from the runs."""
+    if chart.band:
+        value, *ends = chart.tags
+        return [Panel(drawn, chart.title) for drawn in _overlaid(chart.title, [value], runs, band=ends)]
+    logged = dict.fromkeys(tag for run in runs for tag in run.scalars)
+    whole = [tag for tag in logged if tag in chart.whole]
+    families = [name for name in dict.fromkeys(tag.partition("/")[0] for tag in logged) if name in chart.families]
+    reference = 1.0 if chart.reference else None
     if families:
-        return _by_member(title, families, whole, runs, reference)
-    return [Panel(chart, title) for chart in _overlaid(title, whole, runs, reference=reference)]
+        return _by_member(chart.title, families, whole, runs, reference)
+    return [Panel(drawn, chart.title) for drawn in _overlaid(chart.title, whole, runs, reference=reference)]
 
 
 def _overlaid(

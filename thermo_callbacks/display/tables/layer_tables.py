@@ -5,92 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
-from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from thermo_callbacks.catalog import QUANTITIES, LayerColumn, Quantity
+
 MISSING = "-"
 WHOLE_MODEL = "whole model"
 _LAYER_FAMILY = "thermo_temperature"
 _UNITS = "[loss]: in units of the training loss. Heat: since the start; all else: in the last window."
-_LOOKS = "Production: in the last window; all else: mean of past extra passes, the recent ones most."
+_EXTRA_PASSES = "Production: in the last window; all else: mean of past extra passes, the recent ones most."
 _ONE_BATCH = "Of one batch. Whole model: mean, weighted by the power that comes in."
 _MOST_DECIMALS = 4
 _EASY = (1e-2, 1e5)  # the largest value of a column lies here, or exponents are easier to read
-
-
-class _Column(NamedTuple):
-    header: str
-    tag: str
-    family: str
-    digits: int  # significant digits of the smallest value
-    reason: str  # why a value may not exist
-    style: str = ""  # one for all runs, where the range of the values is known
-
-    @property
-    def name(self) -> str:
-        return (self.tag or self.family.removeprefix("thermo_")).replace("_", " ")
-
-    def values(self, record: Mapping[str, float], rows: Sequence[str]) -> list[float | None]:
-        """Values of the rows and of the whole model; None for what is not in the record."""
-        return [*(record.get(f"{self.family}/{row}") for row in rows), record.get(f"thermo/{self.tag}")]
-
-
-_TEMPERATURE = _Column(
-    "temperature\n[loss]", "temperature", _LAYER_FAMILY, 3, "too few steps of the window had a finite gradient"
-)
-_COLUMNS = (
-    _TEMPERATURE,
-    _Column(
-        "standard\nerror\n[loss]",
-        "temperature_stderr",
-        "thermo_temperature_stderr",
-        2,
-        "too few steps of the window had a finite gradient",
-    ),
-    _Column("heat so\nfar\n[loss]", "heat", "thermo_heat", 2, "a step was not finite"),
-    _Column(
-        "equilib-\nrium\nratio",
-        "equilibrium_ratio",
-        "thermo_equilibrium_ratio",
-        2,
-        "the weights did not move in the window",
-    ),
-    _Column(
-        "noise\nscale\n[samples]",
-        "noise_scale",
-        "thermo_noise_scale",
-        2,
-        "the slope did not stand out of the noise of the window",
-    ),
-    _Column("signal\nshare", "signal_share", "thermo_signal_share", 3, "the window had no finite gradient", "z.3f"),
-)
-_CURVATURE_COLUMNS = (
-    _Column("Laplacian\n[loss]", "laplacian", "thermo_laplacian", 2, "it could not be measured"),
-    _Column("standard\nerror", "laplacian_stderr", "thermo_laplacian_stderr", 2, "it takes two extra passes"),
-    _Column(
-        "destruction\n[nats/step]",
-        "entropy_destruction",
-        "thermo_entropy_destruction",
-        2,
-        "the optimizer does not tell how far it moves a weight per unit of gradient",
-    ),
-    _Column(
-        "production\n[nats/step]",
-        "entropy_production",
-        "thermo_entropy_production",
-        2,
-        "the optimizer does not tell how far it moves a weight per unit of gradient, or the weights did not move",
-    ),
-)
-_ACTIVATION_COLUMNS = (
-    _Column("work\nefficiency", "work_efficiency", "thermo_work_efficiency", 3, "no power came in", "z.3f"),
-    _Column("learning\nefficiency", "", "thermo_learning_efficiency", 3, "no gradient came back", "z.3f"),
-    _Column("dead\nunits", "", "thermo_dead_fraction", 2, "the batch was not finite", ".1%"),
-    _Column("saturated\nvalues", "", "thermo_saturated_fraction", 2, "no gradient came back", ".1%"),
-)
 
 
 def layer_names(record: Mapping[str, float]) -> list[str]:
@@ -129,7 +58,7 @@ def layer_table(record: Mapping[str, float]) -> Table:
     layers = layer_names(record)
     if not layers:
         raise ValueError("record holds no temperature of a layer: wait for the end of the first window")
-    return _table("layer", layers, _COLUMNS, record, _UNITS)
+    return _table("layer", layers, "layers", record, _UNITS)
 
 
 def curvature_table(record: Mapping[str, float]) -> Table:
@@ -154,7 +83,7 @@ def curvature_table(record: Mapping[str, float]) -> Table:
     layers = _members(record, "thermo_laplacian")
     if not layers:
         raise ValueError("record holds no Laplacian of a layer: wait for the first extra pass")
-    return _table("layer", layers, _CURVATURE_COLUMNS, record, _LOOKS)
+    return _table("layer", layers, "curvature", record, _EXTRA_PASSES)
 
 
 def activation_table(record: Mapping[str, float]) -> Table:
@@ -179,7 +108,7 @@ def activation_table(record: Mapping[str, float]) -> Table:
     activations = _members(record, "thermo_work_efficiency")
     if not activations:
         raise ValueError("record holds no work efficiency of an activation: wait for the first extra pass")
-    return _table("activation", activations, _ACTIVATION_COLUMNS, record, _ONE_BATCH)
+    return _table("activation", activations, "activations", record, _ONE_BATCH)
 
 
 def _members(record: Mapping[str, float], family: str) -> list[str]:
@@ -187,25 +116,34 @@ def _members(record: Mapping[str, float], family: str) -> list[str]:
     return [tag.removeprefix(start) for tag in record if tag.startswith(start)]
 
 
-def _table(
-    kind: str, rows: Sequence[str], columns: Sequence[_Column], record: Mapping[str, float], caption: str
-) -> Table:
+def _columns(table: str) -> list[tuple[LayerColumn, Quantity]]:
+    """Columns of a table in order, each with its quantity."""
+    found = [(each.column, each) for each in QUANTITIES if each.column is not None and each.column.table == table]
+    return sorted(found, key=lambda pair: pair[0].place)
+
+
+def _values(quantity: Quantity, record: Mapping[str, float], rows: Sequence[str]) -> list[float | None]:
+    """Values of the rows and of the whole model; None for what is not in the record."""
+    return [*(record.get(f"{quantity.family}/{row}") for row in rows), record.get(quantity.tag)]
+
+
+def _table(kind: str, rows: Sequence[str], columns: str, record: Mapping[str, float], caption: str) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), caption_justify="left", caption_style="")
     table.add_column(kind, overflow="fold", vertical="bottom")
     names = [*rows, WHOLE_MODEL]
     notes = [caption]
     cells: list[list[str]] = []
-    for column in columns:
-        values = column.values(record, rows)
+    for column, quantity in _columns(columns):
+        values = _values(quantity, record, rows)
         if all(value is None for value in values):
             continue
-        interval = _interval(record) if column is _TEMPERATURE else []
+        interval = _interval(record) if quantity.family == _LAYER_FAMILY else []
         if interval:
             names += [" 95 % from", "        to"]
         table.add_column(Text(column.header), justify="right", no_wrap=True)
         cells.append(format_column([*values, *interval], digits=column.digits, style=column.style))
         if any(value is not None and math.isnan(value) for value in values):
-            notes.append(f"{MISSING} no {column.name}: {column.reason}")
+            notes.append(f"{MISSING} no {quantity.short_label}: {quantity.missing}")
     for position, row in enumerate(zip_longest(names, *cells, fillvalue="")):
         # names are code, not markup: a bracket in one must not be read as a style
         table.add_row(*map(Text, row), end_section=position == len(rows) - 1)

@@ -4,37 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from thermo_callbacks.catalog import QUANTITIES
 from thermo_callbacks.display.tables.layer_tables import MISSING, layer_names
 from thermo_callbacks.display.text.numbers import number
 
-
-class _Row(NamedTuple):
-    tag: str
-    name: str
-    unit: str
-
-
-_SECOND_LAW = "second law"
-_BALANCE = {-1.0: "entropy falls", 0.0: "no trend resolved", 1.0: "entropy grows"}
-_ROWS = (
-    _Row("thermo/internal_energy", "loss", "loss"),
-    _Row("thermo/temperature", "temperature", "loss"),
-    _Row("thermo/equilibrium_ratio", "equilibrium ratio", "1 at rest"),
-    _Row("thermo/noise_scale", "noise scale", "samples"),
-    _Row("thermo/entropy_rate", "entropy rate", "nats/step"),
-    _Row("thermo/second_law", _SECOND_LAW, ""),
-    _Row("thermo/laplacian", "Laplacian", "loss"),
-    _Row("thermo/work_efficiency", "work efficiency", ""),
-    _Row("thermo/complexity", "complexity", "nats"),
-    _Row("thermo/transition_temperature", "transition temperature", "loss/nat"),
-    _Row("thermo/transition_temperature_outputs", "of the outputs", "loss/nat"),
-    _Row("thermo/transition_temperature_shift", "of the data shift", "loss/nat"),
+_LINES = sorted(
+    ((line, quantity) for quantity in QUANTITIES for line in quantity.lines), key=lambda pair: pair[0].place
 )
 
 
@@ -67,12 +47,14 @@ def run_table(record: Mapping[str, float], *, layers: int = 3, head: str = "quan
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("error", no_wrap=True)
     table.add_column("unit", no_wrap=True)
-    for row in _ROWS:
-        if row.tag in record:
-            _add(table, row.name, record[row.tag], record.get(f"{row.tag}_stderr"), row.unit)
-        if row.tag == "thermo/temperature":
+    for line, quantity in _LINES:
+        tag, unit = line.tag or quantity.tag, line.unit or quantity.short_unit
+        if tag in record:
+            label = line.label or quantity.short_label
+            _add(table, label, record[tag], record.get(f"{tag}_stderr"), unit, line.words)
+        if tag == "thermo/temperature":
             for layer, temperature in _hottest(record, layers):
-                _add(table, f"  {layer}", temperature, record.get(f"thermo_temperature_stderr/{layer}"), row.unit)
+                _add(table, f"  {layer}", temperature, record.get(f"thermo_temperature_stderr/{layer}"), unit)
     return table
 
 
@@ -82,11 +64,13 @@ def _hottest(record: Mapping[str, float], count: int) -> list[tuple[str, float]]
     return sorted(known, key=lambda pair: -pair[1])[:count]
 
 
-def _add(table: Table, name: str, value: float, error: float | None, unit: str) -> None:
-    # names are code, not markup: a bracket in one must not be read as a style
-    if name == _SECOND_LAW:
-        cells = (_BALANCE.get(value, MISSING), "", unit)
+def _add(
+    table: Table, name: str, value: float, error: float | None, unit: str, words: Mapping[float, str] | None = None
+) -> None:
+    if words:
+        cells = (words.get(value, MISSING), "", unit)
     else:
         shown = error is not None and not math.isnan(error)
         cells = (MISSING if math.isnan(value) else number(value), f"± {error:.2g}" if shown else "", unit)
+    # names are code, not markup: a bracket in one must not be read as a style
     table.add_row(*map(Text, (name, *cells)))

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from thermo_callbacks.catalog import QUANTITIES
 from thermo_callbacks.display.tensorboard.writers import PrefixedWriter
 
-FINAL_VALUES = (
-    "thermo/internal_energy",
-    "thermo/temperature",
-    "thermo/equilibrium_ratio",
-    "thermo/laplacian",
-    "thermo/work_efficiency",
-    "thermo/entropy_destruction",
-    "thermo/free_energy",
-    "thermo/complexity",
+FINAL_VALUES = tuple(
+    quantity.tag
+    for quantity in sorted(QUANTITIES, key=lambda quantity: quantity.final_value or 0)
+    if quantity.final_value is not None
 )
 """Tags that get a column, in order. TensorBoard shows the first five metrics of a table, and others when ticked."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Collection, Sequence
 
-from thermo_callbacks.catalog import QUANTITIES, Quantity, bulk, engines
+from thermo_callbacks.catalog import NEURON_SYMBOLS, QUANTITIES, SYMBOLS, Quantity, bulk, engines, explained
 
 __all__ = ["QUANTITIES", "Quantity", "legend"]
 
@@ -27,18 +27,7 @@ _CHARTS = (
     "as triangles or a gap. To see every point, untick *Ignore outliers in chart scaling* and set *Smoothing* to 0. "
     "The second button below a chart makes its scale logarithmic, where lines lie far apart."
 )
-_SYMBOLS = (
-    "Symbols: **q** weights, **g** their gradient, **D** what the optimizer moved them by, **N** how many there are "
-    "and **n** how many of them are watched, **L** loss of a batch of **B** samples, **U** its mean, **μ** momentum, "
-    "**m** mobility (the move per unit of gradient), **tr Σ** variance of g summed over the weights, **H** Hessian "
-    "of U (how the slope changes with the weights), **tr** sum of a matrix's diagonal, **Cov, Var, E, ⟨ ⟩** taken over "
-    "a window of steps. Unit *loss*: that of the training loss; *nat*: unit of entropy with the natural logarithm."
-)
-_NEURON_SYMBOLS = (
-    " Of the neurons: **z** input and **a** output of an activation **f**, **⟨ ⟩** taken over a batch, **x** states, "
-    "**w, b** weights and biases between them, **n** their number, **G** how stiff they are about the forward pass, "
-    "(1 - ∂f/∂x)ᵀ(1 - ∂f/∂x) plus a regulator, **ΔC** sum of the second derivatives of C by the weights."
-)
+_UNITS = "Unit *loss*: that of the training loss; *nat*: unit of entropy with the natural logarithm."
 
 
 def legend(tags: Collection[str], layers: Sequence[str] = ()) -> str:
@@ -62,7 +51,9 @@ def legend(tags: Collection[str], layers: Sequence[str] = ()) -> str:
     if not found:
         return ""
     about_neurons = any(quantity.name in found for quantity in (*engines.QUANTITIES, *bulk.QUANTITIES))
-    symbols = _SYMBOLS + (_NEURON_SYMBOLS if about_neurons else "")
+    symbols = f"Symbols: {explained(SYMBOLS)}. {_UNITS}"
+    if about_neurons:
+        symbols += f" Of the neurons: {explained(NEURON_SYMBOLS)}."
     rows = [_row(quantity, found[quantity.name]) for quantity in QUANTITIES if quantity.name in found]
     text = _INTRODUCTION.format(charts=_CHARTS, symbols=symbols) + "\n".join(rows)
     if layers:

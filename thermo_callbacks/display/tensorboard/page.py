@@ -16,7 +16,7 @@ from thermo_callbacks.display.figures.heat_maps import laplacian_heat_map, rende
 from thermo_callbacks.display.figures.layer_history import LayerHistory, merge_names
 from thermo_callbacks.display.figures.path_history import PathHistory
 from thermo_callbacks.display.figures.temperature_entropy import temperature_entropy_diagram
-from thermo_callbacks.display.tensorboard.layout import EQUILIBRIUM_REFERENCE_TAG, Layout, custom_scalar_layout
+from thermo_callbacks.display.tensorboard.layout import Layout, custom_scalar_layout
 from thermo_callbacks.display.tensorboard.legend import legend
 from thermo_callbacks.display.tensorboard.writers import PrefixedWriter, SummaryWriterLike
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DIAGRAM_TAG = "thermo/temperature_entropy"
+EQUILIBRIUM_REFERENCE_TAG = "thermo/equilibrium_reference"
 ENGINE_CHART_TAG = "thermo/engines"
 HEAT_MAP_TAG = "thermo/temperature_by_layer"
 LAPLACIAN_MAP_TAG = "thermo/laplacian_by_layer"
