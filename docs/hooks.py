@@ -1,9 +1,9 @@
 """What the site's pages are filled with when it is built: quantities, examples, changelog, formulas.
 
 A line ``<!-- quantities -->`` and its like in a page is replaced by what the package itself says, so that no table is
-kept by hand. A page that is to be read in the repository, too, keeps a copy of it, up to a line
-``<!-- /quantities -->``: ``python docs/hooks.py`` renews the copies. Formulas are turned into MathML, which browsers
-draw by themselves: no script, no font from elsewhere.
+kept by hand; ``<!-- formula: heat -->`` is the formula in the docstring of ``functional.heat``. A page that is to be
+read in the repository, too, keeps a copy of it, up to a line ``<!-- /quantities -->``: ``python docs/hooks.py`` renews
+the copies. Formulas are turned into MathML, which browsers draw by themselves: no script, no font from elsewhere.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import html
 import importlib
+import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Iterable
@@ -21,12 +22,15 @@ from typing import Any
 from latex2mathml import converter
 from markdown.extensions.toc import slugify
 
-from thermo_callbacks import catalog
+from thermo_callbacks import catalog, functional
 from thermo_callbacks.catalog import QUANTITIES, Quantity
 from thermo_callbacks.display.tensorboard.legend import legend
 
 ROOT = Path(__file__).parent.parent
-MARKER = re.compile(r"^<!-- (?P<what>[a-z-]+) -->$(?P<copy>.*?^<!-- /(?P=what) -->$)?", re.MULTILINE | re.DOTALL)
+MARKER = re.compile(
+    r"^<!-- (?P<marker>(?P<what>[a-z-]+)(?:: (?P<of>\w+))?) -->$(?P<copy>.*?^<!-- /(?P=marker) -->$)?",
+    re.MULTILINE | re.DOTALL,
+)
 FORMULA = re.compile(
     r'<span class="arithmatex">\\\((?P<inline>.*?)\\\)</span>'
     r'|<div class="arithmatex">\s*\\\[(?P<block>.*?)\\\]\s*</div>',
@@ -44,7 +48,11 @@ def on_page_markdown(markdown: str, **kwargs: Any) -> str:
     Returns:
         The page with each marker replaced.
     """
-    return MARKER.sub(lambda match: FILLINGS[match["what"]](), markdown)
+    return MARKER.sub(_filling, markdown)
+
+
+def _filling(match: re.Match[str]) -> str:
+    return FILLINGS[match["what"]](*filter(None, [match["of"]]))
 
 
 def with_copies(markdown: str) -> str:
@@ -58,10 +66,9 @@ def with_copies(markdown: str) -> str:
     """
 
     def renewed(match: re.Match[str]) -> str:
-        what = match["what"]
         if match["copy"] is None:
             return match[0]
-        return f"<!-- {what} -->\n\n{FILLINGS[what]()}\n\n<!-- /{what} -->"
+        return f"<!-- {match['marker']} -->\n\n{_filling(match)}\n\n<!-- /{match['marker']} -->"
 
     return MARKER.sub(renewed, markdown)
 
@@ -227,6 +234,20 @@ def symbols() -> str:
     return found
 
 
+def formula(function: str) -> str:
+    """The definition of what a function computes, as its docstring gives it.
+
+    Args:
+        function: Name of the function in ``thermo_callbacks.functional``.
+
+    Returns:
+        Its first formula, displayed.
+    """
+    text = inspect.getdoc(getattr(functional, function)) or ""
+    _, _, rest = text.partition(".. math::")
+    return "$$" + " ".join(rest.partition("\n\n")[0].split()) + "$$"
+
+
 def examples() -> str:
     """The example scripts, each with what it says of itself and its source.
 
@@ -259,10 +280,11 @@ def changelog() -> str:
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]
 
 
-FILLINGS: dict[str, Callable[[], str]] = {
+FILLINGS: dict[str, Callable[..., str]] = {
     "quantity-overview": quantity_overview,
     "quantities": quantity_pages,
     "symbols": symbols,
+    "formula": formula,
     "examples": examples,
     "changelog": changelog,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -167,3 +168,11 @@ def test_an_unknown_marker_is_an_error(hooks: ModuleType) -> None:
     assert hooks.on_page_markdown("<!-- a remark of many words -->") == "<!-- a remark of many words -->"
     with pytest.raises(KeyError, match="quantites"):
         hooks.on_page_markdown("<!-- quantites -->")
+
+
+def test_formulas_of_a_page_are_those_of_the_functions(hooks: ModuleType) -> None:
+    page = hooks.with_copies("<!-- formula: heat -->\n\nold\n\n<!-- /formula: heat -->")
+    assert page == "<!-- formula: heat -->\n\n$$Q = \\sum_t g_t \\cdot D_t$$\n\n<!-- /formula: heat -->"
+    assert hooks.on_page_markdown(page) == "$$Q = \\sum_t g_t \\cdot D_t$$"
+    named = re.findall("<!-- formula: (.+) -->", (hooks.ROOT / "docs" / "theory.md").read_text("utf-8"))
+    assert {"einstein_temperature", "entropy_production", "entropy_destruction"} <= set(named)

@@ -18,6 +18,7 @@ SYMBOLS = {
     "B": "samples of a batch",
     "L": "its loss",
     "U": "mean of L",
+    "Q": "heat",
     "T": "kinetic temperature",
     "Tᵢ": "that of a single weight",
     "S": "entropy of the weights",
@@ -30,7 +31,7 @@ SYMBOLS = {
 
 NEURON_SYMBOLS = {
     "z": "input",
-    "a": "and output of an activation",
+    "a": "output of an activation",
     "f": "the activation, ⟨ ⟩ and Var taken over a batch",
     "x": "states of all neurons",
     "w, b": "weights and biases between them",
@@ -54,6 +55,6 @@ def explained(symbols: dict[str, str]) -> str:
 
     Example:
         >>> explained({"q": "weights", "g": "their gradient"})
-        '**q** weights, **g** their gradient'
+        '**q** weights; **g** their gradient'
     """
-    return ", ".join(f"**{symbol}** {meaning}" for symbol, meaning in symbols.items())
+    return "; ".join(f"**{symbol}** {meaning}" for symbol, meaning in symbols.items())

@@ -15,8 +15,9 @@ QUANTITIES = (
         ),
         pictures=("thermo/topology",),
         unit="connections; none; none; connections",
-        formula="Σ n(l-1) n(l); ln W / max ln W; 1 - T(cold) / T(hot); least second difference of connections - T ln "
-        "W, where W = M! / Π n(l)!, max ln W is that of the most even spread, and T the mean of all T(l)",
+        formula="Σ n(l-1) n(l); ln W / max ln W; 1 - T(cold) / T(hot); least second difference of connections - T ln W"
+        ", where W = M! / Π n(l)!, max ln W is that of the most even spread, T(cold) and T(hot) are the least and the "
+        "largest T(l), and T is their mean over all layers",
         summary="connections, disorder, efficiency and stability of the network's shape",
         meaning="The shape of the network, once, at the start. Connections: weights between its layers. Disorder: "
         "how evenly the M neurons are spread over the hidden layers of n(l), 1 for layers of one width. T(l) is what "
