@@ -14,6 +14,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
@@ -289,8 +290,77 @@ FILLINGS: dict[str, Callable[..., str]] = {
     "changelog": changelog,
 }
 
+LISTING = [ROOT / "thermo_callbacks" / "callbacks" / name for name in ("thermo_monitor.py", "narrow_monitors.py")]
+"""Files with docstrings that list what a monitor logs."""
+LOGGED_VALUES = re.compile(
+    r"^class (?P<name>\w+)\((?P<before>(?:(?!^class ).)*?^    \*\*Logged values\*\*[^\n]*\n(?:    \S[^\n]*\n)*)"
+    r"(?P<list>.*?)(?P<after>^    A value that does not exist is NaN)",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def with_logged_values(source: str) -> str:
+    """A file of callbacks whose docstrings list what they log, each list as the catalogue says it.
+
+    They stand in the source, and are not put into ``__doc__`` when it runs, so that editors and this site show them.
+
+    Args:
+        source: The file.
+
+    Returns:
+        The file with its lists renewed.
+    """
+
+    def renewed(match: re.Match[str]) -> str:
+        lines = logged_values(match["name"]).splitlines()
+        text = "\n".join(f"    {line}".rstrip() for line in ["", *lines, "", ""])
+        return f"class {match['name']}({match['before']}{text}{match['after']}"
+
+    return LOGGED_VALUES.sub(renewed, source)
+
+
+def logged_values(monitor: str) -> str:
+    """What a monitor logs, for its docstring.
+
+    Args:
+        monitor: Its class; of ThermoMonitor all but what the preset full adds.
+
+    Returns:
+        Lists, one for each time at which values are taken.
+    """
+    presets = {"light": "", "standard": ', with the presets ``"standard"`` and ``"full"``'}
+    known: set[str] = set()
+    parts = []
+    for name, remark in (presets if monitor == "ThermoMonitor" else {monitor: ""}).items():
+        rows = [row for row in QUANTITIES if name in row.logged_by and row.name not in known]
+        known |= {row.name for row in rows}
+        for when, words in WHEN.items():
+            entries = [_entry(row) for row in rows if row.when == when]
+            if entries:
+                parts.append("\n".join([f"{words[:1].upper()}{words[1:]}{remark}:", "", *entries]))
+    return "\n\n".join(parts)
+
+
+def _entry(row: Quantity) -> str:
+    parts = [tag.removeprefix(row.tag) for tag in row.tags[1:]]
+    tags = [f"``{row.tag}``"] if row.tag else []
+    if endings := [f"``{part}``" for part in parts if part.startswith("_")]:
+        tags = [f"{tags[0]} with {', '.join(endings)}"]
+    tags += [f"``{tag}``" for tag in (*parts, row.family_tag) if tag.startswith("thermo")]
+    unit = "" if row.unit in ("none", "steps") or ";" in row.unit else f" (in {row.unit})"
+    text = f"- {', '.join(tags)}{unit}: {row.summary}".replace("(in loss", "(in units of the loss")
+    return textwrap.fill(text, 116, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def renew(path: Path, renewed: Callable[[str], str]) -> None:
+    """Write a file anew if it has changed."""
+    text = path.read_text(encoding="utf-8")
+    if (fresh := renewed(text)) != text:
+        path.write_text(fresh, encoding="utf-8")
+
+
 if __name__ == "__main__":
     for page in (ROOT / "docs").rglob("*.md"):
-        text = page.read_text(encoding="utf-8")
-        if (renewed_text := with_copies(text)) != text:
-            page.write_text(renewed_text, encoding="utf-8")
+        renew(page, with_copies)
+    for file in LISTING:
+        renew(file, with_logged_values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,9 @@ from typing import Any
 
 import griffe
 import pytest
+
+import thermo_callbacks
+from thermo_callbacks.catalog import QUANTITIES
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -176,3 +180,26 @@ def test_formulas_of_a_page_are_those_of_the_functions(hooks: ModuleType) -> Non
     assert hooks.on_page_markdown(page) == "$$Q = \\sum_t g_t \\cdot D_t$$"
     named = re.findall("<!-- formula: (.+) -->", (hooks.ROOT / "docs" / "theory.md").read_text("utf-8"))
     assert {"einstein_temperature", "entropy_production", "entropy_destruction"} <= set(named)
+
+
+def test_docstrings_list_what_the_catalogue_says_is_logged(hooks: ModuleType, package: Any) -> None:
+    sources = {path.name: path.read_text(encoding="utf-8") for path in hooks.LISTING}
+    stale = [name for name, source in sources.items() if hooks.with_logged_values(source) != source]
+    assert stale == [], "renew them: python docs/hooks.py"
+    for monitor, name in (("ThermoMonitor", "standard"), ("BulkMonitor", "BulkMonitor")):
+        shown = inspect.getdoc(getattr(thermo_callbacks, monitor)) or ""
+        assert package[monitor].docstring.value == shown  # what the site and editors read, without running it
+        rows = [row for row in QUANTITIES if name in row.logged_by]
+        assert len(rows) > 5
+        assert [row.name for row in rows if f"``{row.tag or row.family_tag}``" not in shown] == []
+        assert [row.name for row in rows if row.summary not in " ".join(shown.split())] == []
+
+
+def test_a_list_in_a_docstring_is_renewed(hooks: ModuleType) -> None:
+    before = 'class BulkMonitor(X):\n    """About.\n\n    **Logged values**, all:\n\n'
+    after = '    A value that does not exist is NaN.\n    """\n\n\nclass Y(X):\n    """Text."""\n'
+    fresh = hooks.with_logged_values(before + "    - ``old``\n\n" + after)
+    assert fresh.startswith(before + "    At each extra pass, as a running average:\n\n    - ``thermo/laplacian``")
+    assert fresh.endswith(after)
+    assert "old" not in fresh
+    assert hooks.with_logged_values(fresh) == fresh

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from thermo_callbacks.callbacks import presets
 from thermo_callbacks.callbacks.arguments import Loss, steps_between
 from thermo_callbacks.callbacks.base import Monitor
+from thermo_callbacks.callbacks.presets import plan_of
 from thermo_callbacks.probes.activations import ActivationProbe
 from thermo_callbacks.probes.bulk import BulkProbe
 
@@ -41,7 +41,7 @@ class TemperatureMonitor(Monitor):
         rest: int | None = None,
     ) -> None:
         super().__init__(
-            presets.TEMPERATURE,
+            plan_of("TemperatureMonitor"),
             window=window,
             steps_between_windows=steps_between(steps_between_windows, rest),
             sample=sample,
@@ -83,7 +83,7 @@ class EntropyMonitor(Monitor):
         rest: int | None = None,
     ) -> None:
         super().__init__(
-            presets.ENTROPY,
+            plan_of("EntropyMonitor"),
             window=window,
             steps_between_windows=steps_between(steps_between_windows, rest),
             sample=sample,
@@ -130,7 +130,7 @@ class FreeEnergyMonitor(Monitor):
         rest: int | None = None,
     ) -> None:
         super().__init__(
-            presets.FREE_ENERGY,
+            plan_of("FreeEnergyMonitor"),
             window=window,
             steps_between_windows=steps_between(steps_between_windows, rest),
             sample=sample,
@@ -165,25 +165,40 @@ class WorkEfficiencyMonitor(Monitor):
         loss_fn: Loss | None = None,
     ) -> None:
         ActivationProbe(nn.Identity(), activations=activations)  # a wrong argument fails here and not in training
-        super().__init__(presets.WORK, curvature_every_n_steps=curvature_every_n_steps, loss_fn=loss_fn)
+        super().__init__(
+            plan_of("WorkEfficiencyMonitor"), curvature_every_n_steps=curvature_every_n_steps, loss_fn=loss_fn
+        )
         self.activations = tuple(activations)
 
 
 class BulkMonitor(Monitor):
     r"""The bulk of a network: its neurons as a canonical ensemble. Nothing is read between two extra passes.
 
-    At each extra pass, on a few samples of the batch:
+    **Logged values**, of a few samples of the batch:
 
-    - ``thermo/complexity`` with ``_stderr``: :math:`C = \frac12 \ln\det G`, in nats; ``thermo/bulk_spectrum``: spectrum
-      of G, a histogram in TensorBoard
+    At each extra pass, as a running average:
+
+    - ``thermo/laplacian``, ``thermo_laplacian/<layer>`` (in units of the loss): trace of the Hessian of the loss
+    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper``,
+      ``thermo_laplacian_stderr/<layer>`` (in units of the loss): its standard error, and the ends of its 95 % interval
+
+    At each extra pass:
+
+    - ``thermo/complexity`` with ``_stderr`` (in nats): how strongly the neurons are tied to one another
     - ``thermo/bulk_loss``, ``thermo/pinned_bulk_loss``, ``thermo/boundary_loss``: agitation of the neurons by one step
-      of the weights, the same with the output neurons pinned to the targets, and the loss of the training step
-    - ``thermo/equipartition_temperature``: 2 H / n of the bulk loss, and at this temperature
-      ``thermo/bulk_log_partition``, ``thermo/bulk_entropy``, ``thermo/bulk_free_energy``
-    - ``thermo/bulk_first_law_residual``: what T (dS + dC) leaves unexplained of the change of the ensemble's mean loss
-      since the last extra pass
-    - ``thermo/laplacian``, ``thermo/complexity_laplacian``, ``thermo/total_laplacian``, each with ``_stderr``:
-      Laplacian of the loss, of the complexity (sequential networks), and of the total free energy
+      of the weights, the same with the targets in place of the outputs, and the training loss
+    - ``thermo/equipartition_temperature`` (in squared activations): temperature of the neurons
+    - ``thermo/bulk_log_partition``, ``thermo/bulk_entropy``, ``thermo/bulk_free_energy``: partition function, entropy
+      and free energy of the neurons at their temperature
+    - ``thermo/bulk_first_law_residual`` (in squared activations): what the first law leaves unexplained of the change
+      of the neurons' energy since the extra pass before
+    - ``thermo/total_laplacian`` with ``_stderr``, ``thermo/complexity_laplacian``,
+      ``thermo/complexity_laplacian_stderr`` (in units of the loss): curvature of the loss and of the complexity
+      together, and that of the complexity
+    - ``thermo/bulk_spectrum``: how stiff the patterns of the neurons are, a histogram in TensorBoard
+
+    A value that does not exist is NaN, and a warning says why, once. C is :math:`\frac12 \ln\det G`, see
+    :func:`~thermo_callbacks.functional.bulk_complexity`; its Laplacian is that of sequential networks.
 
     Args:
         curvature_every_n_steps: Steps between two extra passes, at least 1.
@@ -209,7 +224,7 @@ class BulkMonitor(Monitor):
     ) -> None:
         self._bulk_probe = BulkProbe(network=network, samples=samples, regulator=regulator)
         super().__init__(
-            presets.BULK,
+            plan_of("BulkMonitor"),
             curvature_every_n_steps=curvature_every_n_steps,
             network=network,
             samples=samples,

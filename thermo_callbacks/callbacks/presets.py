@@ -1,10 +1,11 @@
-"""What each monitor measures."""
+"""What each monitor measures, as the catalogue says it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from thermo_callbacks.callbacks.windows.records import ENTROPIES, EQUILIBRIUM, NOISE, TEMPERATURES, WindowQuantity
+from thermo_callbacks.catalog import logged_by
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,7 @@ class Plan:
     """Quantities of one monitor.
 
     Attributes:
+        tags: Tags of the whole run that it logs, where the model has a value for them.
         quantities: What is computed from the window of each optimizer.
         heat: Whether heat, energy balance and skipped steps are recorded.
         free_energy: Whether internal and free energy are.
@@ -22,14 +24,15 @@ class Plan:
         topology: Whether the network's topology is logged when training starts.
     """
 
+    tags: frozenset[str]
     quantities: tuple[WindowQuantity, ...]
-    heat: bool = False
-    free_energy: bool = False
-    transition: bool = False
-    curvature: frozenset[str] = frozenset()
-    activations: bool = False
-    bulk: bool = False
-    topology: bool = False
+    heat: bool
+    free_energy: bool
+    transition: bool
+    curvature: frozenset[str]
+    activations: bool
+    bulk: bool
+    topology: bool
 
     @property
     def extra_passes(self) -> bool:
@@ -37,24 +40,35 @@ class Plan:
         return bool(self.curvature) or self.activations or self.bulk
 
 
-_LIGHT = (*TEMPERATURES, *EQUILIBRIUM, *NOISE)
-_CURVATURE = frozenset({"laplacian", "destruction", "rugh"})
-_STANDARD = Plan(
-    (*_LIGHT, *ENTROPIES),
-    heat=True,
-    free_energy=True,
-    transition=True,
-    curvature=_CURVATURE,
-    activations=True,
-    topology=True,
-)
-PRESETS = {
-    "light": Plan(_LIGHT, heat=True, topology=True),
-    "standard": _STANDARD,
-    "full": replace(_STANDARD, bulk=True),
+_OF_WINDOWS = (*TEMPERATURES, *EQUILIBRIUM, *NOISE, *ENTROPIES)
+_OF_CURVATURE = {
+    "laplacian": "thermo/laplacian",
+    "destruction": "thermo/entropy_destruction",
+    "rugh": "thermo/rugh_temperature",
 }
-TEMPERATURE = Plan(TEMPERATURES)
-ENTROPY = Plan((TEMPERATURES[0], *ENTROPIES), curvature=frozenset({"destruction"}))
-FREE_ENERGY = Plan((TEMPERATURES[0], ENTROPIES[0]), free_energy=True, curvature=frozenset({"laplacian", "rugh"}))
-WORK = Plan((), activations=True)
-BULK = Plan((), curvature=frozenset({"laplacian"}), bulk=True)
+
+
+def plan_of(name: str) -> Plan:
+    """What a monitor measures.
+
+    Args:
+        name: A preset of ThermoMonitor, or the class of a narrow monitor, as the catalogue's rows name them.
+
+    Returns:
+        The plan.
+    """
+    tags = logged_by(name)
+    return Plan(
+        tags=frozenset(tags),
+        quantities=tuple(quantity for quantity in _OF_WINDOWS if f"thermo/{quantity.tag}" in tags),
+        heat="thermo/heat" in tags,
+        free_energy="thermo/free_energy" in tags,
+        transition="thermo/transition_temperature" in tags,
+        curvature=frozenset(kind for kind, tag in _OF_CURVATURE.items() if tag in tags),
+        activations="thermo/work_efficiency" in tags,
+        bulk="thermo/complexity" in tags,
+        topology="thermo/topology_connections" in tags,
+    )
+
+
+PRESETS = {name: plan_of(name) for name in ("light", "standard", "full")}

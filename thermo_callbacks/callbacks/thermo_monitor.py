@@ -17,52 +17,71 @@ class ThermoMonitor(Monitor):
     that costs nothing. Once in ``curvature_every_n_steps`` steps it looks closer, with extra passes through the model.
     Nothing of the run changes, and the device is waited for only when a window ends or an extra pass is taken.
 
-    **Logged values** (to all loggers, to ``trainer.callback_metrics``, and in :meth:`latest`). Once a window:
+    **Logged values** (to all loggers, to ``trainer.callback_metrics``, and in :meth:`latest`):
 
-    - ``thermo/temperature`` with ``_stderr``, ``_lower``, ``_upper`` (95 %), ``thermo_temperature/<layer>`` with
-      ``thermo_temperature_stderr/<layer>``: kinetic temperature, in units of the loss
-    - ``thermo/virial_temperature``, ``thermo/einstein_temperature``, each with ``_stderr``: two other thermometers,
-      equal to it in equilibrium and for optimizers that add no noise
-    - ``thermo/equilibrium_ratio`` with ``_stderr``, ``thermo_equilibrium_ratio/<layer>``: 1 when the parameters' size
-      is stationary
-    - ``thermo/noise_scale``, ``thermo_noise_scale/<layer>``: critical batch size, in samples
+    Once a window:
+
+    - ``thermo/temperature``, ``thermo_temperature/<layer>`` (in units of the loss): kinetic temperature
+    - ``thermo/temperature_stderr``, ``thermo/temperature_lower``, ``thermo/temperature_upper``,
+      ``thermo_temperature_stderr/<layer>`` (in units of the loss): its standard error, and the ends of its 95 %
+      interval
+    - ``thermo/virial_temperature`` with ``_stderr`` (in units of the loss): another thermometer, equal to the kinetic
+      one in equilibrium
+    - ``thermo/einstein_temperature`` with ``_stderr`` (in units of the loss): another thermometer, equal to the kinetic
+      one for optimizers that add no noise
+    - ``thermo/equilibrium_ratio`` with ``_stderr``, ``thermo/equilibrium_reference``,
+      ``thermo_equilibrium_ratio/<layer>``: 1 when the size of the weights is stationary
+    - ``thermo/noise_scale``, ``thermo_noise_scale/<layer>`` (in samples): critical batch size
     - ``thermo/signal_share``, ``thermo_signal_share/<layer>``: part of the gradient's power that is signal
-    - ``thermo/heat``, ``thermo_heat/<layer>``: cumulative heat, in units of the loss; heat of steps between windows is
+    - ``thermo/internal_energy`` (in units of the loss): mean loss in the window (with several processes, of the first
+      one's batches)
+    - ``thermo/heat``, ``thermo_heat/<layer>`` (in units of the loss): cumulative heat; that of steps between windows is
       interpolated
-    - ``thermo/internal_energy``, ``thermo/first_law_residual``: mean loss in the window, and what the heat leaves
-      unexplained of its change since the first window (with several processes, of the first one's batches)
+    - ``thermo/first_law_residual`` (in units of the loss): what the heat leaves unexplained of the change of the loss
+      since the first window
     - ``thermo/skipped_steps``: steps left out since their gradient was not finite
 
-    and with preset ``"standard"``
-
-    - ``thermo/entropy``, ``thermo_entropy/<layer>``: entropy of the trainable variables, in nats
-    - ``thermo/entropy_production`` with ``_stderr``, ``thermo_entropy_production/<layer>``: nats a step that noise adds
-    - ``thermo/bound_energy``, ``thermo/free_energy``: T S and U - T S, in units of the loss
-    - ``thermo/transition_temperature`` with ``_stderr``, ``thermo_transition_temperature/<layer>``: change of energy
-      over change of entropy of the weights since the start
-
-    At each extra pass, as running averages over the extra passes that weigh recent ones more:
-
-    - ``thermo/laplacian`` with ``_stderr``, ``_lower``, ``_upper``, ``thermo_laplacian/<layer>`` with
-      ``thermo_laplacian_stderr/<layer>``: trace of the Hessian of the loss
-    - ``thermo/entropy_destruction`` with ``_stderr``, ``thermo_entropy_destruction/<layer>``: nats a step that the
-      curvature takes
-    - ``thermo/rugh_temperature`` with ``_stderr``: configurational temperature
-
-    and as they are at the extra pass:
-
-    - ``thermo/entropy_rate`` with ``_stderr``, ``thermo/second_law`` (-1, 0, 1), ``thermo/second_law_score``:
-      production minus destruction, its sign where it differs from zero, and by how many standard errors it does
-    - ``thermo/work_efficiency`` with ``_stderr``, ``thermo/work_efficiency_product``: mean over all activations,
-      weighted by the heat they take in, and product along the depth (for sequential networks)
-    - ``thermo_work_efficiency/<module>``, ``thermo_learning_efficiency/<module>``, ``thermo_carnot_bound/<module>``,
-      ``thermo_implied_gain/<module>``, ``thermo_dead_fraction/<module>``, ``thermo_saturated_fraction/<module>``,
-      ``thermo_engine/<Activation>``: activations as heat engines (with several processes, on the first one's batches)
-
-    Once, when training starts, if the model is a chain of linear layers with two hidden ones or more:
+    When training starts:
 
     - ``thermo/topology_connections``, ``thermo/topology_disorder``, ``thermo/topology_efficiency``,
-      ``thermo/topology_stability``: see :func:`~thermo_callbacks.functional.topology.analyse`
+      ``thermo/topology_stability``: shape of the network, where it is a chain of linear layers with two hidden ones or
+      more
+
+    Once a window, with the presets ``"standard"`` and ``"full"``:
+
+    - ``thermo/entropy`` with ``_stderr``, ``thermo_entropy/<layer>`` (in nats): entropy of the weights
+    - ``thermo/entropy_production`` with ``_stderr``, ``_floor``, ``thermo_entropy_production/<layer>`` (in nats per
+      step): entropy that noise adds in a step, and what free weights would read
+    - ``thermo/free_energy`` (in units of the loss): mean loss less the bound energy, which training with noise lowers
+    - ``thermo/bound_energy`` (in units of the loss): the part of the energy that the swinging of the weights accounts
+      for
+    - ``thermo/transition_temperature`` with ``_stderr``, ``thermo_transition_temperature/<layer>`` (in units of the
+      loss per nat): loss given up since the start over the entropy of the weights' values given up
+
+    At each extra pass, as a running average, with the presets ``"standard"`` and ``"full"``:
+
+    - ``thermo/entropy_destruction`` with ``_stderr``, ``thermo_entropy_destruction/<layer>`` (in nats per step):
+      entropy that the curvature takes in a step
+    - ``thermo/laplacian``, ``thermo_laplacian/<layer>`` (in units of the loss): trace of the Hessian of the loss
+    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper``,
+      ``thermo_laplacian_stderr/<layer>`` (in units of the loss): its standard error, and the ends of its 95 % interval
+    - ``thermo/rugh_temperature`` with ``_stderr`` (in units of the loss): configurational temperature
+
+    At each extra pass, with the presets ``"standard"`` and ``"full"``:
+
+    - ``thermo/entropy_rate`` with ``_stderr`` (in nats per step): production minus destruction
+    - ``thermo/second_law`` with ``_score``: sign of the rate where it differs from 0 (-1, 0, 1), and by how many
+      standard errors it does
+    - ``thermo/work_efficiency`` with ``_stderr``, ``_product``, ``thermo_work_efficiency/<module>``: mean over all
+      activations, weighted by the power that they take in, and product along the depth (with several processes, on the
+      first one's batches)
+    - ``thermo_learning_efficiency/<module>``: share of the learning signal that gets back
+    - ``thermo_carnot_bound/<module>``: what an ideal engine between the variances of input and output could turn into
+      work
+    - ``thermo_implied_gain/<module>``: gain of the next layer's weights that makes up for the work efficiency
+    - ``thermo_engine/<ActivationType>``: work efficiency of all activations of a type
+    - ``thermo_dead_fraction/<module>``: share of the units that give one output for all samples
+    - ``thermo_saturated_fraction/<module>``: share of the values at which the activation is flat
 
     A value that does not exist is NaN, and a warning says why, once.
 

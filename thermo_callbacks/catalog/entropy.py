@@ -118,7 +118,7 @@ QUANTITIES = (
         tags=("thermo/free_energy",),
         unit="loss",
         formula="F = U - T S",
-        summary="what noisy training lowers",
+        summary="mean loss less the bound energy, which training with noise lowers",
         meaning="What noisy training lowers, in place of the loss alone: at high T it gives up loss for room to "
         "swing in. It stands still in equilibrium.",
         caution="T S is a product of a small and a huge number: an error of T of a tenth moves F by a tenth of T S. "

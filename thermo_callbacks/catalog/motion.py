@@ -61,7 +61,7 @@ QUANTITIES = (
         tags=("thermo/virial_temperature", "thermo/virial_temperature_stderr"),
         unit="loss",
         formula="Σ Cov(q, g) / n",
-        summary="equal to the kinetic one in equilibrium",
+        summary="another thermometer, equal to the kinetic one in equilibrium",
         meaning="The same temperature read off how far the weights swing. It equals T in thermal equilibrium: a gap "
         "beyond the errors says that the run is not there.",
         caution="Agreement proves nothing: in a window shorter than the swing of the weights, plain SGD makes it "
@@ -71,6 +71,15 @@ QUANTITIES = (
         missing="too few steps of the window had a finite gradient",
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor"),
+        charts=(
+            ScalarChart(
+                questions.EQUILIBRIUM,
+                "Thermometers: far apart means no",
+                ("thermo/temperature", "thermo/virial_temperature", "thermo/einstein_temperature"),
+                least=2,
+                place=1,
+            ),
+        ),
         compared=Compared(30, "temperatures"),
     ),
     Quantity(
@@ -78,7 +87,7 @@ QUANTITIES = (
         tags=("thermo/einstein_temperature", "thermo/einstein_temperature_stderr"),
         unit="loss",
         formula="Σ φ² Var(D - μ D₋) / (2 n m)",
-        summary="equal to the kinetic one for optimizers that add no noise",
+        summary="another thermometer, equal to the kinetic one for optimizers that add no noise",
         meaning="The same temperature read off how far each step jumps. It equals T for ordinary optimizers; above "
         "T, the optimizer adds noise of its own (Langevin dynamics).",
         caution="It has no value for optimizers whose mobility m is unknown, nor with Nesterov momentum.",
@@ -117,12 +126,6 @@ QUANTITIES = (
                 "Equilibrium ratio by layer",
                 ("thermo_equilibrium_ratio",),
                 reference="thermo/equilibrium_reference",
-            ),
-            ScalarChart(
-                questions.EQUILIBRIUM,
-                "Thermometers: far apart means no",
-                ("thermo/temperature", "thermo/virial_temperature", "thermo/einstein_temperature"),
-                least=2,
             ),
         ),
         column=LayerColumn("layers", 40, "equilib-\nrium\nratio", 2),

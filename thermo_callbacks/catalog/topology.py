@@ -18,7 +18,7 @@ QUANTITIES = (
         formula="Σ n(l-1) n(l); ln W / max ln W; 1 - T(cold) / T(hot); least second difference of connections - T ln W"
         ", where W = M! / Π n(l)!, max ln W is that of the most even spread, T(cold) and T(hot) are the least and the "
         "largest T(l), and T is their mean over all layers",
-        summary="connections, disorder, efficiency and stability of the network's shape",
+        summary="shape of the network, where it is a chain of linear layers with two hidden ones or more",
         meaning="The shape of the network, once, at the start. Connections: weights between its layers. Disorder: "
         "how evenly the M neurons are spread over the hidden layers of n(l), 1 for layers of one width. T(l) is what "
         "a nat of ln W costs in layer l, in connections. Efficiency: how far apart these prices are, 0 if they are "

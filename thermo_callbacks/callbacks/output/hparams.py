@@ -27,7 +27,7 @@ def announce_final_values(trainer: Any, pl_module: Any, plans: Iterable[Plan]) -
         hyperparameters = _saved(trainer, pl_module)
         if hyperparameters is None:
             return
-        expected = {tag for plan in plans for tag in _expected(plan)}
+        expected = {tag for plan in plans for tag in plan.tags}
         tags = [tag for tag in FINAL_VALUES if tag in expected]
         for logger in _with_default_metric(trainer):
             write_columns(tensorboard_writers([logger]), tags, hyperparameters, (_DEFAULT_METRIC,))
@@ -76,21 +76,3 @@ def _saved(trainer: Any, pl_module: Any) -> dict[str, Any] | None:
     plain = _sanitize_params(_flatten_dict(merged))
     # a matrix is logged as text
     return {name: str(value) if getattr(value, "ndim", 0) > 1 else value for name, value in plain.items()}
-
-
-def _expected(plan: Plan) -> set[str]:
-    """Tags with a column that a monitor is going to log."""
-    tags = {f"thermo/{quantity.tag}" for quantity in plan.quantities}
-    if plan.heat or plan.free_energy:
-        tags.add("thermo/internal_energy")
-    if plan.free_energy:
-        tags.add("thermo/free_energy")
-    if "laplacian" in plan.curvature:
-        tags.add("thermo/laplacian")
-    if "destruction" in plan.curvature:
-        tags.add("thermo/entropy_destruction")
-    if plan.activations:
-        tags.add("thermo/work_efficiency")
-    if plan.bulk:
-        tags.add("thermo/complexity")
-    return tags
