@@ -16,7 +16,7 @@ QUANTITIES = (
         "freedom to move. It grows as weights grow and as layers depend on each other.",
         caution="It grows with the number of neurons and with the regulator: compare moments of one network.",
         action="Grows without end: weight decay slows it.",
-        missing="the batch was not finite",
+        missing="the states of the neurons are not finite",
         when="extra pass",
         logged_by=(*FULL, "BulkMonitor"),
         charts=(
@@ -30,7 +30,8 @@ QUANTITIES = (
         name="Bulk and boundary loss",
         tags=("thermo/bulk_loss", "thermo/pinned_bulk_loss", "thermo/boundary_loss"),
         unit="squared activations; loss",
-        formula="½ Σ (x - f(w x + b))²; L, where w and b are those of a step later, and Σ is over all neurons",
+        formula="½ Σ (x - f(w x + b))²; the same without the outputs + L; L, where w and b are those of a step later, "
+        "Σ is over all neurons of a sample, and the mean over a few samples is logged",
         summary="agitation of the neurons by one step of the weights, the same with the targets in place of the "
         "outputs, and the training loss",
         meaning="Bulk: how far one step of the weights displaces what the neurons do; pinned: with the targets in "
@@ -39,7 +40,7 @@ QUANTITIES = (
         caution="They have different units, so compare their courses and not their heights. The bulk loss grows with "
         "the square of the learning rate.",
         action="Bulk large while the boundary stands still: lower the learning rate.",
-        missing="the step was skipped, or the targets have another shape than the outputs",
+        missing="the optimizer made no step at the extra pass",
         when="extra pass",
         logged_by=(*FULL, "BulkMonitor"),
         charts=(
@@ -58,7 +59,7 @@ QUANTITIES = (
         "temperature of the weights does; where only one of them moves, look for what changed.",
         caution="It is not in the unit of T: compare their courses and not their heights.",
         action="Too hot late in training: lower the learning rate, as for T.",
-        missing="the step was skipped",
+        missing="the optimizer made no step at the extra pass",
         when="extra pass",
         logged_by=(*FULL, "BulkMonitor"),
         charts=(
@@ -117,7 +118,7 @@ QUANTITIES = (
         caution="At low T the gap drowns in the error of tr H. It has a value only for networks in which each layer "
         "feeds the next.",
         action="As for the Laplacian. If the gap is large, the complexity is what limits the steps.",
-        missing="the layers of the network don't feed each other in a chain",
+        missing="the network is no chain of layers, or an activation has no third derivative",
         when="extra pass",
         logged_by=(*FULL, "BulkMonitor"),
         charts=(

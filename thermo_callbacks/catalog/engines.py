@@ -76,7 +76,7 @@ QUANTITIES = (
         caution="It does not bound the work efficiency, which counts what is passed on: the identity has 0 here and "
         "1 there.",
         action="Below 0 in layer after layer: the signal grows through the depth, initialise with a smaller gain.",
-        missing="no power came in",
+        missing="the input does not vary, or is not finite",
         when="extra pass",
         logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
     ),
@@ -93,7 +93,7 @@ QUANTITIES = (
         "for the start of training, not for trained weights.",
         action="Draw the next layer's weights with a standard deviation of gain / √inputs, and see in your own loss "
         "whether it helps.",
-        missing="no power came in",
+        missing="no power came in, or none went out",
         when="extra pass",
         logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
     ),
