@@ -126,7 +126,7 @@ QUANTITIES = (
         "for ReLU, learn nothing. If it climbs, lower the learning rate or take an activation that is never flat.",
         caution="In a small batch a unit that fires rarely looks dead.",
         action="Lower the learning rate, or take an activation that is never flat, such as LeakyReLU.",
-        missing="the batch was not finite",
+        missing="one sample can't show it, or the batch was not finite",
         when="extra pass",
         logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
         charts=(ScalarChart(questions.ACTIVATIONS, "Dead units: share that never changes", ("thermo_dead_fraction",)),),
@@ -137,7 +137,7 @@ QUANTITIES = (
         family="thermo_saturated_fraction",
         member="module",
         unit="none",
-        formula="values with ‖∂a/∂z‖ < 0.01 / all values",
+        formula="(values with ‖∂a/∂z‖ < 0.01) / values that a gradient reaches",
         summary="share of the values at which the activation is flat",
         meaning="Share of the values that sit where the activation is flat, so that no learning signal gets through.",
         caution="Half is normal for ReLU, where half of the inputs are negative. For Tanh and Sigmoid it should be "
