@@ -53,7 +53,7 @@ QUANTITIES = (
         name="Equipartition temperature",
         tags=("thermo/equipartition_temperature",),
         unit="squared activations",
-        formula="Tₓ = 2 ⟨bulk loss⟩ / neurons, where the inputs don't count as neurons",
+        formula="Tₓ = 2 ⟨bulk loss⟩ / neurons, where neurons are all but the inputs, and ⟨ ⟩ is over samples",
         summary="temperature of the neurons",
         meaning="How agitated the neurons are, each one's share of the bulk loss twice over. It cools as the kinetic "
         "temperature of the weights does; where only one of them moves, look for what changed.",
@@ -75,13 +75,14 @@ QUANTITIES = (
         name="Thermodynamics of the bulk",
         tags=("thermo/bulk_log_partition", "thermo/bulk_entropy", "thermo/bulk_free_energy"),
         unit="nats; nats; squared activations",
-        formula="ln Z = (neurons / 2) ln(2π Tₓ) - C; Sₓ = (neurons / 2) (1 + ln(2π Tₓ)) - C; -Tₓ ln Z",
+        formula="ln Z = (neurons / 2) ln(2π Tₓ) - C; Sₓ = (neurons / 2) (1 + ln(2π Tₓ)) - C; -Tₓ ln Z, where neurons "
+        "are all, the inputs among them",
         summary="partition function, entropy and free energy of the neurons at their temperature",
-        meaning="The n neurons as a gas at their equipartition temperature T: what the complexity takes from their "
-        "entropy. A fall at a constant T is the network growing more complex.",
-        caution="They are those of small swings about the forward pass. Most of what they do, T does: watch C for "
+        meaning="The neurons as a gas at their equipartition temperature: what the complexity takes from their "
+        "entropy. A fall at a constant Tₓ is the network growing more complex.",
+        caution="They are those of small swings about the forward pass. Most of what they do, Tₓ does: watch C for "
         "the network's part.",
-        action="Nothing by itself: a fall at constant T is the complexity's, see there.",
+        action="Nothing by itself: a fall at constant Tₓ is the complexity's, see there.",
         missing="the equipartition temperature is not above zero",
         when="extra pass",
         logged_by=(*FULL, "BulkMonitor"),
@@ -90,13 +91,13 @@ QUANTITIES = (
         name="First-law residual of the bulk",
         tags=("thermo/bulk_first_law_residual",),
         unit="squared activations",
-        formula="change(neurons Tₓ / 2) - mean(Tₓ) change(Sₓ + C), where both are of this extra pass and the one "
-        "before",
+        formula="change(neurons Tₓ / 2) - mean(Tₓ) change(Sₓ + C), where neurons are all, the inputs "
+        "among them, and change and mean are those of this extra pass and the one before",
         summary="what the first law leaves unexplained of the change of the neurons' energy since the extra pass "
         "before",
-        meaning="What T (dS + dC) doesn't explain of the change of the gas's energy since the extra pass before. "
+        meaning="What Tₓ (dSₓ + dC) doesn't explain of the change of the gas's energy since the extra pass before. "
         "Near 0 the balance closes.",
-        caution="It closes for small changes: a jump of T between two extra passes leaves a residual by itself.",
+        caution="It closes for small changes: a jump of Tₓ between two extra passes leaves a residual by itself.",
         action="Large: take extra passes more often (`curvature_every_n_steps`), so that less changes in between.",
         missing="the equipartition temperature is not above zero",
         when="extra pass",
@@ -115,7 +116,7 @@ QUANTITIES = (
         summary="curvature of the loss and of the complexity together, and that of the complexity",
         meaning="Curvature of the loss and of the complexity together: the efficiency of learning. The gap to the "
         "Laplacian is what the network's complexity adds.",
-        caution="At low T the gap drowns in the error of tr H. It has a value only for networks in which each layer "
+        caution="At low Tₓ the gap drowns in the error of tr H. It has a value only for networks in which each layer "
         "feeds the next.",
         action="As for the Laplacian. If the gap is large, the complexity is what limits the steps.",
         missing="the network is no chain of layers, or an activation has no third derivative",
