@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "thermo_callbacks"
 FILES = sorted(PACKAGE.rglob("*.py"))
-MIRRORED = ("callbacks", "commands", "comparison", "display", "functional", "metrics", "probes")
+MIRRORED = ("callbacks", "catalog", "commands", "comparison", "display", "functional", "metrics", "probes")
 
 
 def imports_of(path: Path) -> Iterator[tuple[str, str]]:
