@@ -12,9 +12,10 @@ import pytest
 
 from thermo_callbacks.catalog import QUANTITIES
 
-# names with their arguments (a star: keyword-only), and tags, as of version 0.1.0
+# names with their arguments (a star: keyword-only), tags, and who logs which, as of version 0.1.0
 PUBLIC: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "public_names.json").read_text())
 TAGS: list[str] = PUBLIC.pop("tags")
+LOGGED: dict[str, list[str]] = PUBLIC.pop("logged")
 CHANGED = {
     "CurvatureProbe": {"say*": "warn_once*", "reduce*": None},  # nobody used them but the monitors and their tests
     # the former name still works
@@ -53,6 +54,13 @@ def test_name_is_there_and_takes_what_it_took(module: str, name: str) -> None:
 def test_tags_are_there() -> None:
     found = {tag for quantity in QUANTITIES for tag in (*quantity.tags, quantity.family_tag)}
     assert set(TAGS) <= found
+
+
+@pytest.mark.parametrize("monitor", LOGGED)
+def test_a_monitor_logs_what_it_logged(monitor: str) -> None:
+    """By the rows of the catalogue, which are held against what is logged by tests of their own."""
+    rows = [row for row in QUANTITIES if monitor in row.logged_by]
+    assert set(LOGGED[monitor]) <= {tag for row in rows for tag in (*row.tags, row.family)}
 
 
 def test_the_former_name_of_the_display_says_so() -> None:

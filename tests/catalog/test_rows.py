@@ -112,24 +112,6 @@ def test_each_row_is_logged_by_someone_who_exists() -> None:
     assert {name for row in QUANTITIES for name in row.logged_by} == set(MONITORS)
 
 
-@pytest.mark.parametrize(
-    ("monitor", "count"),
-    [
-        ("light", 12),
-        ("standard", 30),
-        ("full", 37),
-        ("TemperatureMonitor", 4),
-        ("EntropyMonitor", 7),
-        ("FreeEnergyMonitor", 9),
-        ("WorkEfficiencyMonitor", 7),
-        ("BulkMonitor", 9),
-        ("TransitionTemperatureMonitor", 1),
-    ],
-)
-def test_no_monitor_loses_a_quantity_unseen(monitor: str, count: int) -> None:
-    assert sum(monitor in row.logged_by for row in QUANTITIES) == count
-
-
 def test_charts_draw_tags_of_rows() -> None:
     charts = [(row, chart) for row in QUANTITIES for chart in row.charts]
     for row, chart in charts:
