@@ -212,7 +212,9 @@ def test_resumed_run_has_one_row_with_its_last_values(saves: bool, tmp_path: Pat
 def test_other_loggers_are_left_alone(tmp_path: Path) -> None:
     trainer = quiet_trainer(logger=CSVLogger(tmp_path, name="", version="run"), callbacks=[light()])
     trainer.fit(Saving({"rate": 0.25}), loader(24))
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["hparams.yaml", "metrics.csv"]
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"hparams.yaml", "metrics.csv", "thermo_configuration.json"}
+    assert (tmp_path / "run" / "hparams.yaml").read_text() == "rate: 0.25\n"
 
 
 def test_a_fault_in_the_table_costs_only_the_table(monkeypatch, tmp_path):

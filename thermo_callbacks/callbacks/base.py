@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
 from thermo_callbacks.callbacks.compat import Callback, logging_step
 from thermo_callbacks.callbacks.extra_passes.build import ExtraPassSettings, build_collectors
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
+from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.output.topology import TopologyLog
@@ -52,6 +54,7 @@ class Monitor(Callback):
         super().__init__()
         check_arguments(**arguments)
         self._plan = plan
+        self._arguments = tuple(arguments)
         for name, value in arguments.items():
             setattr(self, name, list(value) if name == "layers" and value is not None else value)
         # named as when the first checkpoints were written, or theirs would be passed over
@@ -67,6 +70,7 @@ class Monitor(Callback):
         self._guard = Guard(type(self).__name__)
         self._publisher = Publisher()
         self._topology = TopologyLog(self._publisher, type(self).__name__)
+        self._configuration = ConfigurationLog(type(self).__name__)
         self._recorder = Recorder(self._plan.quantities)
         self._window_states: list[dict[str, Any]] = []
         self._extra_pass_state: dict[str, Any] = {}
@@ -146,6 +150,19 @@ class Monitor(Callback):
                 self._transition.start(self._layers())
         if self._plan.topology and not self._guard.disabled:
             self._topology.start(trainer, pl_module)
+        if self._session is not None and not self._guard.disabled:
+            self._write_configuration(trainer, self._session)
+
+    def _write_configuration(self, trainer: Any, session: Session) -> None:
+        before = itertools.takewhile(lambda callback: callback is not self, trainer.callbacks)
+        first, every = min(self.window, self.curvature_every_n_steps), self.curvature_every_n_steps
+        settings = {
+            "monitor": type(self).__name__,
+            **{name: getattr(self, name) for name in self._arguments},
+            "extra_passes": {"first": first, "every": every} if self._plan.extra_passes else None,
+        }
+        place = sum(isinstance(callback, Monitor) for callback in before)
+        self._configuration.start(trainer, session, settings, place)
 
     @property
     def _extra_pass_settings(self) -> ExtraPassSettings:
@@ -234,6 +251,7 @@ class Monitor(Callback):
             for follow in (balance_record, total_laplacian_record):
                 record |= follow(record, self._publisher.latest)
             self._publisher.publish(trainer, record, step, window=False)
+            self._configuration.add_engine_types(trainer, self._publisher.engines)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Let callbacks that act at the end of the epoch monitor the values."""

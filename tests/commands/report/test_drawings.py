@@ -14,6 +14,7 @@ from thermo_callbacks.commands.report import drawings
 from thermo_callbacks.commands.report.discovery import find_runs
 from thermo_callbacks.commands.report.drawings import drawings_of, spectrum_figure
 from thermo_callbacks.commands.report.events import LoggedHistogram, LoggedImage
+from thermo_callbacks.display.text.configuration import configuration_text
 
 PNG = b"\x89PNG\r\n\x1a\n logged"
 
@@ -50,8 +51,6 @@ def test_figures_of_event_files_and_of_a_table_alone(made):
 def test_drawings_are_vectors_with_words_as_text_and_refer_to_nothing(made):
     figures = flat(made[1])
     for drawing in figures:
-        if drawing.source.startswith("data:image/png"):
-            continue  # activations of several types, as logged
         root = ET.fromstring(decoded(drawing))
         texts = ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
         assert any("?" in text for text in texts), drawing.caption
@@ -76,24 +75,35 @@ def test_the_map_holds_the_logged_temperatures(logs, monkeypatch):
     np.testing.assert_array_equal(history.values, logged)
 
 
-@pytest.mark.parametrize(
-    ("types", "kind"), [(["ReLU"], "passive"), (["Sigmoid"], "driven"), (["Linear"], "unknown"), (["Mine"], "unknown")]
-)
-def test_the_type_of_engine_where_all_activations_are_of_one(types, kind):
-    run = run_with({1: {f"thermo_engine/{name}": 0.5 for name in types}})
-    assert drawings._kind(run) == kind
+def engines_run(kinds, *, logged):
+    """Activations of several types, as a version wrote them that notes their engine types, or (None) as older ones."""
+    record = {"thermo_engine/ReLU": 0.5, "thermo_engine/Tanh": 0.4}
+    run = run_with({1: record | {f"thermo_work_efficiency/{name}": 0.45 for name in ("a", "b", "c")}})
+    if kinds is not None:
+        run.texts["thermo/configuration"] = configuration_text({"engine_types": kinds})
+    if logged:
+        run.images["thermo/engines"] = LoggedImage(1, PNG, 5, 4)
+    return run
 
 
 @pytest.mark.parametrize("logged", [True, False])
-def test_activations_of_several_types_are_shown_as_logged(logged):
-    record = {"thermo_engine/ReLU": 0.5, "thermo_engine/Tanh": 0.4, "thermo_work_efficiency/act": 0.45}
-    run = run_with({1: record})
-    if logged:
-        run.images["thermo/engines"] = LoggedImage(1, PNG, 5, 4)
+def test_activations_have_the_engine_types_that_were_logged(logged):
+    run = engines_run({"a": "passive", "b": "driven", "c": None}, logged=logged)
+    assert run.engine_types == {"a": "passive", "b": "driven"}
     ((drawing,),) = drawings_of([run])
+    assert drawing.source.startswith("data:image/svg+xml")
+    text = decoded(drawing).decode()
+    assert all(f"work, {kind}" in text for kind in ("passive", "driven", "unknown type"))
+
+
+@pytest.mark.parametrize("kinds", [None, {}, {"a": "mine"}, ["passive"]])
+@pytest.mark.parametrize("logged", [True, False])
+def test_activations_of_logs_without_engine_types_are_shown_as_logged(kinds, logged):
+    ((drawing,),) = drawings_of([engines_run(kinds, logged=logged)])
     assert drawing.source.startswith("data:image/png" if logged else "data:image/svg+xml")
-    if logged:
-        assert decoded(drawing) == PNG
+    assert (decoded(drawing) == PNG) == logged
+    if not logged:
+        assert b"work, unknown type" in decoded(drawing)
 
 
 def test_images_that_no_numbers_tell_of_are_shown_as_logged():

@@ -6,7 +6,9 @@ import datetime
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,8 +20,9 @@ from thermo_callbacks.catalog import QUANTITIES
 from thermo_callbacks.commands.report.discovery import find_runs
 from thermo_callbacks.commands.report.key_numbers import rows_of
 from thermo_callbacks.commands.report.page import render_page
-from thermo_callbacks.commands.report.summary import batch_size_of, facts_of, summary_of, window_of
+from thermo_callbacks.commands.report.summary import facts_of, summary_of
 from thermo_callbacks.commands.report.target import GENERATOR, check_target, write_page
+from thermo_callbacks.display.text.configuration import configuration_text
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4)
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -151,13 +154,13 @@ def test_differences_stand_below_the_later_run(two):
     assert difference.verdict == "higher"  # six times the learning rate
 
 
-def test_the_readings_are_those_of_the_demo_and_the_terminal(two):
+def test_the_interpretations_are_those_of_the_demo_and_the_terminal(two):
     summaries = [summary_of(run, place) for place, run in enumerate(two.runs)]
     for summary, article in zip(summaries, two.page.all("article"), strict=True):
         words = " ".join(article.text.split())
-        for subject, text in summary.readings:
+        for subject, text in summary.interpretations:
             assert f"{subject}{text}" in words
-        subjects = [subject for subject, _ in summary.readings]
+        subjects = [subject for subject, _ in summary.interpretations]
         assert {"Loss:", "Temperature,", "Equilibrium:", "Curvature:"} <= set(subjects)
 
 
@@ -167,7 +170,13 @@ def test_what_was_run(two):
     assert facts["Batch"] == [f"{BATCH} samples"] * 2
     assert facts["Measurements"] == [f"8, of {WINDOW} steps each"] * 2
     assert facts["Layers"] == ["3", "3"]
-    assert [row.text.split()[:2] for row in two.page.all("tr", class_="differs") if "rate" in row.text] == [
+    assert facts["Monitor"] == ["ThermoMonitor, full", "ThermoMonitor, standard"]
+    assert facts["Optimizer"] == ["SGD, learning rate 0.05", "SGD, learning rate 0.3"]
+    assert facts["Activations"] == ["2 passive"] * 2
+    assert facts["Extra passes"] == [f"first after {WINDOW} steps, then up to {WINDOW} steps apart"] * 2
+    assert facts["Version"] == [f"thermo-callbacks {version('thermo-callbacks')}"] * 2
+    assert "watched_layers" not in two.html
+    assert [row.text.split()[:2] for row in two.page.all("tr", class_="differs") if "Setting" in row.text] == [
         ["Setting", "rate0.050.3"]
     ]
 
@@ -224,36 +233,41 @@ def test_a_run_with_a_single_look():
     assert len(page.all("figure", class_="chart")) == 1
 
 
-def test_the_window_is_told_from_the_steps():
-    def steps(*values):
-        return run_with({step: {"thermo/internal_energy": 1.0} for step in values})
-
-    assert window_of(steps(30, 61, 123)) == 31
-    assert window_of(steps(30, 40, 50)) is None  # windows that overlap are none: the run's beginning is missing
-    assert window_of(steps(500, 531)) is None
-    assert window_of(steps(30)) is None
-    assert window_of(run_with({30: {"thermo/work_efficiency": 1.0}})) is None
-
-
-def test_the_noise_is_not_spoken_of_where_window_or_batch_are_not_known():
-    record = {"thermo/noise_scale": 96.0, "thermo/signal_share": 0.25, "thermo/internal_energy": 1.0}
-    known, unknown = (run_with(dict.fromkeys(steps, record)) for steps in ((9, 19), (500, 510)))
-    assert any(subject == "Noise:" and "the batch of 32" in text for subject, text in summary_of(known, 0).readings)
-    assert not any(subject == "Noise:" for subject, _ in summary_of(unknown, 0).readings)
+NOISY = {"thermo/noise_scale": 96.0, "thermo/signal_share": 0.25, "thermo/internal_energy": 1.0}
 
 
 @pytest.mark.parametrize(
-    "record",
+    ("configuration", "known"),
     [
-        {},
-        {"thermo/noise_scale": math.nan, "thermo/signal_share": 0.5},
-        {"thermo/noise_scale": 50.0, "thermo/signal_share": -0.1},
-        {"thermo/noise_scale": 50.3, "thermo/signal_share": 0.5 / 1.5},  # 25.15 is no number of samples
-        {"thermo/noise_scale": 1e-9, "thermo/signal_share": 0.5},
+        ({"window": 10, "batch_size": 32}, True),
+        ({"window": 10, "batch_size": None}, False),  # a loader that does not tell
+        ({"batch_size": 32}, False),
+        ({"window": "ten", "batch_size": 32}, False),
+        ({}, False),  # as logs of older versions
     ],
 )
-def test_no_batch_size_where_the_values_give_none(record):
-    assert batch_size_of([record]) is None
+def test_the_noise_is_not_spoken_of_where_window_or_batch_are_not_known(configuration, known):
+    run = run_with(dict.fromkeys((9, 19), NOISY))
+    if configuration:
+        run.texts["thermo/configuration"] = configuration_text(configuration)
+    said = [text for subject, text in summary_of(run, 0).interpretations if subject == "Noise:"]
+    assert bool(said) == known
+    assert all("the batch of 32" in text for text in said)
+    assert dict(facts_of([run]))["Measurements"] == [
+        "2, of 10 steps each" if configuration.get("window") == 10 else "2"
+    ]
+
+
+def test_an_old_log_opens_with_the_facts_that_it_has(logs, tmp_path):
+    shutil.copy(logs.table / "metrics.csv", tmp_path)  # older versions wrote nothing beside it
+    (run,) = runs = find_runs([tmp_path])
+    page = Page(render_page(runs, NOW))
+    assert page.faults == []
+    assert run.configurations == []
+    assert [name for name, _ in facts_of(runs)] == ["Steps", "Measurements", "Layers", "Folder", "Files"]
+    subjects = {subject for subject, _ in summary_of(run, 0).interpretations}
+    assert {"Loss:", "Temperature,", "Equilibrium:", "Curvature:"} <= subjects
+    assert "Noise:" not in subjects
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from thermo_callbacks.commands.report.events import LoggedHistogram
 from thermo_callbacks.commands.report.runs import Run, is_ours, members_of
-from thermo_callbacks.display.figures.engines import Kind, engine_chart, engines_of
+from thermo_callbacks.display.figures.engines import engine_chart, engines_of
 from thermo_callbacks.display.figures.heat_maps import laplacian_heat_map, temperature_heat_map
 from thermo_callbacks.display.figures.layer_history import LayerHistory
 from thermo_callbacks.display.figures.path_history import PathHistory
 from thermo_callbacks.display.figures.temperature_entropy import temperature_entropy_diagram
 from thermo_callbacks.display.tensorboard.page import DIAGRAM_TAG, ENGINE_CHART_TAG, HEAT_MAP_TAG, LAPLACIAN_MAP_TAG
-from thermo_callbacks.functional import engine_type
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,9 +41,9 @@ class Drawing(NamedTuple):
 def drawings_of(runs: Sequence[Run]) -> list[list[Drawing]]:
     """Figures of all runs.
 
-    Drawn from the numbers wherever these hold all that the figure shows. Where a run has activations of several types,
-    the numbers don't say which is which: then the logged image is taken, if there is one. Images that are not among the
-    figures follow as they were logged.
+    Drawn from the numbers wherever these hold all that the figure shows. Logs of a version that did not write the
+    engine types of the activations have them in the logged image alone, which is taken then. Images that are not among
+    the figures follow as they were logged.
 
     Args:
         runs: The runs.
@@ -97,8 +96,7 @@ def _path(run: Run, _: Sequence[Run]) -> str:
 
 
 def _engines(run: Run, runs: Sequence[Run]) -> str:
-    kind, types = _kind(run), run.members("thermo_engine")
-    if len(types) > 1 and (logged := _logged(run, ENGINE_CHART_TAG)):
+    if not run.engine_types and (logged := _logged(run, ENGINE_CHART_TAG)):
         return logged
     record = {
         f"{family}/{name}": run.scalars[f"{family}/{name}"].last
@@ -106,20 +104,8 @@ def _engines(run: Run, runs: Sequence[Run]) -> str:
         for family in ("thermo_work_efficiency", "thermo_learning_efficiency")
         if f"{family}/{name}" in run.scalars
     }
-    engines = engines_of(record, dict.fromkeys(run.members("thermo_work_efficiency"), kind))
+    engines = engines_of(record, run.engine_types)
     return _encode(engine_chart(engines)) if engines else ""
-
-
-def _kind(run: Run) -> Kind:
-    """Engine type of a run's activations, where all are of one type that torch has."""
-    from torch import nn
-
-    types = run.members("thermo_engine")
-    activation = getattr(nn, types[0], None) if len(types) == 1 else None
-    try:
-        return "unknown" if activation is None else engine_type(activation())
-    except (TypeError, ValueError):  # it takes arguments, or is no function of single numbers
-        return "unknown"
 
 
 def _spectrum(run: Run, _: Sequence[Run]) -> str:

@@ -44,9 +44,9 @@ class LoggedHistogram(NamedTuple):
     counts: list[float]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Log:
-    """What a file of a run holds.
+    """What files of a run hold.
 
     Attributes:
         scalars: Tag to its values.

@@ -22,6 +22,7 @@ from thermo_callbacks.commands.report.summary import facts_of, summary_of
 from thermo_callbacks.commands.report.target import GENERATOR
 from thermo_callbacks.display.tensorboard.legend import legend
 from thermo_callbacks.display.tensorboard.page import LEGEND_TAG
+from thermo_callbacks.display.text.configuration import is_configuration
 
 
 def render_page(runs: Sequence[Run], now: datetime.datetime) -> str:
@@ -73,4 +74,5 @@ def _symbols(tags: set[str]) -> str:
 
 
 def _is_wanted(tag: str) -> bool:
-    return tag.startswith("thermo/") and tag != LEGEND_TAG  # the page has a legend of its own
+    # the page has a legend of its own, and says what a run was among its facts
+    return tag.startswith("thermo/") and tag != LEGEND_TAG and not is_configuration(tag)

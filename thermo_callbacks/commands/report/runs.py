@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from thermo_callbacks.commands.report.csv_file import CSV_FILE, read_csv
-from thermo_callbacks.commands.report.events import Log, LoggedHistogram, LoggedImage, event_files, read_event_file
+from thermo_callbacks.commands.report.events import Log, event_files, read_event_file
 from thermo_callbacks.commands.report.series import Series
+from thermo_callbacks.display.figures.engines import Kind
 from thermo_callbacks.display.figures.layer_history import merge_names
+from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, is_configuration, read_configuration
 
 _OURS = re.compile(
     r"(?P<prefix>(?:.+?-)?)thermo(?:_[a-z_]+)?/.+", re.DOTALL
@@ -23,30 +26,20 @@ Record = dict[str, float]
 
 
 @dataclass
-class Run:
-    """One run, as its logs tell of it.
+class Run(Log):
+    """One run, as its logs tell of it: tags without a logger's prefix, in the order in which they came.
 
     Attributes:
         name: Name that tells it from the other runs of the page.
         folder: Folder of its files.
-        scalars: Tag, without a logger's prefix, to its values; tags in the order in which they came.
-        images: Tag to the last image.
-        histograms: Tag to the last histogram.
-        texts: Tag to the last text.
         hyperparameters: What the logger noted of the settings, as text.
         files: Names of the files read.
-        notices: What could not be read, in sentences.
     """
 
     name: str
     folder: Path
-    scalars: dict[str, Series] = field(default_factory=dict)
-    images: dict[str, LoggedImage] = field(default_factory=dict)
-    histograms: dict[str, LoggedHistogram] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
     hyperparameters: dict[str, str] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
 
     @property
     def measured(self) -> bool:
@@ -95,15 +88,47 @@ class Run:
                 records[-1] = latest
         return records
 
-    def _take(self, tag: str, log: Log, kept: str) -> None:
-        if tag in log.images:
-            self.images[kept] = log.images[tag]
-        if tag in log.histograms:
-            self.histograms[kept] = log.histograms[tag]
-        if tag in log.texts:
-            self.texts[kept] = log.texts[tag]
-        if tag in log.scalars:
-            self.scalars.setdefault(kept, Series()).merge(log.scalars[tag])
+    @property
+    def configurations(self) -> list[dict[str, Any]]:
+        """What each monitor wrote of its set-up; none in logs of versions that wrote nothing."""
+        texts = (self.texts[tag] for tag in sorted(self.texts, key=natural) if is_configuration(tag))
+        return [configuration for text in texts if (configuration := read_configuration(text))]
+
+    def setting(self, name: str) -> int | None:
+        """A number that a monitor wrote of its set-up.
+
+        Args:
+            name: What it is called, ``"window"`` for example.
+
+        Returns:
+            That of the first monitor that has one.
+        """
+        values = (configuration.get(name) for configuration in self.configurations)
+        return next((value for value in values if isinstance(value, int) and value > 0), None)
+
+    @property
+    def engine_types(self) -> dict[str, Kind]:
+        """Name of each activation to the type of its function, where a monitor wrote it and it has one."""
+        found = [types for each in self.configurations if isinstance(types := each.get("engine_types"), dict)]
+        return {name: kind for types in found for name, kind in types.items() if kind in ("passive", "driven")}
+
+    def merge(self, log: Log, prefix: str) -> None:
+        """Take over what a logger with a prefix wrote.
+
+        Args:
+            log: What was read.
+            prefix: Start of the tags.
+        """
+        self.images |= _behind(prefix, log.images)
+        self.histograms |= _behind(prefix, log.histograms)
+        self.texts |= _behind(prefix, log.texts)
+        for tag, series in _behind(prefix, log.scalars).items():
+            self.scalars.setdefault(tag, Series()).merge(series)
+
+
+def _behind(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Values whose tags begin with a prefix, without it."""
+    return {tag.removeprefix(prefix): value for tag, value in values.items() if tag.startswith(prefix)}
 
 
 def is_ours(tag: str) -> bool:
@@ -142,25 +167,23 @@ def read_runs(folder: Path, name: str) -> list[Run]:
     if (folder / CSV_FILE).is_file():
         read_csv(folder / CSV_FILE, table)
         files.append(CSV_FILE)
-    settings = _hyperparameters(folder / HYPERPARAMETERS_FILE)
+    hyperparameters, configurations = _hyperparameters(folder / HYPERPARAMETERS_FILE), _configurations(folder)
     groups = _by_prefix([events, table])
     runs = []
     for prefix, members in groups.items():
         label = prefix.rstrip("-/_. ")
-        run = Run(f"{name} ({label})" if len(groups) > 1 and label else name, folder)
-        run.files, run.hyperparameters = list(files), dict(settings)
+        run = Run(f"{name} ({label})" if len(groups) > 1 and label else name, folder, hyperparameters, files)
         run.notices = [*events.notices, *table.notices]
         for log, own in members:
-            for tag in (*log.scalars, *log.images, *log.histograms, *log.texts):
-                if tag.startswith(own):
-                    run._take(tag, log, tag.removeprefix(own))
+            run.merge(log, own)
+        run.texts = configurations | run.texts
         runs.append(run)
     return runs
 
 
 def _by_prefix(logs: list[Log]) -> dict[str, list[tuple[Log, str]]]:
     """Prefix of a run to the logs that have it; logs with one prefix each are those of one run."""
-    prefixes = [_prefixes((*log.scalars, *log.images, *log.histograms, *log.texts)) for log in logs]
+    prefixes = [_prefixes(log) for log in logs]
     if all(len(found) <= 1 for found in prefixes):
         own = [next(iter(found), "") for found in prefixes]
         return {next(filter(None, own), ""): list(zip(logs, own, strict=True))}
@@ -171,9 +194,9 @@ def _by_prefix(logs: list[Log]) -> dict[str, list[tuple[Log, str]]]:
     }
 
 
-def _prefixes(tags: Iterable[str]) -> list[str]:
+def _prefixes(log: Log) -> list[str]:
     """What loggers put before the tags of the monitors, each once."""
-    matches = filter(None, map(_OURS.fullmatch, tags))
+    matches = filter(None, map(_OURS.fullmatch, (*log.scalars, *log.images, *log.histograms, *log.texts)))
     return list(dict.fromkeys(match["prefix"] for match in matches))
 
 
@@ -186,6 +209,15 @@ def _hyperparameters(path: Path) -> dict[str, str]:
     except (OSError, yaml.YAMLError):
         return {}
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
+
+
+def _configurations(folder: Path) -> dict[str, str]:
+    """Texts that monitors wrote beside a table, under the tags that they have in event files."""
+    texts = {}
+    for path in folder.glob(f"{CONFIGURATION_FILE}*.json"):
+        with contextlib.suppress(OSError):
+            texts[path.stem.replace("_", "/", 1)] = path.read_text("utf-8", "replace")
+    return texts
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:

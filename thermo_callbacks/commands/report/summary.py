@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime
-import itertools
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from thermo_callbacks.commands.report.colours import run_colour
+from thermo_callbacks.commands.report.configuration import configured_facts
 from thermo_callbacks.commands.report.csv_file import CSV_FILE
-from thermo_callbacks.commands.report.runs import Record, Run
+from thermo_callbacks.commands.report.runs import Run
 from thermo_callbacks.display.text.interpretation import read_run
 
 
@@ -22,13 +21,13 @@ class Summary(NamedTuple):
     Attributes:
         name: Name of the run.
         colour: Its colour.
-        readings: What its numbers say, subject and sentences.
+        interpretations: What its numbers say, subject and sentences.
         notices: What could not be read.
     """
 
     name: str
     colour: str
-    readings: list[tuple[str, str]]
+    interpretations: list[tuple[str, str]]
     notices: list[str]
 
 
@@ -43,11 +42,11 @@ def summary_of(run: Run, place: int) -> Summary:
         The summary.
     """
     records = run.records()
-    window, batch_size = window_of(run), batch_size_of(records)
+    window, batch_size = run.setting("window"), run.setting("batch_size")
     if window is None or batch_size is None:  # the sentences on noise need both
         records = [{tag: value for tag, value in record.items() if tag != "thermo/signal_share"} for record in records]
-    readings = read_run(records, window=window or 1, batch_size=batch_size or 1)
-    return Summary(run.name, run_colour(place), [_split(reading) for reading in readings], run.notices)
+    paragraphs = read_run(records, window=window or 1, batch_size=batch_size or 1)
+    return Summary(run.name, run_colour(place), [_split(paragraph) for paragraph in paragraphs], run.notices)
 
 
 def facts_of(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
@@ -66,12 +65,12 @@ def facts_of(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 def _facts(run: Run) -> dict[str, str]:
     steps = [step for series in run.scalars.values() for step in series.points]
-    window, batch_size = window_of(run), batch_size_of(run.records())
+    window = run.setting("window")
     facts = {
         "Steps": f"{min(steps):,} to {max(steps):,}",
         "Measurements": f"{len(run.records()):,}" + ("" if window is None else f", of {window:,} steps each"),
-        "Batch": "" if batch_size is None else f"{batch_size:,} samples",
         "Layers": f"{len(run.members('thermo_temperature')):,}",
+        **configured_facts(run.configurations),
         "Logged": _times(run),
         "Folder": _folder(run.folder),
         "Files": ", ".join(run.files),
@@ -86,10 +85,10 @@ def _folder(folder: Path) -> str:
     return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
 
 
-def _split(reading: str) -> tuple[str, str]:
+def _split(paragraph: str) -> tuple[str, str]:
     """Subject of a paragraph, and the rest: what stands before its first comma or colon."""
-    match = re.match(r"[\w ]{1,30}[:,]", reading)
-    return (match[0], reading[match.end() :]) if match else ("", reading)
+    match = re.match(r"[\w ]{1,30}[:,]", paragraph)
+    return (match[0], paragraph[match.end() :]) if match else ("", paragraph)
 
 
 def _times(run: Run) -> str:
@@ -100,46 +99,3 @@ def _times(run: Run) -> str:
     first, last = (datetime.datetime.fromtimestamp(time).astimezone() for time in (min(times), max(times)))
     end = f"{last:%H:%M:%S}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M:%S}"
     return f"{first:%Y-%m-%d %H:%M:%S} to {end}"
-
-
-def window_of(run: Run) -> int | None:
-    """Steps in a window, told from the steps of the measurements.
-
-    Args:
-        run: The run.
-
-    Returns:
-        The steps up to the first measurement, if no two measurements are closer; None where that can't be said, as for
-        a run whose beginning is not in the logs.
-    """
-    series = run.scalars.get("thermo/internal_energy") or run.scalars.get("thermo/temperature")
-    if series is None or len(series) < 2:
-        return None
-    steps = series.steps.tolist()
-    first = int(steps[0]) + 1
-    closest = min(later - earlier for earlier, later in itertools.pairwise(steps))
-    return first if 1 < first <= closest else None
-
-
-def batch_size_of(records: Sequence[Record]) -> int | None:
-    """Samples in a step, from the noise scale B tr Σ / |E g|² and the signal share |E g|² / E|g|².
-
-    With E|g|² = |E g|² + tr Σ the batch B is the noise scale over (1 / share - 1).
-
-    Args:
-        records: Values of the windows.
-
-    Returns:
-        The whole number that a window's values agree with, None where no window has both.
-
-    Example:
-        >>> batch_size_of([{"thermo/noise_scale": 96.0, "thermo/signal_share": 0.25}])
-        32
-    """
-    for record in records:
-        scale, share = (record.get(f"thermo/{name}", math.nan) for name in ("noise_scale", "signal_share"))
-        if math.isfinite(scale) and 0.0 < share < 1.0:
-            size = scale / (1.0 / share - 1.0)
-            if size >= 0.5 and abs(size - round(size)) < 1e-3 * size:
-                return round(size)
-    return None

@@ -42,10 +42,8 @@ class PrefixedWriter(NamedTuple):
 def tensorboard_writers(loggers: Iterable[object]) -> list[PrefixedWriter]:
     """TensorBoard writers behind a Trainer's loggers.
 
-    Loggers are told by the name of their class or of one of its bases, ``TensorBoardLogger``: the namespaces
-    ``lightning.pytorch`` and ``pytorch_lightning`` share no base class. Other loggers are not asked for their
-    experiment, since that would create it. Where Lightning hands out its dummy experiment (ranks above 0), there is no
-    writer. A writer given in place of a logger is taken as it is.
+    Other loggers are not asked for their experiment, since that would create it. Where Lightning hands out its dummy
+    experiment (ranks above 0), there is no writer. A writer given in place of a logger is taken as it is.
 
     Args:
         loggers: Loggers, ``trainer.loggers`` for example.
@@ -60,7 +58,7 @@ def tensorboard_writers(loggers: Iterable[object]) -> list[PrefixedWriter]:
     found: dict[int, PrefixedWriter] = {}
     for logger in loggers:
         writer, prefix = logger, ""
-        if any(base.__name__ == "TensorBoardLogger" for base in type(logger).__mro__):
+        if is_logger(logger, "TensorBoardLogger"):
             writer = getattr(logger, "experiment", None)
             name = getattr(logger, "_prefix", "")
             prefix = f"{name}{getattr(logger, 'LOGGER_JOIN_CHAR', '-')}" if name else ""
@@ -68,3 +66,29 @@ def tensorboard_writers(loggers: Iterable[object]) -> list[PrefixedWriter]:
         if all(hasattr(type(writer), method) for method in _METHODS):
             found.setdefault(id(writer), PrefixedWriter(writer, prefix))  # type: ignore[arg-type]
     return list(found.values())
+
+
+def is_logger(logger: object, name: str) -> bool:
+    """Whether a logger is of a class of Lightning's, in either namespace: they share no base class, but names.
+
+    Args:
+        logger: The logger.
+        name: Name of the class, or of one of its bases.
+
+    Returns:
+        True if it is.
+    """
+    return any(base.__name__ == name for base in type(logger).__mro__)
+
+
+def write_text(writers: Iterable[PrefixedWriter], tag: str, text: str, step: int) -> None:
+    """Write a text.
+
+    Args:
+        writers: From :func:`tensorboard_writers`.
+        tag: Its tag, without a logger's prefix.
+        text: Markdown.
+        step: Step that it is filed under.
+    """
+    for writer, prefix in writers:
+        writer.add_text(prefix + tag, text, step)

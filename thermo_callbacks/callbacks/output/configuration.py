@@ -1,0 +1,110 @@
+"""How a monitor was set up, written once, when a run starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch.optim import Optimizer
+
+from thermo_callbacks.callbacks.compat import logging_step
+from thermo_callbacks.callbacks.windows.session import Session
+from thermo_callbacks.display.tensorboard.writers import is_logger, tensorboard_writers, write_text
+from thermo_callbacks.display.text.configuration import (
+    CONFIGURATION_FILE,
+    CONFIGURATION_TAG,
+    as_code,
+    configuration_text,
+)
+from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.parameters.optimizers import group_momentum
+
+
+def run_configuration(trainer: Any, session: Session) -> dict[str, Any]:
+    """What a monitor found when it started.
+
+    Args:
+        trainer: The Trainer.
+        session: The monitor's session.
+
+    Returns:
+        Version of the package; layers whose weights are watched; samples in a step (None where the loader does not
+        tell), batches accumulated into one, and processes; optimizers with their learning rate and momentum.
+    """
+    return {
+        "version": version("thermo-callbacks"),
+        "watched_layers": list(dict.fromkeys(name for watch in session.watches for name in watch.probe.names)),
+        "batch_size": None if math.isnan(session.batch_size) else round(session.batch_size),
+        "micro_batches": trainer.accumulate_grad_batches,
+        "processes": trainer.world_size,
+        "optimizers": [_describe(optimizer) for optimizer in trainer.optimizers],
+    }
+
+
+def _describe(optimizer: Optimizer) -> dict[str, Any]:
+    """Class of an optimizer, and what its groups start with: a number, or a list where they differ."""
+    groups = optimizer.param_groups
+    return {
+        "class": type(optimizer).__name__,
+        "learning_rate": _distinct(float(group["lr"]) for group in groups if "lr" in group),
+        "momentum": _distinct(group_momentum(optimizer, group).momentum for group in groups),
+    }
+
+
+def _distinct(values: Iterable[float]) -> float | list[float] | None:
+    kept = list(dict.fromkeys(values))
+    return kept[0] if len(kept) == 1 else kept or None
+
+
+class ConfigurationLog:
+    """Writes the configuration of a monitor where a logger keeps text: TensorBoard's texts, a file beside CSVLogger's.
+
+    Hyperparameters are the user's own, so other loggers get nothing. A run that goes on has written it already.
+
+    Args:
+        name: Name of the monitor, for warnings.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._guard = Guard(f"The configuration log of {name}")  # of its own: a fault here is none of the measurements
+        self._suffix = ""
+        self._written: dict[str, Any] = {}
+
+    def start(self, trainer: Any, session: Session, settings: dict[str, Any], place: int) -> None:
+        """Write the configuration at the start of training.
+
+        Args:
+            trainer: The Trainer.
+            session: The monitor's session.
+            settings: What the user chose.
+            place: Place of the monitor among those of the run, from 0.
+        """
+        if logging_step(trainer) > 0 or not trainer.is_global_zero:
+            return
+        self._suffix = f"_{place + 1}" if place else ""
+        with self._guard.protect("writing it"), self._guard.invisible(trainer.strategy.root_device):
+            self._write(trainer, settings | run_configuration(trainer, session))
+
+    def add_engine_types(self, trainer: Any, types: Mapping[str, str | None]) -> None:
+        """Write the engine types of the activations too, once an extra pass has told them.
+
+        Args:
+            trainer: The Trainer.
+            types: Name of the module to its type, None where the function has none.
+        """
+        if self._written and not self._guard.disabled and types and types != self._written.get("engine_types"):
+            with self._guard.protect("adding engine types to it"):
+                self._write(trainer, {**self._written, "engine_types": dict(types)})
+
+    def _write(self, trainer: Any, configuration: dict[str, Any]) -> None:
+        self._written = configuration
+        text, step = configuration_text(configuration), logging_step(trainer)
+        write_text(tensorboard_writers(trainer.loggers), CONFIGURATION_TAG + self._suffix, as_code(text), step)
+        for logger in trainer.loggers:
+            if is_logger(logger, "CSVLogger"):
+                folder = Path(logger.experiment.log_dir)  # asking for the experiment creates its folder
+                if folder.is_dir():  # and not a place in some cloud, where no report is made either
+                    (folder / f"{CONFIGURATION_FILE}{self._suffix}.json").write_text(text, encoding="utf-8")

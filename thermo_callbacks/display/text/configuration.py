@@ -1,0 +1,82 @@
+"""How a monitor was set up, as the text that loggers keep and the report reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+CONFIGURATION_TAG = "thermo/configuration"
+"""Tag of the first monitor of a run; a second one has it with ``_2`` behind it."""
+CONFIGURATION_FILE = "thermo_configuration"
+"""Name of the file that holds the same beside a table, without its ``.json``."""
+_FENCE, _END = "```json\n", "\n```"
+
+
+def configuration_text(configuration: Mapping[str, Any]) -> str:
+    r"""Write a configuration as JSON.
+
+    Args:
+        configuration: Plain values by name; classes and functions are written by their names.
+
+    Returns:
+        JSON, a line a value.
+
+    Example:
+        >>> configuration_text({"window": 50})
+        '{\n  "window": 50\n}'
+    """
+    return json.dumps(configuration, indent=2, default=_name)
+
+
+def as_code(text: str) -> str:
+    """Put a text into a block of code, for a logger that reads Markdown.
+
+    Args:
+        text: From :func:`configuration_text`.
+
+    Returns:
+        Markdown.
+    """
+    return f"{_FENCE}{text}{_END}"
+
+
+def read_configuration(text: str) -> dict[str, Any]:
+    """Read a configuration back.
+
+    Args:
+        text: From :func:`configuration_text`, or from :func:`as_code`.
+
+    Returns:
+        Values by name; none where the text is nothing of the kind.
+
+    Example:
+        >>> read_configuration(as_code(configuration_text({"window": 50}))), read_configuration("cut o")
+        ({'window': 50}, {})
+    """
+    try:
+        found = json.loads(text.removeprefix(_FENCE).removesuffix(_END))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_configuration(tag: str) -> bool:
+    """Whether a tag, without a logger's prefix, is that of a configuration.
+
+    Args:
+        tag: The tag.
+
+    Returns:
+        True for the first monitor's and for those with a number.
+
+    Example:
+        >>> is_configuration("thermo/configuration_2"), is_configuration("thermo/legend")
+        (True, False)
+    """
+    return re.fullmatch(rf"{CONFIGURATION_TAG}(_\d+)?", tag) is not None
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "__qualname__", type(value).__qualname__))
