@@ -26,7 +26,7 @@ WRITTEN = {
 }
 FACTS = {
     "Monitor": "ThermoMonitor, standard",
-    "Extra passes": "first after 50 steps, then up to 2,000 steps apart",
+    "Extra passes": "first after 50 steps, then up to 2,000 apart",
     "Layers": "2",
     "Sample": "up to 4,096 weights of a layer",
     "Batch": "1,024 samples, 4 batches accumulated, 2 processes",
@@ -46,9 +46,10 @@ def test_nothing_written_is_no_fact():
 
 
 def test_monitors_that_differ_are_told_side_by_side():
-    work = {"monitor": "WorkEfficiencyMonitor", "extra_passes": {"first": 50, "every": 200}, "watched_layers": []}
+    work = {"monitor": "WorkEfficiencyMonitor", "extra_passes": {"first": 200, "every": 200}, "watched_layers": []}
     facts = configured_facts([WRITTEN, WRITTEN | work | {"preset": None, "sample": None}])
     assert facts["Monitor"] == "ThermoMonitor, standard; WorkEfficiencyMonitor"
+    assert facts["Extra passes"] == "first after 50 steps, then up to 2,000 apart; every 200 steps"
     assert facts["Sample"] == "up to 4,096 weights of a layer; all weights"
     assert facts["Layers"] == "2"
     assert facts["Seed"] == "3"

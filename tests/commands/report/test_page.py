@@ -173,7 +173,8 @@ def test_what_was_run(two):
     assert facts["Monitor"] == ["ThermoMonitor, full", "ThermoMonitor, standard"]
     assert facts["Optimizer"] == ["SGD, learning rate 0.05", "SGD, learning rate 0.3"]
     assert facts["Activations"] == ["2 passive"] * 2
-    assert facts["Extra passes"] == [f"first after {WINDOW} steps, then up to {WINDOW} steps apart"] * 2
+    assert facts["Extra passes"] == [f"every {WINDOW} steps"] * 2
+    assert facts["Seed"] == ["0", "0"]
     assert facts["Version"] == [f"thermo-callbacks {version('thermo-callbacks')}"] * 2
     assert "watched_layers" not in two.html
     assert [row.text.split()[:2] for row in two.page.all("tr", class_="differs") if "Setting" in row.text] == [

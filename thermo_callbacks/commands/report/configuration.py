@@ -40,8 +40,8 @@ def _monitor(configuration: Configuration) -> str:
 
 
 def _extra_passes(configuration: Configuration) -> str:
-    when = configuration["extra_passes"]
-    return f"first after {when['first']:,} steps, then up to {when['every']:,} steps apart"
+    first, every = configuration["extra_passes"]["first"], configuration["extra_passes"]["every"]
+    return f"every {every:,} steps" if first == every else f"first after {first:,} steps, then up to {every:,} apart"
 
 
 def _sample(configuration: Configuration) -> str:

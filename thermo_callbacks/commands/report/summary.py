@@ -69,14 +69,14 @@ def _facts(run: Run) -> dict[str, str]:
     facts = {
         "Steps": f"{min(steps):,} to {max(steps):,}",
         "Measurements": f"{len(run.records()):,}" + ("" if window is None else f", of {window:,} steps each"),
-        "Layers": f"{len(run.members('thermo_temperature')):,}",
+        "Layers": f"{len(run.members('thermo_temperature')) or ''}",
         **configured_facts(run.configurations),
         "Logged": _times(run),
         "Folder": _folder(run.folder),
         "Files": ", ".join(run.files),
         **{f"Setting {name}": value for name, value in run.hyperparameters.items()},
     }
-    return {name: value for name, value in facts.items() if value not in ("", "0")}
+    return {name: value for name, value in facts.items() if value}
 
 
 def _folder(folder: Path) -> str:
