@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from thermo_callbacks.commands.report.configuration import configured_facts
+from thermo_callbacks.commands.report.configuration import Configurations
 
 WRITTEN = {
     "monitor": "ThermoMonitor",
@@ -37,17 +39,25 @@ FACTS = {
 }
 
 
+def facts_of(*given):
+    """Facts of monitors that wrote these configurations."""
+    texts = {
+        f"thermo/configuration{f'_{place}' * (place > 1)}": json.dumps(each) for place, each in enumerate(given, 1)
+    }
+    return Configurations(texts).facts
+
+
 def test_all_that_is_written_is_a_fact():
-    assert configured_facts([WRITTEN]) == FACTS
+    assert facts_of(WRITTEN) == FACTS
 
 
 def test_nothing_written_is_no_fact():
-    assert configured_facts([]) == {}
+    assert facts_of() == {}
 
 
 def test_monitors_that_differ_are_told_side_by_side():
     work = {"monitor": "WorkEfficiencyMonitor", "extra_passes": {"first": 200, "every": 200}, "watched_layers": []}
-    facts = configured_facts([WRITTEN, WRITTEN | work | {"preset": None, "sample": None}])
+    facts = facts_of(WRITTEN, WRITTEN | work | {"preset": None, "sample": None})
     assert facts["Monitor"] == "ThermoMonitor, standard; WorkEfficiencyMonitor"
     assert facts["Extra passes"] == "first after 50 steps, then up to 2,000 apart; every 200 steps"
     assert facts["Sample"] == "up to 4,096 weights of a layer; all weights"
@@ -58,5 +68,5 @@ def test_monitors_that_differ_are_told_side_by_side():
 @pytest.mark.parametrize("value", [None, 7, "text", ["text"], {"text": "text"}])
 @pytest.mark.parametrize("name", sorted(WRITTEN))
 def test_what_no_monitor_writes_is_left_out_and_the_rest_stays(name, value):
-    facts = configured_facts([{**WRITTEN, name: value}])
+    facts = facts_of({**WRITTEN, name: value})
     assert len(FACTS) - 1 <= len(facts) <= len(FACTS)

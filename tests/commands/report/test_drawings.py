@@ -89,7 +89,7 @@ def engines_run(kinds, *, logged):
 @pytest.mark.parametrize("logged", [True, False])
 def test_activations_have_the_engine_types_that_were_logged(logged):
     run = engines_run({"a": "passive", "b": "driven", "c": None}, logged=logged)
-    assert run.engine_types == {"a": "passive", "b": "driven"}
+    assert run.configurations.engine_types == {"a": "passive", "b": "driven"}
     ((drawing,),) = drawings_of([run])
     assert drawing.source.startswith("data:image/svg+xml")
     text = decoded(drawing).decode()

@@ -228,7 +228,7 @@ def test_what_could_not_be_read_stands_on_top(two):
     assert "events.7 is cut off." in notice.text
 
 
-def test_a_run_with_a_single_look():
+def test_a_run_with_a_single_extra_pass():
     page = Page(render_page([run_with({5: {"thermo/work_efficiency": 0.5}})], NOW))
     assert page.faults == []
     assert len(page.all("figure", class_="chart")) == 1
@@ -264,7 +264,7 @@ def test_an_old_log_opens_with_the_facts_that_it_has(logs, tmp_path):
     (run,) = runs = find_runs([tmp_path])
     page = Page(render_page(runs, NOW))
     assert page.faults == []
-    assert run.configurations == []
+    assert run.configurations.all == []
     assert [name for name, _ in facts_of(runs)] == ["Steps", "Measurements", "Layers", "Folder", "Files"]
     subjects = {subject for subject, _ in summary_of(run, 0).interpretations}
     assert {"Loss:", "Temperature,", "Equilibrium:", "Curvature:"} <= subjects

@@ -13,7 +13,8 @@ from commands.report.conftest import BATCH, STEPS, WINDOW
 from torch.utils.tensorboard import SummaryWriter
 
 from thermo_callbacks.commands.report.csv_file import CSV_FILE
-from thermo_callbacks.commands.report.runs import Run, is_ours, members_of, natural, read_runs
+from thermo_callbacks.commands.report.naming import natural
+from thermo_callbacks.commands.report.runs import Run, is_ours, members_of, read_runs
 from thermo_callbacks.commands.report.series import Series
 from thermo_callbacks.display.text.configuration import configuration_text
 
@@ -136,10 +137,10 @@ def test_settings_that_are_no_plain_values_are_left_out(tmp_path, content):
 @pytest.mark.parametrize("which", ["both", "prefixed", "table"])
 def test_a_run_says_what_it_was(logs, which):
     run = run_of(getattr(logs, which))
-    (configuration,) = run.configurations
+    (configuration,) = run.configurations.all
     assert configuration["watched_layers"] == ["net.0", "net.2", "net.4"]
-    assert (run.setting("window"), run.setting("batch_size")) == (WINDOW, BATCH)
-    assert run.engine_types == {"net.1": "passive", "net.3": "passive"}
+    assert (run.configurations.number("window"), run.configurations.number("batch_size")) == (WINDOW, BATCH)
+    assert run.configurations.engine_types == {"net.1": "passive", "net.3": "passive"}
     assert not any("configuration" in tag for tag in run.tags)
 
 
@@ -148,16 +149,16 @@ def test_configurations_of_several_monitors_are_in_their_order():
     for number, window in (("_10", 7), ("", 0), ("_2", 9)):
         run.texts[f"thermo/configuration{number}"] = configuration_text({"window": window})
     run.texts["thermo/configuration_3"] = "{ cut o"
-    assert [each["window"] for each in run.configurations] == [0, 9, 7]
-    assert run.setting("window") == 9
-    assert run.setting("batch_size") is None
+    assert [each["window"] for each in run.configurations.all] == [0, 9, 7]
+    assert run.configurations.number("window") == 9
+    assert run.configurations.number("batch_size") is None
 
 
 def test_a_configuration_that_cannot_be_read_is_left_out(tmp_path):
     (tmp_path / CSV_FILE).write_text(f"step,{TEMPERATURE}\n10,1.0\n")
     (tmp_path / "thermo_configuration.json").mkdir()
     (tmp_path / "thermo_configuration_2.json").write_bytes(b'{"window": 7, "monitor": "\xff"}')
-    assert [each["window"] for each in run_of(tmp_path).configurations] == [7]
+    assert [each["window"] for each in run_of(tmp_path).configurations.all] == [7]
 
 
 def test_a_record_a_window_with_what_a_look_found_after_it():

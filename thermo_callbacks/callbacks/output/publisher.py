@@ -35,7 +35,7 @@ class Publisher:
         self._histories = {family: LayerHistory() for family in ("thermo_temperature", "thermo_laplacian")}
         self._path = PathHistory()
         self._extra_passes_made = 0
-        self._drawn = 0  # windows and looks on the last figures
+        self._drawn = 0  # windows and extra passes on the last figures
 
     @property
     def values(self) -> dict[str, float]:
@@ -120,11 +120,8 @@ class Publisher:
         Args:
             state: What :meth:`state_dict` returned.
         """
-        self.latest, self.windows, self._extra_passes_made = (
-            dict(state["latest"]),
-            int(state["windows"]),
-            int(state["extra_passes"]),
-        )
+        self.latest = dict(state["latest"])
+        self.windows, self._extra_passes_made = int(state["windows"]), int(state["extra_passes"])
         self._drawn = self.windows + self._extra_passes_made
         for family, history in self._histories.items():
             history.load_state_dict(state["histories"][family])

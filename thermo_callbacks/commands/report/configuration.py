@@ -1,30 +1,76 @@
-"""What the monitors of a run wrote of their set-up, as facts of the page."""
+"""What the monitors of a run wrote of their set-up."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+from thermo_callbacks.commands.report.naming import natural
+from thermo_callbacks.display.figures.engines import Kind
+from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, is_configuration, read_configuration
 
 Configuration = Mapping[str, Any]
 
 
-def configured_facts(configurations: Sequence[Configuration]) -> dict[str, str]:
-    """Facts of a run that its values don't tell.
+class Configurations:
+    """Configurations of a run's monitors, in the order of the monitors; none in logs of versions that wrote nothing.
+
+    A file may hold anything: what has another form than monitors write is left out.
 
     Args:
-        configurations: What each monitor wrote. A file may hold anything: what has another form than monitors write is
-            left out.
+        texts: Texts of the run, by their tags.
+    """
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        tags = sorted(filter(is_configuration, texts), key=natural)
+        self.all = [configuration for tag in tags if (configuration := read_configuration(texts[tag]))]
+
+    def number(self, name: str) -> int | None:
+        """Find a positive whole number, ``"window"`` or ``"batch_size"`` for example.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            That of the first monitor that has one.
+        """
+        values = (configuration.get(name) for configuration in self.all)
+        return next((value for value in values if isinstance(value, int) and value > 0), None)
+
+    @property
+    def engine_types(self) -> dict[str, Kind]:
+        """Engine type of each activation whose function has one."""
+        found = [types for each in self.all if isinstance(types := each.get("engine_types"), dict)]
+        return {name: kind for types in found for name, kind in types.items() if kind in ("passive", "driven")}
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Name of each fact and its value; where monitors differ, the values of all."""
+        facts = {}
+        for name, describe in _FACTS.items():
+            values = dict.fromkeys(filter(None, (_described(describe, each) for each in self.all)))
+            if values:
+                facts[name] = "; ".join(values)
+        return facts
+
+
+def configuration_files(folder: Path) -> dict[str, str]:
+    """Read the configurations beside a table.
+
+    Args:
+        folder: Folder of the table.
 
     Returns:
-        Name of each fact and its value; where monitors differ, the values of all.
+        Texts, under the tags that they have in event files.
     """
-    facts = {}
-    for name, describe in _FACTS.items():
-        values = dict.fromkeys(filter(None, (_described(describe, each) for each in configurations)))
-        if values:
-            facts[name] = "; ".join(values)
-    return facts
+    texts = {}
+    for path in folder.glob(f"{CONFIGURATION_FILE}*.json"):
+        with contextlib.suppress(OSError):
+            texts[path.stem.replace("_", "/", 1)] = path.read_text("utf-8", "replace")
+    return texts
 
 
 def _described(describe: Callable[[Configuration], str], configuration: Configuration) -> str:

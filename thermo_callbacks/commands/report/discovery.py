@@ -8,7 +8,8 @@ from pathlib import Path
 
 from thermo_callbacks.commands.report.csv_file import CSV_FILE
 from thermo_callbacks.commands.report.events import event_files
-from thermo_callbacks.commands.report.runs import Run, natural, read_runs
+from thermo_callbacks.commands.report.naming import natural
+from thermo_callbacks.commands.report.runs import Run, read_runs
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:

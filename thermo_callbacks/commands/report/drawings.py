@@ -96,7 +96,8 @@ def _path(run: Run, _: Sequence[Run]) -> str:
 
 
 def _engines(run: Run, runs: Sequence[Run]) -> str:
-    if not run.engine_types and (logged := _logged(run, ENGINE_CHART_TAG)):
+    types = run.configurations.engine_types
+    if not types and (logged := _logged(run, ENGINE_CHART_TAG)):
         return logged
     record = {
         f"{family}/{name}": run.scalars[f"{family}/{name}"].last
@@ -104,7 +105,7 @@ def _engines(run: Run, runs: Sequence[Run]) -> str:
         for family in ("thermo_work_efficiency", "thermo_learning_efficiency")
         if f"{family}/{name}" in run.scalars
     }
-    engines = engines_of(record, run.engine_types)
+    engines = engines_of(record, types)
     return _encode(engine_chart(engines)) if engines else ""
 
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from thermo_callbacks.catalog import Scalars
+from thermo_callbacks.commands.report.configuration import Configurations, configuration_files
 from thermo_callbacks.commands.report.csv_file import CSV_FILE, read_csv
 from thermo_callbacks.commands.report.events import Log, event_files, read_event_file
+from thermo_callbacks.commands.report.naming import natural
 from thermo_callbacks.commands.report.series import Series
-from thermo_callbacks.display.figures.engines import Kind
 from thermo_callbacks.display.figures.layer_history import merge_names
-from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, is_configuration, read_configuration
 
 _OURS = re.compile(
     r"(?P<prefix>(?:.+?-)?)thermo(?:_[a-z_]+)?/.+", re.DOTALL
 )  # Lightning joins prefix and tag by a dash
 _WINDOW = ("thermo/temperature", "thermo/internal_energy")  # each window of a monitor has one of them
 HYPERPARAMETERS_FILE = "hparams.yaml"
-
-Record = dict[str, float]
 
 
 @dataclass
@@ -63,23 +61,23 @@ class Run(Log):
         start = f"{family}/"
         return [tag.removeprefix(start) for tag in self.scalars if tag.startswith(start)]
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[Scalars]:
         """What was known after each window, tag to its latest value.
 
-        What a closer look found after a window is in that window's record. A run without windows, of a monitor that
-        only looks, has a record for each extra pass.
+        What an extra pass gave after a window is in that window's record. A run without windows has a record for each
+        extra pass.
 
         Returns:
             One record a window, in order.
         """
-        by_step: dict[int, Record] = {}
+        by_step: dict[int, Scalars] = {}
         for tag, series in self.scalars.items():
             for step, point in series.points.items() if is_ours(tag) else ():
                 by_step.setdefault(step, {})[tag] = point.value
         windows = {step for tag in _WINDOW if tag in self.scalars for step in self.scalars[tag].points}
         first = min(windows, default=0)
-        records: list[Record] = []
-        latest: Record = {}
+        records: list[Scalars] = []
+        latest: Scalars = {}
         for step in sorted(by_step):
             latest = {**latest, **by_step[step]}
             if not windows or step in windows:
@@ -89,28 +87,9 @@ class Run(Log):
         return records
 
     @property
-    def configurations(self) -> list[dict[str, Any]]:
-        """What each monitor wrote of its set-up; none in logs of versions that wrote nothing."""
-        texts = (self.texts[tag] for tag in sorted(self.texts, key=natural) if is_configuration(tag))
-        return [configuration for text in texts if (configuration := read_configuration(text))]
-
-    def setting(self, name: str) -> int | None:
-        """A number that a monitor wrote of its set-up.
-
-        Args:
-            name: What it is called, ``"window"`` for example.
-
-        Returns:
-            That of the first monitor that has one.
-        """
-        values = (configuration.get(name) for configuration in self.configurations)
-        return next((value for value in values if isinstance(value, int) and value > 0), None)
-
-    @property
-    def engine_types(self) -> dict[str, Kind]:
-        """Name of each activation to the type of its function, where a monitor wrote it and it has one."""
-        found = [types for each in self.configurations if isinstance(types := each.get("engine_types"), dict)]
-        return {name: kind for types in found for name, kind in types.items() if kind in ("passive", "driven")}
+    def configurations(self) -> Configurations:
+        """What its monitors wrote of their set-up."""
+        return Configurations(self.texts)
 
     def merge(self, log: Log, prefix: str) -> None:
         """Take over what a logger with a prefix wrote.
@@ -167,7 +146,7 @@ def read_runs(folder: Path, name: str) -> list[Run]:
     if (folder / CSV_FILE).is_file():
         read_csv(folder / CSV_FILE, table)
         files.append(CSV_FILE)
-    hyperparameters, configurations = _hyperparameters(folder / HYPERPARAMETERS_FILE), _configurations(folder)
+    hyperparameters, configurations = _hyperparameters(folder / HYPERPARAMETERS_FILE), configuration_files(folder)
     groups = _by_prefix([events, table])
     runs = []
     for prefix, members in groups.items():
@@ -209,32 +188,6 @@ def _hyperparameters(path: Path) -> dict[str, str]:
     except (OSError, yaml.YAMLError):
         return {}
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
-
-
-def _configurations(folder: Path) -> dict[str, str]:
-    """Texts that monitors wrote beside a table, under the tags that they have in event files."""
-    texts = {}
-    for path in folder.glob(f"{CONFIGURATION_FILE}*.json"):
-        with contextlib.suppress(OSError):
-            texts[path.stem.replace("_", "/", 1)] = path.read_text("utf-8", "replace")
-    return texts
-
-
-def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Key that sorts names as people count: ``net.2`` before ``net.10``.
-
-    Args:
-        name: The name.
-
-    Returns:
-        The key.
-
-    Example:
-        >>> sorted(["net.10", "net.2"], key=natural)
-        ['net.2', 'net.10']
-    """
-    parts = re.split(r"(\d+)", name)
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
 
 
 def members_of(runs: Iterable[Run], family: str) -> list[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from thermo_callbacks.commands.report.colours import run_colour
-from thermo_callbacks.commands.report.configuration import configured_facts
 from thermo_callbacks.commands.report.csv_file import CSV_FILE
 from thermo_callbacks.commands.report.runs import Run
 from thermo_callbacks.display.text.interpretation import read_run
@@ -42,7 +41,7 @@ def summary_of(run: Run, place: int) -> Summary:
         The summary.
     """
     records = run.records()
-    window, batch_size = run.setting("window"), run.setting("batch_size")
+    window, batch_size = run.configurations.number("window"), run.configurations.number("batch_size")
     if window is None or batch_size is None:  # the sentences on noise need both
         records = [{tag: value for tag, value in record.items() if tag != "thermo/signal_share"} for record in records]
     paragraphs = read_run(records, window=window or 1, batch_size=batch_size or 1)
@@ -65,12 +64,12 @@ def facts_of(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 def _facts(run: Run) -> dict[str, str]:
     steps = [step for series in run.scalars.values() for step in series.points]
-    window = run.setting("window")
+    window = run.configurations.number("window")
     facts = {
         "Steps": f"{min(steps):,} to {max(steps):,}",
         "Measurements": f"{len(run.records()):,}" + ("" if window is None else f", of {window:,} steps each"),
         "Layers": f"{len(run.members('thermo_temperature')) or ''}",
-        **configured_facts(run.configurations),
+        **run.configurations.facts,
         "Logged": _times(run),
         "Folder": _folder(run.folder),
         "Files": ", ".join(run.files),
