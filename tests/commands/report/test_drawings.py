@@ -82,7 +82,7 @@ def engines_run(kinds, *, logged):
     if kinds is not None:
         run.texts["thermo/configuration"] = configuration_text({"engine_types": kinds})
     if logged:
-        run.images["thermo/engines"] = LoggedImage(1, PNG, 5, 4)
+        run.images["thermo/engines"] = LoggedImage(1, PNG)
     return run
 
 
@@ -109,9 +109,9 @@ def test_activations_of_logs_without_engine_types_are_shown_as_logged(kinds, log
 def test_images_that_no_numbers_tell_of_are_shown_as_logged():
     run = run_with({1: {"thermo/topology_disorder": 0.5}})
     run.images |= {
-        "thermo/some_picture": LoggedImage(3, PNG, 5, 4),
-        "thermo/other": LoggedImage(3, b"GIF89a", 5, 4),
-        "samples": LoggedImage(3, PNG, 5, 4),
+        "thermo/some_picture": LoggedImage(3, PNG),
+        "thermo/other": LoggedImage(3, b"GIF89a"),
+        "samples": LoggedImage(3, PNG),
     }
     ((drawing,),) = drawings_of([run])
     assert drawing.caption == "some picture, step 3: run"

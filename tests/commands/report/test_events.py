@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 
+import matplotlib.image
 import numpy as np
 import pytest
 import torch
@@ -158,7 +160,8 @@ def test_the_last_image_histogram_and_text_are_kept(tmp_path):
     (path,) = event_files(tmp_path)
     log = read(path)
     image, histogram = log.images["thermo/engines"], log.histograms["thermo/bulk_spectrum"]
-    assert (image.step, image.width, image.height) == (1, 5, 4)
+    assert image.step == 1
+    assert matplotlib.image.imread(io.BytesIO(image.encoded)).shape[:2] == (4, 5)
     assert image.encoded.startswith(b"\x89PNG")
     assert (histogram.step, sum(histogram.counts)) == (1, 4)
     assert (histogram.edges[0], histogram.edges[-1]) == (0.5, 8.0)

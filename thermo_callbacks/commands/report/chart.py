@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from thermo_callbacks.commands.report.paths import Places, corners_of, path_of, pieces_of
 from thermo_callbacks.commands.report.scale import Scale, scale_of
@@ -50,55 +52,50 @@ class Chart:
     Attributes:
         title: What it shows.
         lines: The lines, at least one with a value or a NaN.
-        reference: A value that a line across marks; None for none.
         x_scale: Scale of the steps.
         y_scale: Scale of the values.
+        reference: A value that a line across marks; None for none.
     """
 
     title: str
     lines: Sequence[Line]
+    x_scale: Scale
+    y_scale: Scale
     reference: float | None = None
-    x_scale: Scale = field(default_factory=lambda: Scale(0.0, 1.0))
-    y_scale: Scale = field(default_factory=lambda: Scale(0.0, 1.0))
+
+    @cached_property
+    def _kept(self) -> list[npt.NDArray[np.int64]]:
+        """Points of each line that are drawn."""
+        return [thin(line.series.values, most_points(len(self.lines))) for line in self.lines]
 
     @property
     def drawn(self) -> list[dict[str, Any]]:
-        """The lines as a template draws them: paths of line, of points without neighbours, and of the band."""
-        most = most_points(len(self.lines))
-        return [self._draw(line, most) for line in self.lines]
+        """SVG paths of each line, of its points without neighbours, and of its band."""
+        return [self._draw(line, kept) for line, kept in zip(self.lines, self._kept, strict=True)]
 
-    def _draw(self, line: Line, most: int) -> dict[str, Any]:
-        kept = thin(line.series.values, most)
-        steps, values = line.series.steps[kept], line.series.values[kept]
-        x, y = self.across(steps.astype(np.float64)), self.up(values)
-        path, dots = path_of(x, y)
-        band = "" if line.lower is None or line.upper is None else self._band(line.lower, line.upper, most)
-        return {
-            **line._asdict(),
-            "path": path,
-            "dots": dots,
-            "band": band,
-            "logged": len(line.series),
-            "shown": len(kept),
-        }
+    def _draw(self, line: Line, kept: npt.NDArray[np.int64]) -> dict[str, Any]:
+        steps = line.series.steps[kept].astype(np.float64)
+        path, dots = path_of(self.across(steps), self.up(line.series.values[kept]))
+        band = "" if line.lower is None or line.upper is None else self._band(line.lower, line.upper)
+        counts = {"logged": len(line.series), "shown": len(kept)}
+        return {**line._asdict(), "path": path, "dots": dots, "band": band, **counts}
 
-    def _band(self, lower: Series, upper: Series, most: int) -> str:
+    def _band(self, lower: Series, upper: Series) -> str:
         steps = sorted(lower.points.keys() & upper.points.keys())
         ends = np.array([[lower.at(step), upper.at(step)] for step in steps]).reshape(-1, 2)
-        kept = thin(ends[:, 1], most)
+        kept = thin(ends[:, 1], most_points(len(self.lines)))
         x = self.across(np.array(steps, dtype=np.float64)[kept])
         bottom, top = self.up(ends[kept, 0]), self.up(ends[kept, 1])
         # a lower end at or below zero has no place on a logarithmic axis: the band goes on below it
         bottom = np.where(np.isnan(bottom) & np.isfinite(ends[kept, 0]), HEIGHT, bottom)
         pieces = []
         for piece in pieces_of(np.isfinite(bottom) & np.isfinite(top)):
-            there = corners_of(x[piece], top[piece])
             back = corners_of(x[piece][::-1], bottom[piece][::-1])
-            pieces.append(f"M{there}L{back}Z")
+            pieces.append(f"M{corners_of(x[piece], top[piece])}L{back}Z")
         return "".join(pieces)
 
     def across(self, steps: Places) -> Places:
-        """Horizontal places of steps.
+        """X coordinates of steps.
 
         Args:
             steps: The steps.
@@ -109,7 +106,7 @@ class Chart:
         return LEFT + self.x_scale.place(steps) * (WIDTH - LEFT - RIGHT)
 
     def up(self, values: Places) -> Places:
-        """Vertical places of values.
+        """Y coordinates of values.
 
         Args:
             values: The values.
@@ -141,9 +138,9 @@ class Chart:
         """What a reader has to know of the axes and the points."""
         words = {"log": "Logarithmic scale.", "symlog": "Scale logarithmic beyond the values nearest to zero."}
         notes = [words.get(self.y_scale.kind, "")]
-        most = most_points(len(self.lines))
-        if any(len(line.series) > most for line in self.lines):
-            notes.append(f"Long lines are drawn by the lowest and highest point of each of {most // 2} stretches.")
+        if any(len(kept) < len(line.series) for line, kept in zip(self.lines, self._kept, strict=True)):
+            stretches = most_points(len(self.lines)) // 2
+            notes.append(f"Long lines are drawn by the lowest and highest point of each of {stretches} stretches.")
         return " ".join(filter(None, notes))
 
     @property
@@ -159,21 +156,16 @@ class Chart:
 
     @property
     def data(self) -> str:
-        """Steps and values of the points drawn, for the words beside the pointer, as JSON."""
-        most = most_points(len(self.lines))
+        """JSON of the steps and values that are drawn, for the words beside the pointer."""
         grids: list[list[int]] = []
         lines = []
-        for line in self.lines:
-            kept = thin(line.series.values, most)
+        for line, kept in zip(self.lines, self._kept, strict=True):
             steps = line.series.steps[kept].tolist()
             if steps not in grids:
                 grids.append(steps)
             values = [float(f"{value:.5g}") if math.isfinite(value) else None for value in line.series.values[kept]]
             lines.append({"name": line.name, "steps": grids.index(steps), "values": values})
-        scales = [
-            {"lower": scale.lower, "upper": scale.upper, "kind": scale.kind, "threshold": scale.threshold}
-            for scale in (self.x_scale, self.y_scale)
-        ]
+        scales = [asdict(scale) for scale in (self.x_scale, self.y_scale)]
         text = json.dumps({"steps": grids, "lines": lines, "scales": scales}, separators=(",", ":"), ensure_ascii=True)
         return text.replace("<", "\\u003c")  # a layer's name must not end the script
 
@@ -197,7 +189,7 @@ def chart_of(
     x_scale = Scale(float(steps.min()), float(steps.max()))
     if x_scale.lower == x_scale.upper:
         x_scale = Scale(x_scale.lower - 1.0, x_scale.upper + 1.0)
-    return Chart(title, lines, reference, x_scale, scale_of(values, around=reference))
+    return Chart(title, lines, x_scale, scale_of(values, around=reference), reference)
 
 
 def _extent(line: Line) -> Places:

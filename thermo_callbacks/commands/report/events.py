@@ -20,14 +20,10 @@ class LoggedImage(NamedTuple):
     Attributes:
         step: Step of the image.
         encoded: The file's bytes.
-        width: Pixels across.
-        height: Pixels down.
     """
 
     step: int
     encoded: bytes
-    width: int
-    height: int
 
 
 class LoggedHistogram(NamedTuple):
@@ -124,8 +120,7 @@ def _take(value: Any, step: int, time: float, plugins: dict[str, str], log: Log)
     if kind == "simple_value":
         log.add_scalar(tag, step, float(value.simple_value), time)
     elif kind == "image":
-        image = value.image
-        log.images[tag] = LoggedImage(step, image.encoded_image_string, image.width, image.height)
+        log.images[tag] = LoggedImage(step, value.image.encoded_image_string)
     elif kind == "histo":
         log.histograms[tag] = _histogram(value.histo, step)
     elif kind == "tensor":

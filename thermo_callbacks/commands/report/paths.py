@@ -1,4 +1,4 @@
-"""Paths of a drawing, interrupted where there are no values."""
+"""SVG path data of lines, interrupted where there are no values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FARTHEST = 1e4  # units beyond the drawing at which what can't be seen is cut
 
 
 def pieces_of(known: npt.NDArray[np.bool_]) -> list[slice]:
-    """Stretches without a gap.
+    """Find the stretches without a gap.
 
     Args:
         known: Whether each point has a value, shape ``[points]``.
@@ -28,7 +28,7 @@ def pieces_of(known: npt.NDArray[np.bool_]) -> list[slice]:
 
 
 def corners_of(x: Places, y: Places) -> str:
-    """Corners of a line without gaps.
+    """Format a line without gaps as SVG path data.
 
     Args:
         x: Places across.
@@ -46,7 +46,7 @@ def corners_of(x: Places, y: Places) -> str:
 
 
 def path_of(x: Places, y: Places) -> tuple[str, str]:
-    """Data of the paths of a line.
+    """Format a line as SVG path data.
 
     Args:
         x: Places across, shape ``[points]``.

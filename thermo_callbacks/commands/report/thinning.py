@@ -1,4 +1,4 @@
-"""Fewer points of a long line, so that it looks the same."""
+"""Downsampling of long lines that keeps each peak."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _OF_A_CHART, _FEWEST, _MOST = 6000, 150, 600
 
 
 def most_points(lines: int) -> int:
-    """Points that a line may have in a chart.
+    """Number of points that a line may have in a chart.
 
     Args:
         lines: Lines of the chart.
@@ -25,7 +25,7 @@ def most_points(lines: int) -> int:
 
 
 def thin(values: npt.NDArray[np.float64], most: int) -> npt.NDArray[np.int64]:
-    """Points to draw of a line: its first and last, and the lowest and the highest of each of equal stretches.
+    """Downsample a line to its first and last point, and the lowest and the highest of each of equal stretches.
 
     No peak gets lost, and no gap: a stretch with NaN keeps one of them too.
 
