@@ -7,9 +7,11 @@ import pytest
 import pytorch_lightning.loggers as pytorch_lightning_loggers
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_only
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
 from thermo_callbacks.display import PrefixedWriter, tensorboard_writers
+from thermo_callbacks.display.tensorboard.writers import is_logger, write_text
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,20 @@ def test_leaves_other_loggers_alone(tmp_path):
 
     assert tensorboard_writers([CloudLogger(), lightning_loggers.CSVLogger(tmp_path / "csv")]) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_is_written_under_the_loggers_prefix(tmp_path):
+    with SummaryWriter(tmp_path) as writer:
+        write_text([PrefixedWriter(writer, "run-")], "thermo/topology", "a text", 7)
+    (event,) = EventAccumulator(str(tmp_path)).Reload().Tensors("run-thermo/topology/text_summary")
+    assert event.step == 7
+    assert event.tensor_proto.string_val[0] == b"a text"
+
+
+@pytest.mark.parametrize(
+    "namespace", [lightning_loggers, pytorch_lightning_loggers], ids=lambda module: module.__name__
+)
+def test_loggers_are_told_by_the_name_of_their_class(namespace, tmp_path):
+    assert is_logger(namespace.CSVLogger(tmp_path), "CSVLogger")
+    assert not is_logger(namespace.CSVLogger(tmp_path), "TensorBoardLogger")
+    assert not is_logger(DummyLogger(), "CSVLogger")

@@ -6,12 +6,9 @@ import re
 import warnings
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.tensorboard import SummaryWriter
 
-from thermo_callbacks.display import PrefixedWriter
 from thermo_callbacks.display.text.numbers import number
-from thermo_callbacks.display.text.topology import topology_text, write_topology
+from thermo_callbacks.display.text.topology import topology_text
 from thermo_callbacks.functional.topology import analyse
 
 with warnings.catch_warnings():  # of the HTML cleaner that TensorBoard brings along
@@ -66,11 +63,3 @@ def test_refuses_what_has_nothing_to_spread():
         ValueError, match=r"^topology must have at least two hidden layers to spread neurons over, got 4"
     ):
         topology_text(analyse((4, 3, 2)))
-
-
-def test_is_written_under_the_loggers_prefix(tmp_path):
-    with SummaryWriter(tmp_path) as writer:
-        write_topology([PrefixedWriter(writer, "run-")], "a text", 7)
-    (event,) = EventAccumulator(str(tmp_path)).Reload().Tensors("run-thermo/topology/text_summary")
-    assert event.step == 7
-    assert event.tensor_proto.string_val[0] == b"a text"

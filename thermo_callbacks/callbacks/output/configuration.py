@@ -13,12 +13,7 @@ from torch.optim import Optimizer
 from thermo_callbacks.callbacks.compat import logging_step
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.display.tensorboard.writers import is_logger, tensorboard_writers, write_text
-from thermo_callbacks.display.text.configuration import (
-    CONFIGURATION_FILE,
-    CONFIGURATION_TAG,
-    as_code,
-    configuration_text,
-)
+from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, CONFIGURATION_TAG, configuration_text
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.parameters.optimizers import group_momentum
 
@@ -101,8 +96,8 @@ class ConfigurationLog:
 
     def _write(self, trainer: Any, configuration: dict[str, Any]) -> None:
         self._written = configuration
-        text, step = configuration_text(configuration), logging_step(trainer)
-        write_text(tensorboard_writers(trainer.loggers), CONFIGURATION_TAG + self._suffix, as_code(text), step)
+        text, tag = configuration_text(configuration), CONFIGURATION_TAG + self._suffix
+        write_text(tensorboard_writers(trainer.loggers), tag, f"```json\n{text}\n```", logging_step(trainer))
         for logger in trainer.loggers:
             if is_logger(logger, "CSVLogger"):
                 folder = Path(logger.experiment.log_dir)  # asking for the experiment creates its folder

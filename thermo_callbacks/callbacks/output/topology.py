@@ -9,8 +9,8 @@ from torch import Tensor
 
 from thermo_callbacks.callbacks.compat import logging_step
 from thermo_callbacks.callbacks.output.publisher import Publisher
-from thermo_callbacks.display import tensorboard_writers
-from thermo_callbacks.display.text.topology import topology_text, write_topology
+from thermo_callbacks.display.tensorboard.writers import tensorboard_writers, write_text
+from thermo_callbacks.display.text.topology import TOPOLOGY_TAG, topology_text
 from thermo_callbacks.functional.topology import Topology, analyse
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.topology import TopologyReading, read_order, read_topology
@@ -99,6 +99,9 @@ class TopologyLog:
         if topology is not None:
             for logger in trainer.loggers:
                 logger.log_metrics(self._publisher.constants, step=step)
-            write_topology(tensorboard_writers(trainer.loggers), topology_text(topology), step)
+            text = topology_text(topology)
         elif reading.reason and reading.layers:
-            write_topology(tensorboard_writers(trainer.loggers), f"No topology was read: {reading.reason}.", step)
+            text = f"No topology was read: {reading.reason}."
+        else:
+            return
+        write_text(tensorboard_writers(trainer.loggers), TOPOLOGY_TAG, text, step)

@@ -11,7 +11,6 @@ CONFIGURATION_TAG = "thermo/configuration"
 """Tag of the first monitor of a run; a second one has it with ``_2`` behind it."""
 CONFIGURATION_FILE = "thermo_configuration"
 """Name of the file that holds the same beside a table, without its ``.json``."""
-_FENCE, _END = "```json\n", "\n```"
 
 
 def configuration_text(configuration: Mapping[str, Any]) -> str:
@@ -30,33 +29,21 @@ def configuration_text(configuration: Mapping[str, Any]) -> str:
     return json.dumps(configuration, indent=2, default=_name)
 
 
-def as_code(text: str) -> str:
-    """Put a text into a block of code, for a logger that reads Markdown.
-
-    Args:
-        text: From :func:`configuration_text`.
-
-    Returns:
-        Markdown.
-    """
-    return f"{_FENCE}{text}{_END}"
-
-
 def read_configuration(text: str) -> dict[str, Any]:
-    """Read a configuration back.
+    r"""Read a configuration back.
 
     Args:
-        text: From :func:`configuration_text`, or from :func:`as_code`.
+        text: From :func:`configuration_text`, alone or as a block of code in Markdown.
 
     Returns:
         Values by name; none where the text is nothing of the kind.
 
     Example:
-        >>> read_configuration(as_code(configuration_text({"window": 50}))), read_configuration("cut o")
+        >>> read_configuration('```json\n{"window": 50}\n```'), read_configuration("cut o")
         ({'window': 50}, {})
     """
     try:
-        found = json.loads(text.removeprefix(_FENCE).removesuffix(_END))
+        found = json.loads(text.removeprefix("```json").removesuffix("```"))
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

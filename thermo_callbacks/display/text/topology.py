@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from thermo_callbacks.display.tensorboard.writers import PrefixedWriter
 from thermo_callbacks.display.text.numbers import number
 from thermo_callbacks.functional.topology import Topology
 
@@ -66,15 +63,3 @@ def topology_text(topology: Topology) -> str:
             f"At the temperature T, {_STABLE[topology.stable]}.",
         ]
     )
-
-
-def write_topology(writers: Iterable[PrefixedWriter], text: str, step: int) -> None:
-    """Write a text about the topology.
-
-    Args:
-        writers: From :func:`~thermo_callbacks.display.tensorboard_writers`.
-        text: From :func:`topology_text`, or why there is no topology.
-        step: Step that the text is filed under.
-    """
-    for writer, prefix in writers:
-        writer.add_text(prefix + TOPOLOGY_TAG, text, step)
