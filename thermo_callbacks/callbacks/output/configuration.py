@@ -1,4 +1,4 @@
-"""How a monitor was set up, written once, when a run starts."""
+"""Log of a monitor's configuration, written once, when training starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from thermo_callbacks.probes.parameters.optimizers import group_momentum
 
 
 def run_configuration(trainer: Any, session: Session) -> dict[str, Any]:
-    """What a monitor found when it started.
+    """Describe the run that a monitor finds when training starts.
 
     Args:
         trainer: The Trainer.

@@ -1,4 +1,4 @@
-"""Where the values of a window go: all loggers, the Trainer's monitorable metrics, the TensorBoard page."""
+"""Publication of values: all loggers, the Trainer's monitorable metrics, the TensorBoard page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ costs about as much as some dozens of small steps."""
 
 
 class Publisher:
-    """Hands out the values of each window, and remembers the last ones."""
+    """Log the values of windows and extra passes, and keep the latest."""
 
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}
@@ -70,7 +70,7 @@ class Publisher:
             self.draw(trainer, step)
 
     def _remember(self, record: dict[str, float], step: int) -> None:
-        """Keep what the figures show."""
+        """Keep the values that the figures show."""
         for family, history in self._histories.items():
             start = f"{family}/"
             if layers := {tag.removeprefix(start): value for tag, value in record.items() if tag.startswith(start)}:

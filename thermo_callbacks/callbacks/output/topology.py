@@ -1,4 +1,4 @@
-"""The network's topology, logged once, when a run starts."""
+"""Log of the network's topology, written once, when training starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEWEST_HIDDEN = 2
 
 
 def topology_record(topology: Topology) -> dict[str, float]:
-    """What is logged of a topology.
+    """Scalars that are logged of a topology.
 
     Args:
         topology: The topology.
@@ -38,7 +38,7 @@ def topology_record(topology: Topology) -> dict[str, float]:
 
 
 class TopologyLog:
-    """Reads the topology off a model and logs it, once in a run.
+    """Read the topology of a model and log it, once in a run.
 
     In a ``Sequential`` it is known when training starts; in other modules with the loss of the first batch. Networks
     with fewer than two hidden layers, or with anything else than linear layers in a chain, have none: nothing is

@@ -1,4 +1,4 @@
-"""A chart of lines over steps, as what a template draws: places, paths, words."""
+"""Line charts over steps: axes, SVG paths, descriptions."""
 
 from __future__ import annotations
 
@@ -118,19 +118,19 @@ class Chart:
 
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
-        """Places and labels along the steps."""
+        """Coordinates and labels of the ticks along the steps."""
         ticks = [tick for tick in self.x_scale.ticks() if tick == round(tick)]
         return [(float(place), f"{tick:,.0f}") for place, tick in zip(self.across(np.array(ticks)), ticks, strict=True)]
 
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
-        """Places and labels along the values."""
+        """Coordinates and labels of the ticks along the values."""
         ticks = self.y_scale.ticks()
         return [(float(place), tick_label(tick)) for place, tick in zip(self.up(np.array(ticks)), ticks, strict=True)]
 
     @property
     def reference_place(self) -> float | None:
-        """Place of the line across."""
+        """Y coordinate of the reference."""
         return None if self.reference is None else float(self.up(np.array([self.reference]))[0])
 
     @property
@@ -173,7 +173,7 @@ class Chart:
 def chart_of(
     title: str, lines: Sequence[Line], *, reference: float | None = None, beside: Sequence[Line] = ()
 ) -> Chart:
-    """A chart with axes that hold its lines.
+    """Make a chart with axes that hold its lines.
 
     Args:
         title: What it shows.
@@ -193,7 +193,7 @@ def chart_of(
 
 
 def _extent(line: Line) -> Places:
-    """Values that have to be on the axis: of a band what is near the line, since its first errors may be huge."""
+    """Values that have to be on the axis; of a band those near the line, since its first errors may be huge."""
     values = line.series.values
     known = values[np.isfinite(values)]
     if line.lower is None or line.upper is None or not known.size:
@@ -209,7 +209,7 @@ def _extent(line: Line) -> Places:
 
 
 def tick_label(value: float) -> str:
-    """A round value as it is written at an axis.
+    """Format a round value for an axis.
 
     Args:
         value: The value.

@@ -1,4 +1,4 @@
-"""Colours that stay with a run, and with the depth of a layer."""
+"""Colours by run, and by depth of a layer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def depth_colour(place: int, count: int) -> str:
 
 
 def style(*, dark: bool) -> str:
-    """Meaning of the names, as custom properties of a style sheet.
+    """CSS custom properties that give the names their colours.
 
     Args:
         dark: Whether the page is dark.

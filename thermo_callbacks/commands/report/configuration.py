@@ -1,4 +1,4 @@
-"""What the monitors of a run wrote of their set-up."""
+"""Configurations that the monitors of a run wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ``metrics.csv`` of Lightning's CSVLogger, read as far as its lines are whole."""
+"""Reader of CSVLogger's ``metrics.csv`` that leaves out broken lines."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_csv(path: Path, log: Log) -> None:
 
 
 def _cells(line: str) -> list[str]:
-    """Cells of a line, each read by itself: a quotation mark without its partner must not swallow what follows."""
+    """Split one line: a quotation mark without its partner must not swallow the lines that follow."""
     try:
         # a NUL byte, as a file system leaves it behind after a crash, is none of a number's
         return next(csv.reader([line.replace("\0", "?")]))

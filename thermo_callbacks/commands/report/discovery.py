@@ -1,4 +1,4 @@
-"""Folders of runs: found below those that a person names, and told apart by name."""
+"""Discovery of runs below the folders that a person names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from thermo_callbacks.commands.report.runs import Run, read_runs
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
-    """Read all runs in some folders and below them.
+    """Find and read all runs in some folders and below them.
 
     Args:
         folders: Folders, each of one run or with several somewhere below it.
@@ -81,7 +81,7 @@ def _unmeasured(folders: Sequence[Path], runs: Sequence[Run]) -> str:
 
 
 def _names(places: Sequence[Path]) -> list[str]:
-    """Names as short as tells the folders apart: what differs in their paths."""
+    """Shortest names that tell the folders apart: what differs in their paths."""
     if len(places) == 1:
         return ["/".join(places[0].parts[-2:]).lstrip("/")]
     shared = Path(os.path.commonpath(places))

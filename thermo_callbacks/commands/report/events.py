@@ -1,4 +1,4 @@
-"""TensorBoard event files, read as far as they are good."""
+"""Reader of TensorBoard event files that stops at the first damaged record."""
 
 from __future__ import annotations
 

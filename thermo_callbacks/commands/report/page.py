@@ -1,4 +1,4 @@
-"""The page, put together from what the other modules make."""
+"""Rendering of the page from its template."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from thermo_callbacks.display.text.configuration import is_configuration
 
 
 def render_page(runs: Sequence[Run], now: datetime.datetime) -> str:
-    """Write the page.
+    """Render the page.
 
     Args:
         runs: The runs, at least one.

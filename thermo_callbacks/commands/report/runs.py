@@ -1,4 +1,4 @@
-"""Runs, and what their logs hold."""
+"""Runs, merged from their log files."""
 
 from __future__ import annotations
 

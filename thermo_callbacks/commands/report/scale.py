@@ -1,4 +1,4 @@
-"""Scales of a chart's axes: where a value stands, and which values are written at the axis."""
+"""Axis scales of a chart, linear and logarithmic, with their ticks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps values to 0 at one end of an axis, 1 at the other.
+    """Map from values to 0 at one end of an axis, 1 at the other.
 
     Attributes:
         lower: Value at 0.
@@ -41,7 +41,7 @@ class Scale:
     threshold: float = 1.0
 
     def place(self, values: Values) -> Values:
-        """Places of values, NaN for what the scale has no place for.
+        """Map values to places on the axis, NaN for what the scale has no place for.
 
         Args:
             values: The values, any shape.
@@ -62,7 +62,7 @@ class Scale:
         return values
 
     def ticks(self) -> list[float]:
-        """Round values to write at the axis.
+        """Choose round values to write at the axis.
 
         Returns:
             The values within the ends, in order.
@@ -100,7 +100,7 @@ def _powers(lower: float, upper: float) -> list[float]:
 
 
 def scale_of(values: Values, *, around: float | None = None) -> Scale:
-    """A scale for the values of a chart.
+    """Choose a scale for the values of a chart.
 
     Logarithmic where all are positive and lie far apart; linear near zero and logarithmic beyond where a few lie far
     outside of the others; linear otherwise. Values that are not finite are ignored.

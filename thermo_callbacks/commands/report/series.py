@@ -1,4 +1,4 @@
-"""One logged number over the steps of a run, put together from several files."""
+"""Time series of one tag, merged from several files."""
 
 from __future__ import annotations
 

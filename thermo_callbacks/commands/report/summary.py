@@ -1,4 +1,4 @@
-"""What was run, and what its numbers say."""
+"""Facts and interpretation of each run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from thermo_callbacks.display.text.interpretation import read_run
 
 
 class Summary(NamedTuple):
-    """What the numbers of a run say.
+    """Interpretation of the numbers of a run.
 
     Attributes:
         name: Name of the run.
@@ -31,7 +31,7 @@ class Summary(NamedTuple):
 
 
 def summary_of(run: Run, place: int) -> Summary:
-    """Say what the numbers of a run say.
+    """Interpret the numbers of a run.
 
     Args:
         run: The run.
@@ -49,7 +49,7 @@ def summary_of(run: Run, place: int) -> Summary:
 
 
 def facts_of(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
-    """What was run: where the logs lie, what was measured, and settings.
+    """Collect what is known of each run besides its values: set-up, times, files.
 
     Args:
         runs: The runs.
@@ -85,13 +85,13 @@ def _folder(folder: Path) -> str:
 
 
 def _split(paragraph: str) -> tuple[str, str]:
-    """Subject of a paragraph, and the rest: what stands before its first comma or colon."""
+    """Split a paragraph into its subject, up to the first comma or colon, and the rest."""
     match = re.match(r"[\w ]{1,30}[:,]", paragraph)
     return (match[0], paragraph[match.end() :]) if match else ("", paragraph)
 
 
 def _times(run: Run) -> str:
-    """When the first and the last value were written; a table doesn't say."""
+    """Times of the first and the last value; empty for a table, which has none."""
     if run.files == [CSV_FILE]:
         return ""
     times = [point.time for series in run.scalars.values() for point in series.points.values()]

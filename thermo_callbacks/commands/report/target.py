@@ -1,4 +1,4 @@
-"""The file of a page."""
+"""Output file of the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a monitor was set up, as the text that loggers keep and the report reads."""
+"""Text form of a monitor's configuration, which loggers keep and the report reads."""
 
 from __future__ import annotations
 
