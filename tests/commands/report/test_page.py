@@ -167,15 +167,15 @@ def test_the_interpretations_are_those_of_the_demo_and_the_terminal(two):
 def test_what_was_run(two):
     facts = dict(facts_of(two.runs))
     assert facts["Setting rate"] == ["0.05", "0.3"]
-    assert facts["Batch"] == [f"{BATCH} samples"] * 2
+    assert facts["Batch size"] == [f"{BATCH}"] * 2
     assert facts["Measurements"] == [f"8, of {WINDOW} steps each"] * 2
     assert facts["Layers"] == ["3", "3"]
-    assert facts["Monitor"] == ["ThermoMonitor, full", "ThermoMonitor, standard"]
-    assert facts["Optimizer"] == ["SGD, learning rate 0.05", "SGD, learning rate 0.3"]
-    assert facts["Activations"] == ["2 passive"] * 2
-    assert facts["Extra passes"] == [f"every {WINDOW} steps"] * 2
+    assert facts["Preset"] == ["full", "standard"]
+    assert facts["Optimizers"] == [f"class SGD, learning rate {rate}, momentum 0" for rate in (0.05, 0.3)]
+    assert facts["Engine types"] == ["net.1 passive, net.3 passive"] * 2
+    assert facts["Extra passes"] == [f"first {WINDOW}, every {WINDOW}"] * 2
     assert facts["Seed"] == ["0", "0"]
-    assert facts["Version"] == [f"thermo-callbacks {version('thermo-callbacks')}"] * 2
+    assert facts["Version"] == [version("thermo-callbacks")] * 2
     assert "watched_layers" not in two.html
     assert [row.text.split()[:2] for row in two.page.all("tr", class_="differs") if "Setting" in row.text] == [
         ["Setting", "rate0.050.3"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,11 @@ from thermo_callbacks.commands.report.naming import natural
 from thermo_callbacks.display.figures.engines import Kind
 from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, is_configuration, read_configuration
 
-Configuration = Mapping[str, Any]
+_LONG = 4  # entries of a list or table that are shown one by one
 
 
 class Configurations:
     """Configurations of a run's monitors, in the order of the monitors; none in logs of versions that wrote nothing.
-
-    A file may hold anything: what has another form than monitors write is left out.
 
     Args:
         texts: Texts of the run, by their tags.
@@ -48,12 +46,11 @@ class Configurations:
 
     @property
     def facts(self) -> dict[str, str]:
-        """Name of each fact and its value; where monitors differ, the values of all."""
+        """Name and value of all that they hold; where monitors differ, the values of all."""
         facts = {}
-        for name, describe in _FACTS.items():
-            values = dict.fromkeys(filter(None, (_described(describe, each) for each in self.all)))
-            if values:
-                facts[name] = "; ".join(values)
+        for name in dict.fromkeys(name for each in self.all for name in each):
+            values = dict.fromkeys(filter(None, (_shown(each.get(name)) for each in self.all)))
+            facts[_words(name).capitalize()] = "; ".join(values)
         return facts
 
 
@@ -73,60 +70,20 @@ def configuration_files(folder: Path) -> dict[str, str]:
     return texts
 
 
-def _described(describe: Callable[[Configuration], str], configuration: Configuration) -> str:
-    try:
-        return describe(configuration)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return ""
+def _shown(value: Any) -> str:
+    """Words for a value; of long lists how many there are, and of long tables how many of a kind."""
+    if isinstance(value, dict):
+        if len(value) > _LONG:
+            value = Counter(_shown(each) or "unknown" for each in value.values())
+        return ", ".join(f"{_words(name)} {_shown(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        between = ", " if all(isinstance(each, str) for each in value) else " and "
+        return f"{len(value):,}" if len(value) > _LONG else between.join(map(_shown, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    # a switch is a whole number too
+    return "" if value is None else f"{value:,}" if type(value) is int else str(value)
 
 
-def _monitor(configuration: Configuration) -> str:
-    preset = configuration.get("preset")
-    return f"{configuration['monitor']}" + (f", {preset}" if preset else "")
-
-
-def _extra_passes(configuration: Configuration) -> str:
-    first, every = configuration["extra_passes"]["first"], configuration["extra_passes"]["every"]
-    return f"every {every:,} steps" if first == every else f"first after {first:,} steps, then up to {every:,} apart"
-
-
-def _sample(configuration: Configuration) -> str:
-    sample = configuration["sample"]
-    return "all weights" if sample is None else f"up to {sample:,} weights of a layer"
-
-
-def _batch(configuration: Configuration) -> str:
-    parts = (("batches accumulated", configuration["micro_batches"]), ("processes", configuration["processes"]))
-    return ", ".join(
-        [f"{configuration['batch_size']:,} samples", *(f"{count:,} {what}" for what, count in parts if count > 1)]
-    )
-
-
-def _optimizer(configuration: Configuration) -> str:
-    return "; ".join(
-        f"{each['class']}, learning rate {_number(each['learning_rate'])}"
-        + (f", momentum {_number(each['momentum'])}" if each["momentum"] else "")
-        for each in configuration["optimizers"]
-    )
-
-
-def _number(value: float | list[float]) -> str:
-    return " and ".join(f"{each:g}" for each in (value if isinstance(value, list) else [value]))
-
-
-def _engine_types(configuration: Configuration) -> str:
-    counts = Counter(kind or "unknown" for kind in configuration["engine_types"].values())
-    return ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
-
-
-_FACTS: dict[str, Callable[[Configuration], str]] = {
-    "Monitor": _monitor,
-    "Extra passes": _extra_passes,
-    "Layers": lambda configuration: f"{len(configuration['watched_layers']) or ''}",
-    "Sample": _sample,
-    "Batch": _batch,
-    "Optimizer": _optimizer,
-    "Activations": _engine_types,
-    "Seed": lambda configuration: f"{configuration['seed']:d}",
-    "Version": lambda configuration: f"thermo-callbacks {configuration['version']}",
-}
+def _words(name: str) -> str:
+    return name.replace("_", " ")

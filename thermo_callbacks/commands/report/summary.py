@@ -68,8 +68,8 @@ def _facts(run: Run) -> dict[str, str]:
     facts = {
         "Steps": f"{min(steps):,} to {max(steps):,}",
         "Measurements": f"{len(run.records()):,}" + ("" if window is None else f", of {window:,} steps each"),
-        "Layers": f"{len(run.members('thermo_temperature')) or ''}",
         **run.configurations.facts,
+        "Layers": f"{len(run.members('thermo_temperature')) or ''}",
         "Logged": _times(run),
         "Folder": _folder(run.folder),
         "Files": ", ".join(run.files),

@@ -66,4 +66,4 @@ def is_configuration(tag: str) -> bool:
 
 
 def _name(value: Any) -> str:
-    return str(getattr(value, "__qualname__", type(value).__qualname__))
+    return str(getattr(value, "__name__", type(value).__name__))
