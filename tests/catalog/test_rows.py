@@ -21,11 +21,12 @@ from thermo_callbacks import ThermoMonitor, TransitionTemperatureMonitor
 from thermo_callbacks.catalog import QUANTITIES, quantity_of
 from thermo_callbacks.catalog.questions import QUESTIONS
 from thermo_callbacks.display.tensorboard.page import LEGEND_TAG
+from thermo_callbacks.display.text.configuration import CONFIGURATION_TAG
 
 # so short a run has no noise scale, for example, and the attention no Laplacian of complexity, as the monitors say
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
-ABOUT_THE_ROWS = {LEGEND_TAG}
+ABOUT_THE_ROWS = {LEGEND_TAG, CONFIGURATION_TAG}
 """Tags of ours that stand for no quantity."""
 
 
