@@ -10,6 +10,7 @@ from typing import Any
 from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS, Loss, check_arguments
 from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
 from thermo_callbacks.callbacks.compat import Callback, logging_step
+from thermo_callbacks.callbacks.derived import balance_record, total_laplacian_record
 from thermo_callbacks.callbacks.extra_passes.build import ExtraPassSettings, build_collectors
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
 from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
@@ -19,7 +20,7 @@ from thermo_callbacks.callbacks.output.topology import TopologyLog
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.windows.close import close_windows
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
-from thermo_callbacks.callbacks.windows.records import Recorder, balance_record, total_laplacian_record
+from thermo_callbacks.callbacks.windows.records import Recorder
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.callbacks.windows.sync import agree, refusal
 from thermo_callbacks.catalog import Scalars

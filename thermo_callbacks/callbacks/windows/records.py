@@ -12,7 +12,6 @@ import torch
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.free_energy import free_energy
-from thermo_callbacks.functional.second_law import second_law
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics import (
     EinsteinTemperature,
@@ -217,57 +216,4 @@ def free_energy_record(record: Scalars, balances: Sequence[EnergyBalance]) -> Sc
         "thermo/internal_energy": balances[0].energy,
         "thermo/bound_energy": float(temperature * entropy),
         "thermo/free_energy": float(free_energy(energy, temperature, entropy)),
-    }
-
-
-def balance_record(record: Scalars, latest: Scalars) -> Scalars:
-    """Balance of entropy, when its destruction has been measured anew.
-
-    Args:
-        record: Values of the look.
-        latest: Last values of everything, the production of the last window among them.
-
-    Returns:
-        Tag to value; empty where one side is missing.
-    """
-    sides = []
-    for name, values in (("production", latest), ("destruction", record)):
-        tag = f"thermo/entropy_{name}"
-        if tag not in values:
-            return {}
-        sides.append(torch.tensor([values[tag], values[f"{tag}_stderr"]], dtype=torch.float64))
-    (production, production_stderr), (destruction, destruction_stderr) = sides
-    balance = second_law(
-        production,
-        destruction,
-        production_stderr=production_stderr,
-        destruction_stderr=destruction_stderr,
-        resolution=latest[FLOOR],
-    )
-    return {
-        "thermo/entropy_rate": float(balance.rate),
-        "thermo/entropy_rate_stderr": float(balance.stderr),
-        "thermo/second_law": float(balance.flag),
-        "thermo/second_law_score": float(balance.z),
-    }
-
-
-def total_laplacian_record(record: Scalars, latest: Scalars) -> Scalars:
-    """Laplacian of the total free energy, when that of the complexity has been measured anew.
-
-    Args:
-        record: Values of the look.
-        latest: Last values of everything.
-
-    Returns:
-        Tag to value; empty where one part is missing.
-    """
-    values = {**latest, **record}
-    if "thermo/complexity_laplacian" not in record or "thermo/laplacian" not in values:
-        return {}
-    temperature = record["thermo/equipartition_temperature"]
-    stderrs = (values["thermo/laplacian_stderr"], temperature * record["thermo/complexity_laplacian_stderr"])
-    return {
-        "thermo/total_laplacian": values["thermo/laplacian"] + temperature * record["thermo/complexity_laplacian"],
-        "thermo/total_laplacian_stderr": math.hypot(*stderrs),
     }
