@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,8 +13,17 @@ from torch.testing import assert_close
 
 from thermo_callbacks import functional, metrics
 from thermo_callbacks.functional import Estimate, momentum_response
+from thermo_callbacks.functional.energy import heat_sums
+from thermo_callbacks.functional.window.einstein import einstein_temperature_sums
+from thermo_callbacks.functional.window.estimates import LayerEstimates
+from thermo_callbacks.functional.window.noise import noise_scale_sums, power_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
+from thermo_callbacks.functional.window.temperature import (
+    equilibrium_ratio_sums,
+    kinetic_temperature_sums,
+    virial_temperature_sums,
+)
 from thermo_callbacks.metrics.base import LayerMetric
 
 WATCHED = (1, 7, 255, 256, 257, 300)  # coordinates seen of each layer: on both sides of a chunk's end
@@ -120,12 +129,19 @@ def assert_same_estimate(actual: Estimate, expected: Estimate) -> None:
         assert_close(value, reference, rtol=1e-10, atol=0.0, equal_nan=True)
 
 
+def added(sums: Iterable[Any]) -> Any:
+    """Sums of several windows."""
+    each = list(sums)
+    return type(each[0])(*(sum(column) for column in zip(*each, strict=True)))
+
+
 class MetricCase(NamedTuple):
-    """A metric, the function it is the twin of, the arguments of both, and the options it is built with."""
+    """A metric, the functions it is the twin of, the arguments of both, and the options it is built with."""
 
     name: str
     metric: type[LayerMetric]
-    function: Callable[..., Tensor]
+    function: Callable[..., Tensor]  # of arrays
+    sums: Callable[[WindowStatistics], Any]  # of a window's statistics
     arguments: tuple[str, ...]
     options: dict[str, Any]
 
@@ -152,35 +168,39 @@ class MetricCase(NamedTuple):
         """Statistics of the same steps, watched one by one."""
         return watch(steps, sizes, missing=missing, **self.options)
 
+    def estimates(self, *windows: WindowStatistics) -> LayerEstimates:
+        """The functions' estimates of windows that were watched step by step."""
+        estimates: LayerEstimates = added(map(self.sums, windows)).estimate()
+        return estimates
+
 
 _MOVED = ("displacements", "gradients")
+_KINETIC = (metrics.KineticTemperature, functional.kinetic_temperature, kinetic_temperature_sums, _MOVED)
+_EINSTEIN = (
+    metrics.EinsteinTemperature,
+    functional.einstein_temperature,
+    einstein_temperature_sums,
+    ("displacements", "mobility"),
+)
 CASES = (
-    MetricCase("kinetic", metrics.KineticTemperature, functional.kinetic_temperature, _MOVED, {}),
+    MetricCase("kinetic", *_KINETIC, {}),
+    MetricCase("kinetic-momentum", *_KINETIC, {"momentum": 0.9}),
+    MetricCase("kinetic-nesterov", *_KINETIC, {"momentum": 0.9, "nesterov": True}),
     MetricCase(
-        "kinetic-momentum", metrics.KineticTemperature, functional.kinetic_temperature, _MOVED, {"momentum": 0.9}
+        "virial",
+        metrics.VirialTemperature,
+        functional.virial_temperature,
+        virial_temperature_sums,
+        ("parameters", "gradients"),
+        {},
     ),
-    MetricCase(
-        "kinetic-nesterov",
-        metrics.KineticTemperature,
-        functional.kinetic_temperature,
-        _MOVED,
-        {"momentum": 0.9, "nesterov": True},
-    ),
-    MetricCase("virial", metrics.VirialTemperature, functional.virial_temperature, ("parameters", "gradients"), {}),
-    MetricCase(
-        "einstein", metrics.EinsteinTemperature, functional.einstein_temperature, ("displacements", "mobility"), {}
-    ),
-    MetricCase(
-        "einstein-momentum",
-        metrics.EinsteinTemperature,
-        functional.einstein_temperature,
-        ("displacements", "mobility"),
-        {"momentum": 0.9},
-    ),
+    MetricCase("einstein", *_EINSTEIN, {}),
+    MetricCase("einstein-momentum", *_EINSTEIN, {"momentum": 0.9}),
     MetricCase(
         "equilibrium-ratio",
         metrics.EquilibriumRatio,
         functional.equilibrium_ratio,
+        equilibrium_ratio_sums,
         ("parameters", "displacements"),
         {},
     ),
@@ -188,9 +208,10 @@ CASES = (
         "noise-scale",
         metrics.GradientNoiseScale,
         functional.gradient_noise_scale,
+        noise_scale_sums,
         ("gradients", "batch_size"),
         {},
     ),
-    MetricCase("signal-share", metrics.SignalShare, functional.signal_share, ("gradients",), {}),
-    MetricCase("heat", metrics.LayerHeat, functional.heat, _MOVED, {}),
+    MetricCase("signal-share", metrics.SignalShare, functional.signal_share, power_sums, ("gradients",), {}),
+    MetricCase("heat", metrics.LayerHeat, functional.heat, heat_sums, _MOVED, {}),
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from metric_cases import CASES, SIZES, WATCHED, MetricCase, WindowSteps, window_steps
+from metric_cases import CASES, SIZES, WATCHED, MetricCase, WindowSteps, added, window_steps
 from torch import Tensor
 from torch.testing import assert_close
 from torchmetrics import MetricCollection
@@ -38,6 +38,12 @@ def values(metric: Any) -> Tensor:
     return torch.cat([metric.compute().view(1), metric.compute_layers()])
 
 
+def read(case: MetricCase, *windows: Any) -> Tensor:
+    """The same values, of windows that were watched step by step."""
+    estimates = case.estimates(*windows)
+    return torch.cat([estimates.whole.value.view(1), estimates.layers.value])
+
+
 def states(metric: Any) -> dict[str, Tensor]:
     return {name: state.clone() for name, state in metric.metric_state.items()}
 
@@ -64,14 +70,12 @@ class TestValues:
             assert_close(layers[layer], metric.compute(), rtol=1e-12, atol=0.0)
 
     def test_watching_step_by_step_is_the_same(self, case: MetricCase) -> None:
-        watched = case.build()
-        for steps in (FIRST, SECOND):
-            watched.update_window(case.watch(steps))
+        windows = [case.watch(steps) for steps in (FIRST, SECOND)]
         expected = fed(case, FIRST, SECOND)
-        assert_close(values(watched), values(expected), rtol=1e-10, atol=0.0)
-        assert watched.update_count == 2
-        for name, state in states(expected).items():
-            assert_close(getattr(watched, name), state, rtol=1e-10, atol=1e-12)
+        assert_close(read(case, *windows), values(expected), rtol=1e-10, atol=0.0)
+        assert expected.update_count == 2
+        for name, total in added(case.sums(window) for window in windows)._asdict().items():
+            assert_close(total, states(expected)[name], rtol=1e-10, atol=1e-12)
 
     def test_single_precision_windows_add_up_in_double(self, case: MetricCase) -> None:
         single = FIRST._replace(**{name: [x.float() for x in field] for name, field in FIRST._asdict().items()})
@@ -87,41 +91,34 @@ class TestValues:
 
     def test_a_layer_without_gradient_leaves_the_others_unharmed(self, case: MetricCase) -> None:
         missing, others = 3, [layer for layer in LAYERS if layer != 3]
-        metric = case.build()
-        metric.update_window(case.watch(FIRST, missing=[missing]))
+        absent, present = case.watch(FIRST, missing=[missing]), case.watch(SECOND)
         rest = WindowSteps(*([field[layer] for layer in others] for field in FIRST))
         expected = case.build([SIZES[layer] for layer in others])
         expected.update(**case.feed(rest))
-        assert_close(metric.compute(), expected.compute(), rtol=1e-10, atol=0.0)
-        assert_close(metric.compute_layers()[others], expected.compute_layers(), rtol=1e-10, atol=0.0)
-        absent = WHEN_EMPTY.get(case.metric, math.nan)
-        assert_close(metric.compute_layers()[missing].item(), absent, equal_nan=True)
-        metric.update_window(case.watch(SECOND))  # from here on it has one
-        assert_close(
-            metric.compute_layers()[missing], fed(case, SECOND).compute_layers()[missing], rtol=1e-10, atol=0.0
-        )
-        assert metric.compute().isfinite()
+        whole, *layers = read(case, absent)
+        assert_close(whole, expected.compute(), rtol=1e-10, atol=0.0)
+        assert_close(torch.stack(layers)[others], expected.compute_layers(), rtol=1e-10, atol=0.0)
+        assert_close(layers[missing].item(), WHEN_EMPTY.get(case.metric, math.nan), equal_nan=True)
+        whole, *layers = read(case, absent, present)  # from here on it has one
+        assert_close(layers[missing], fed(case, SECOND).compute_layers()[missing], rtol=1e-10, atol=0.0)
+        assert whole.isfinite()
 
     def test_no_layer_has_a_gradient(self, case: MetricCase) -> None:
-        metric = case.build()
-        metric.update_window(case.watch(FIRST, missing=LAYERS))
+        window = case.watch(FIRST, missing=LAYERS)
         absent = torch.full((1 + len(WATCHED),), WHEN_EMPTY.get(case.metric, math.nan)).double()
-        assert_close(values(metric), absent, equal_nan=True)
-        metric.update_window(case.watch(SECOND))
-        assert_close(values(metric), values(fed(case, SECOND)), rtol=1e-10, atol=0.0)
+        assert_close(read(case, window), absent, equal_nan=True)
+        assert_close(read(case, window, case.watch(SECOND)), values(fed(case, SECOND)), rtol=1e-10, atol=0.0)
 
     @pytest.mark.parametrize("valid", [0, 1], ids=["no step", "one step"])
     def test_a_window_that_lost_its_steps_is_forgotten(self, case: MetricCase, valid: int) -> None:
         lost = FIRST._replace(gradients=[x.clone() for x in FIRST.gradients])
         lost.gradients[0][valid:] = math.nan
-        metric = case.build()
-        metric.update_window(case.watch(lost))
-        before = values(metric)
-        metric.update_window(case.watch(SECOND))
-        assert values(metric).isfinite().all()
+        window = case.watch(lost)
+        both = read(case, window, case.watch(SECOND))
+        assert both.isfinite().all()
         if case.function.__name__ not in {"heat", "equilibrium_ratio"}:  # one step has heat, and a direction
-            assert before.isnan().all()
-            assert_close(values(metric), values(fed(case, SECOND)), rtol=1e-10, atol=0.0)
+            assert read(case, window).isnan().all()
+            assert_close(both, values(fed(case, SECOND)), rtol=1e-10, atol=0.0)
 
     def test_before_the_first_window(self, case: MetricCase) -> None:
         metric = case.build()
@@ -148,7 +145,7 @@ class TestConventions:
     def test_a_window_outdates_the_value(self, case: MetricCase) -> None:
         metric = fed(case, FIRST, metric=case.metric(SIZES, compute_with_cache=True, **case.options))
         metric.compute()
-        metric.update_window(case.watch(SECOND))
+        metric.update(**case.feed(SECOND))
         assert_close(metric.compute(), fed(case, FIRST, SECOND).compute(), rtol=1e-10, atol=0.0)
 
     def test_pickle(self, case: MetricCase) -> None:
@@ -190,7 +187,6 @@ class TestConventions:
             assert {state.dtype for state in states(metric).values()} <= kept
         assert torch.equal(values(fed(case, SECOND, metric=metric)), values(fed(case, FIRST, SECOND)))
         metric(**case.feed(SECOND))
-        metric.update_window(case.watch(SECOND))
         assert {state.dtype for state in states(metric).values()} <= kept
 
     def test_follows_its_windows_to_their_device(self, case: MetricCase) -> None:
@@ -202,7 +198,7 @@ class TestConventions:
         }
         metric = case.build().to("meta")
         metric.update(**feed)
-        metric.update_window(case.watch(FIRST))
+        metric.update(**case.feed(FIRST))  # also to where it was put
         assert {state.device.type for state in states(metric).values()} == {"meta"}
         assert values(metric).shape == (1 + len(WATCHED),)
 
@@ -234,9 +230,6 @@ class TestErrors:
         )
         with pytest.raises(ValueError, match=pattern):
             metric.update(**case.feed(few))
-        for one in (case.watch(FIRST.layer(0), SIZES[:1]), case.watch(few, SIZES[:5])):
-            with pytest.raises(ValueError, match=rf"^window must hold each of the 6 layers .* got {len(one.watched)}$"):
-                metric.update_window(one)
         assert all(torch.equal(state, before[name]) for name, state in states(metric).items())
 
     def test_a_metric_of_one_layer_takes_one(self, case: MetricCase) -> None:
@@ -244,8 +237,6 @@ class TestErrors:
             ValueError, match=r"must hold one tensor for each layer \(1\), got 6: say sizes=\[\.\.\.\] with"
         ):
             case.build(None).update(**case.feed(FIRST))
-        with pytest.raises(ValueError, match=r"^window must hold each of the 1 layers in sizes, got 6$"):
-            case.build(None).update_window(case.watch(FIRST))
 
     def test_a_window_larger_than_its_layer(self, case: MetricCase) -> None:
         pattern = r"^sizes says that a layer has 299 coordinates, got a window that shows 300$"

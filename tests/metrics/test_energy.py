@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from metric_cases import SIZES, WATCHED, watch, window_steps
+from metric_cases import SIZES, WATCHED, added, watch, window_steps
 from oracles import curvatures, normal, simulate, torch_rule
 from torch.testing import assert_close
 
+from thermo_callbacks.functional.energy import heat_by_step, heat_sums
 from thermo_callbacks.metrics import LayerHeat
 
 BURSTS = (window_steps(1), window_steps(2, steps=1), window_steps(3, steps=31))
@@ -18,14 +19,17 @@ def test_heat_of_all_coordinates_adds_over_windows(step_by_step: bool) -> None:
     metric = LayerHeat(SIZES)
     expected = torch.zeros(len(SIZES), dtype=torch.float64)
     for steps in BURSTS:
-        if step_by_step:
-            metric.update_window(watch(steps, SIZES))
-        else:
-            metric.update(steps.displacements, steps.gradients)
+        metric.update(steps.displacements, steps.gradients)
         for layer, (_, moves, slopes) in enumerate(zip(*steps, strict=True)):
             expected[layer] += SIZES[layer] / WATCHED[layer] * torch.trace(moves @ slopes.T)
-    assert_close(metric.compute_layers(), expected, rtol=1e-10, atol=0.0)
-    assert_close(metric.compute(), expected.sum(), rtol=1e-10, atol=0.0)
+    layers, whole = metric.compute_layers(), metric.compute()
+    if step_by_step:
+        windows = [watch(steps, SIZES) for steps in BURSTS]
+        estimates = added(map(heat_sums, windows)).estimate()
+        layers, whole = estimates.layers.value, estimates.whole.value
+        assert_close(sum(heat_by_step(window).sum() for window in windows), whole)
+    assert_close(layers, expected, rtol=1e-10, atol=0.0)
+    assert_close(whole, expected.sum(), rtol=1e-10, atol=0.0)
 
 
 def test_gradient_descent_gives_off_the_energy_it_loses() -> None:

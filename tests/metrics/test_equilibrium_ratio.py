@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from metric_cases import SIZES, WATCHED, assert_same_estimate, watch, window_steps
+from metric_cases import SIZES, WATCHED, added, assert_same_estimate, watch, window_steps
 from oracles import normal
 from torch import Tensor
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import Estimate
+from thermo_callbacks.functional.window.estimates import LayerEstimates
+from thermo_callbacks.functional.window.statistics import WindowStatistics
+from thermo_callbacks.functional.window.temperature import equilibrium_ratio_sums
 from thermo_callbacks.metrics import EquilibriumRatio
 
 BURSTS = (window_steps(1), window_steps(2, steps=12), window_steps(3, steps=31))
@@ -36,6 +39,12 @@ class TestEquilibriumRatio:
         numerators, denominators = torch.tensor(pairs, dtype=torch.float64).unbind(1)
         return numerators, denominators
 
+    @staticmethod
+    def watched(*windows: WindowStatistics) -> LayerEstimates:
+        """Estimates of windows that were watched step by step."""
+        estimates: LayerEstimates = added(map(equilibrium_ratio_sums, windows)).estimate()
+        return estimates
+
     def expected(self, *layers: int) -> Estimate:
         numerators, denominators = self.batches(layers)
         ratio, count = numerators.sum() / denominators.sum(), len(numerators)
@@ -47,27 +56,24 @@ class TestEquilibriumRatio:
     def test_layers_and_model(self, step_by_step: bool) -> None:
         metric = EquilibriumRatio(SIZES)
         for steps in BURSTS:
-            if step_by_step:
-                metric.update_window(watch(steps, SIZES))
-            else:
-                metric.update(steps.parameters, steps.displacements)
-        assert_same_estimate(metric.estimate(), self.expected(*range(len(SIZES))))
-        assert metric.compute() == metric.estimate().value
+            metric.update(steps.parameters, steps.displacements)
+        layers, whole = metric.estimate_layers(), metric.estimate()
+        assert metric.compute() == whole.value
+        if step_by_step:
+            estimates = self.watched(*(watch(steps, SIZES) for steps in BURSTS))
+            layers, whole = estimates.layers, estimates.whole
+        assert_same_estimate(whole, self.expected(*range(len(SIZES))))
         for layer in range(len(SIZES)):
-            assert_same_estimate(Estimate(*(field[layer] for field in metric.estimate_layers())), self.expected(layer))
+            assert_same_estimate(Estimate(*(field[layer] for field in layers)), self.expected(layer))
 
     def test_windows_without_a_layer_are_no_replicates_of_it(self) -> None:
         layers, lost = range(len(SIZES)), window_steps(9)
         for gradients in lost.gradients:
             gradients[:] = math.nan
-        metric = EquilibriumRatio(SIZES)
-        for steps in BURSTS:
-            metric.update(steps.parameters, steps.displacements)
-        expected = metric.estimate(), metric.estimate_layers()
-        metric.update_window(watch(lost, SIZES))
-        metric.update_window(watch(window_steps(9), SIZES, missing=layers))
-        assert_same_estimate(metric.estimate(), expected[0])
-        assert_same_estimate(metric.estimate_layers(), expected[1])
+        windows = [watch(steps, SIZES) for steps in BURSTS]
+        absent = watch(lost, SIZES), watch(window_steps(9), SIZES, missing=layers)
+        for actual, expected in zip(self.watched(*windows, *absent), self.watched(*windows), strict=True):
+            assert_close(actual, expected, rtol=1e-10, atol=0.0)
 
     def test_one_batch_has_no_error(self) -> None:
         metric = EquilibriumRatio()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import torch
-from metric_cases import BATCH_SIZE, SIZES, WATCHED, watch, window_steps
+from metric_cases import BATCH_SIZE, SIZES, WATCHED, added, watch, window_steps
 from torch import Tensor
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import gradient_moments
+from thermo_callbacks.functional.window.noise import noise_scale_sums, power_sums
 from thermo_callbacks.metrics import GradientNoiseScale, SignalShare
 
 WINDOWS = ((window_steps(1), 4), (window_steps(2, steps=12), 32), (window_steps(3, steps=30), 256))  # with batch sizes
@@ -25,30 +28,34 @@ def powers() -> tuple[Tensor, Tensor]:
     return noise, signal
 
 
+def assert_reads(metric: Any, sums: Iterable[Any] | None, numerator: Tensor, denominator: Tensor) -> None:
+    """The metric, or the sums of windows that were watched step by step, give the ratio of sums over windows."""
+    layers, whole = metric.compute_layers(), metric.compute()
+    if sums is not None:
+        estimates = added(sums).estimate()
+        layers, whole = estimates.layers.value, estimates.whole.value
+    assert_close(layers, numerator.sum(0) / denominator.sum(0), rtol=1e-10, atol=0.0)
+    assert_close(whole, numerator.sum() / denominator.sum(), rtol=1e-10, atol=0.0)
+
+
 @pytest.mark.parametrize("step_by_step", [False, True], ids=["arrays", "watched"])
 class TestSums:
     def test_noise_scale_weighs_each_window_by_its_batch_size(self, step_by_step: bool) -> None:
         metric = GradientNoiseScale(SIZES)
+        windows = [dataclasses.replace(watch(steps, SIZES), batch_size=float(size)) for steps, size in WINDOWS]
         for steps, batch_size in WINDOWS:
-            if step_by_step:
-                metric.update_window(dataclasses.replace(watch(steps, SIZES), batch_size=float(batch_size)))
-            else:
-                metric.update(steps.gradients, batch_size)
+            metric.update(steps.gradients, batch_size)
         noise, signal = powers()
         noise = noise * torch.tensor([batch_size for _, batch_size in WINDOWS])[:, None]
-        assert_close(metric.compute_layers(), noise.sum(0) / signal.sum(0), rtol=1e-10, atol=0.0)
-        assert_close(metric.compute(), noise.sum() / signal.sum(), rtol=1e-10, atol=0.0)
+        assert_reads(metric, map(noise_scale_sums, windows) if step_by_step else None, noise, signal)
 
     def test_signal_share_knows_no_batch_size(self, step_by_step: bool) -> None:
         metric = SignalShare(SIZES)
+        windows = [dataclasses.replace(watch(steps, SIZES), batch_size=math.nan) for steps, _ in WINDOWS]
         for steps, _ in WINDOWS:
-            if step_by_step:
-                metric.update_window(dataclasses.replace(watch(steps, SIZES), batch_size=math.nan))
-            else:
-                metric.update(steps.gradients)
+            metric.update(steps.gradients)
         noise, signal = powers()
-        assert_close(metric.compute_layers(), signal.sum(0) / (signal + noise).sum(0), rtol=1e-10, atol=0.0)
-        assert_close(metric.compute(), signal.sum() / (signal + noise).sum(), rtol=1e-10, atol=0.0)
+        assert_reads(metric, map(power_sums, windows) if step_by_step else None, signal, signal + noise)
 
 
 class TestLimits:
@@ -94,10 +101,8 @@ class TestLimits:
             assert metric.compute() == value
 
     def test_an_unknown_batch_size_gives_no_noise_scale(self) -> None:
-        metric = GradientNoiseScale(SIZES)
-        metric.update_window(dataclasses.replace(watch(window_steps(1), SIZES), batch_size=math.nan))
-        assert metric.compute().isnan()
-        assert metric.compute_layers().isnan().all()
+        window = dataclasses.replace(watch(window_steps(1), SIZES), batch_size=math.nan)
+        assert noise_scale_sums(window).estimate().value.isnan().all()
 
     @pytest.mark.parametrize("batch_size", [0, -4])
     def test_bad_batch_size(self, batch_size: int) -> None:

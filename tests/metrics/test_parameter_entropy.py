@@ -16,17 +16,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_cases import SIZES, STEPS, WATCHED, WindowSteps, assert_same_estimate, watch, window_steps
+from metric_cases import SIZES, STEPS, WATCHED, WindowSteps, added, assert_same_estimate, watch, window_steps
 from oracles import coordinate_temperatures, curvatures, normal, simulate, stationary_variance, torch_rule
 from torch import Tensor, distributed
 from torch.testing import assert_close
 
-from thermo_callbacks.functional import kinetic_temperature, momentum_response
-from thermo_callbacks.functional.window.parameter_entropy import (
+from thermo_callbacks.functional import (
     entropy_production,
     free_diffusion_production,
+    kinetic_temperature,
+    momentum_response,
     parameter_entropy,
 )
+from thermo_callbacks.functional.window.entropy_production import entropy_production_sums, free_diffusion_sums
+from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics.entropy import EntropyDestruction, EntropyProduction, ParameterEntropy
 
@@ -53,6 +56,7 @@ def production_twin(steps: WindowSteps, layer: int, momentum: float, size: int) 
 
 class Case(NamedTuple):
     metric: type[ParameterEntropy] | type[EntropyProduction]
+    sums: Callable[[WindowStatistics], Any]
     twin: Callable[[WindowSteps, int, float, int], Tensor]
     momentum: float
 
@@ -65,18 +69,26 @@ class Case(NamedTuple):
             metric.update(*steps, steps.mobility)
         return metric
 
-    def watched(self, *bursts: WindowSteps, **options: Any) -> Any:
-        metric = self.build()
-        for steps in bursts:
-            metric.update_window(watch(steps, SIZES, momentum=self.momentum, **options))
-        return metric
+    def watch(self, steps: WindowSteps, **options: Any) -> WindowStatistics:
+        return watch(steps, SIZES, momentum=self.momentum, **options)
+
+    def read(self, *windows: WindowStatistics) -> dict[str, Tensor]:
+        """All that the functions say of windows that were watched step by step."""
+        estimates = added(map(self.sums, windows)).estimate()
+        said = {"layers": estimates.layers.value, "global": estimates.whole.value}
+        for name, estimate in (("estimate", estimates.whole), ("layers", estimates.layers)):
+            said |= {f"{name} {field}": value for field, value in estimate._asdict().items()}
+        if self.metric is EntropyProduction:
+            free = added(map(free_diffusion_sums, windows)).estimate()
+            said |= {"free": free.whole.value, "free layers": free.layers.value}
+        return said
 
 
 CASES = {
-    "entropy": Case(ParameterEntropy, entropy_twin, 0.0),
-    "entropy-momentum": Case(ParameterEntropy, entropy_twin, 0.9),
-    "production": Case(EntropyProduction, production_twin, 0.0),
-    "production-momentum": Case(EntropyProduction, production_twin, 0.9),
+    "entropy": Case(ParameterEntropy, parameter_entropy_sums, entropy_twin, 0.0),
+    "entropy-momentum": Case(ParameterEntropy, parameter_entropy_sums, entropy_twin, 0.9),
+    "production": Case(EntropyProduction, entropy_production_sums, production_twin, 0.0),
+    "production-momentum": Case(EntropyProduction, entropy_production_sums, production_twin, 0.9),
 }
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -110,7 +122,7 @@ class TestValues:
 
     def test_watching_step_by_step_is_the_same(self, case: Case) -> None:
         bursts = (window_steps(1), window_steps(2, steps=30))
-        assert_equal_readings(readings(case.watched(*bursts)), readings(case.fed(*bursts)))
+        assert_equal_readings(case.read(*map(case.watch, bursts)), readings(case.fed(*bursts)))
 
     def test_windows_are_averaged(self, case: Case) -> None:
         one, two, both = (
@@ -129,17 +141,22 @@ class TestValues:
         rest = WindowSteps(*([field[layer] for layer in others] for field in window_steps(1)))
         few.update(*rest, rest.mobility)
         moved = case.fed(window_steps(2)).compute_layers()[3]
-        for metric in (
-            case.fed(still),
-            case.watched(still),
-            case.watched(still, missing=[3]),
-            case.watched(window_steps(1), missing=[3]),  # moves, and yet has no gradient
+        later = case.watch(window_steps(2))
+        for said, then in (
+            (readings(case.fed(still)), readings(case.fed(still, window_steps(2)))),
+            *(
+                (case.read(window), case.read(window, later))
+                for window in (
+                    case.watch(still),
+                    case.watch(still, missing=[3]),
+                    case.watch(window_steps(1), missing=[3]),  # moves, and yet has no gradient
+                )
+            ),
         ):
-            assert_close(metric.compute(), few.compute(), rtol=1e-10, atol=0.0)
-            assert_close(metric.estimate().stderr, few.estimate().stderr, rtol=1e-10, atol=0.0)
-            assert metric.compute_layers()[3].isnan()
-            case.fed(window_steps(2), metric=metric)
-            assert_close(metric.compute_layers()[3], moved, rtol=1e-10, atol=0.0)
+            assert_close(said["global"], few.compute(), rtol=1e-10, atol=0.0)
+            assert_close(said["estimate stderr"], few.estimate().stderr, rtol=1e-10, atol=0.0)
+            assert said["layers"][3].isnan()
+            assert_close(then["layers"][3], moved, rtol=1e-10, atol=0.0)
 
     def test_dead_coordinates_do_not_kill_a_layer(self, case: Case) -> None:
         steps = window_steps(1)
@@ -157,10 +174,12 @@ class TestValues:
     def test_a_window_that_lost_its_steps_is_forgotten(self, case: Case, lost: int) -> None:
         steps = window_steps(1)
         steps.gradients[0][lost:] = math.nan
-        metric = case.watched(steps)
-        assert metric.compute().isnan()
-        assert metric.estimate().stderr.isnan()
-        assert_equal_readings(readings(case.fed(window_steps(2), metric=metric)), readings(case.fed(window_steps(2))))
+        window = case.watch(steps)
+        said = case.read(window)
+        assert said["global"].isnan()
+        assert said["estimate stderr"].isnan()
+        both = case.read(window, case.watch(window_steps(2)))
+        assert_equal_readings(both, readings(case.fed(window_steps(2))))
 
     def test_before_the_first_window(self, case: Case) -> None:
         metric = case.build()
@@ -184,7 +203,7 @@ class TestValues:
         assert case.metric.full_state_update is False
         expected = readings(case.fed(window_steps(1), window_steps(2)))
         for twin in (pickle.loads(pickle.dumps(metric)), copy.deepcopy(metric), metric.half().float()):
-            assert {state.dtype for state in twin.metric_state.values()} == {torch.float64, torch.int64}
+            assert {state.dtype for state in twin.metric_state.values()} == {torch.float64}
             assert_equal_readings(readings(case.fed(window_steps(2), metric=twin)), expected, rtol=1e-14)
         metric.reset()
         assert not any(state.any() for state in metric.metric_state.values())
@@ -194,7 +213,7 @@ class TestValues:
         metric = case.build().to("meta")
         steps = window_steps(1)
         metric.update(*([x.to("meta") for x in field] for field in (*steps, steps.mobility)))
-        metric.update_window(watch(steps, SIZES, momentum=case.momentum))
+        metric.update(*steps, steps.mobility)  # also to where it was put
         assert {state.device.type for state in metric.metric_state.values()} == {"meta"}
         assert metric.compute_layers().shape == (len(SIZES),)
 
@@ -202,13 +221,12 @@ class TestValues:
         steps = window_steps(4)
         parts = [WindowSteps(*(field[part] for field in steps)) for part in (slice(2), slice(2, None))]
         windows = [watch(parts[0], SIZES[:2], momentum=0.9), watch(parts[1], SIZES[2:], momentum=0.5)]
-        metric = case.build()  # the window's momentum counts
-        metric.update_window(WindowStatistics.join(windows))
-        assert metric.compute().isfinite()
+        said = case.read(WindowStatistics.join(windows))
+        assert said["global"].isfinite()
         for layer in LAYERS:
             expected = case.twin(steps, layer, 0.9 if layer < 2 else 0.5, SIZES[layer])
             # each optimizer's mobility belongs to its own layers
-            assert_close(metric.compute_layers()[layer], expected, rtol=1e-10, atol=0.0)
+            assert_close(said["layers"][layer], expected, rtol=1e-10, atol=0.0)
 
     @settings(max_examples=10)
     @given(factor=st.floats(-3.0, 3.0).map(lambda power: 10.0**power))
@@ -293,16 +311,14 @@ class TestErrors:
         assert metric.estimate().stderr.isnan()
 
     def test_an_unknown_mobility(self) -> None:
-        entropy, production = ParameterEntropy(SIZES), EntropyProduction(SIZES)
         window = watch(window_steps(8), SIZES, unknown=[0])
-        for metric in (entropy, production):
-            metric.update_window(window)
+        entropy, production = parameter_entropy_sums(window).estimate(), entropy_production_sums(window).estimate()
         # the whole's production is not known without the layer's; its entropy is, but not how well
-        assert production.compute().isnan()
-        assert production.compute_layers().isnan().tolist() == [True] + [False] * 5
-        assert_close(entropy.compute(), CASES["entropy"].fed(window_steps(8)).compute(), rtol=1e-10, atol=0.0)
-        assert entropy.estimate().stderr.isnan()
-        assert entropy.estimate_layers().stderr.isnan().tolist() == [True] + [False] * 5
+        assert production.whole.value.isnan()
+        assert production.layers.value.isnan().tolist() == [True] + [False] * 5
+        assert_close(entropy.whole.value, CASES["entropy"].fed(window_steps(8)).compute(), rtol=1e-10, atol=0.0)
+        assert entropy.whole.stderr.isnan()
+        assert entropy.layers.stderr.isnan().tolist() == [True] + [False] * 5
 
     @pytest.mark.parametrize("metric", [ParameterEntropy, EntropyProduction])
     @pytest.mark.parametrize("momentum", [1.0, -0.1])
@@ -323,7 +339,7 @@ class TestProduction:
 
     @pytest.mark.parametrize("momentum", [0.0, 0.9])
     def test_free_diffusion_counts_what_moves(self, momentum: float) -> None:
-        case = Case(EntropyProduction, production_twin, momentum)
+        case = Case(EntropyProduction, entropy_production_sums, production_twin, momentum)
         steps = window_steps(1)
         for field in steps:
             field[1][:, 3:] = 0.0
@@ -366,7 +382,7 @@ def run_rank(rank: int, folder: Path) -> None:
         said = {}
         for name, case in CASES.items():
             said[name] = readings(case.fed(*WINDOWS[rank]))
-            lonely = case.watched(*(WINDOWS[1] if rank else ()))
+            lonely = case.fed(*(WINDOWS[1] if rank else ()))
             said[f"{name} lonely"] = readings(lonely) if rank else readings_of_none(lonely)
         distributed.destroy_process_group()
         torch.save(said, folder / f"{rank}.pt")
@@ -394,7 +410,7 @@ def test_two_processes_read_what_one_reads_with_all_windows(tmp_path: Path) -> N
         said = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for name, case in CASES.items():
             assert_equal_readings(said[name], readings(case.fed(*WINDOWS[0], *WINDOWS[1])), rtol=1e-12)
-            assert_equal_readings(said[f"{name} lonely"], readings(case.watched(*WINDOWS[1])), rtol=1e-12)
+            assert_equal_readings(said[f"{name} lonely"], readings(case.fed(*WINDOWS[1])), rtol=1e-12)
             assert all(value.isfinite().all() for value in said[name].values())
 
 

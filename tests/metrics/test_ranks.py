@@ -27,12 +27,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:De
 
 
 def add(case: MetricCase, metric: Any, windows: Any) -> None:
-    """Windows in both ways that they come in."""
-    for index, steps in enumerate(windows):
-        if index % 2:
-            metric.update_window(case.watch(steps))
-        else:
-            metric.update(**case.feed(steps))
+    """Windows, one by one."""
+    for steps in windows:
+        metric.update(**case.feed(steps))
 
 
 def read(metric: Any) -> Readings:

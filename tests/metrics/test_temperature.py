@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
-from metric_cases import SIZES, WATCHED, WindowSteps, assert_same_estimate, watch, window_steps
+from metric_cases import SIZES, WATCHED, WindowSteps, added, assert_same_estimate, watch, window_steps
 from oracles import normal
 from torch import Tensor
 from torch.testing import assert_close
@@ -22,7 +23,9 @@ from thermo_callbacks.functional import (
     mean_estimate,
     virial_temperature_contributions,
 )
+from thermo_callbacks.functional.window.einstein import einstein_temperature_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
+from thermo_callbacks.functional.window.temperature import kinetic_temperature_sums
 from thermo_callbacks.metrics import EinsteinTemperature, KineticTemperature, VirialTemperature
 
 TOTALS = torch.tensor(SIZES, dtype=torch.float64)
@@ -41,14 +44,18 @@ class TestKineticTemperature:
     """Coordinates weigh the same, watched or not; steps are the replicates."""
 
     @staticmethod
-    def measured(momentum: float, nesterov: bool, step_by_step: bool) -> KineticTemperature:
-        metric = KineticTemperature(SIZES, momentum=momentum, nesterov=nesterov)
+    def measured(momentum: float, nesterov: bool, step_by_step: bool) -> tuple[Estimate, Estimate]:
+        """Estimates of the layers and of the model."""
+        options: dict[str, Any] = {"momentum": momentum, "nesterov": nesterov}
+        if step_by_step:
+            windows = [watch(steps, SIZES, **options) for steps in BURSTS]
+            estimates = added(map(kinetic_temperature_sums, windows)).estimate()
+            return estimates.layers, estimates.whole
+        metric = KineticTemperature(SIZES, **options)
         for steps in BURSTS:
-            if step_by_step:
-                metric.update_window(watch(steps, SIZES, momentum=momentum, nesterov=nesterov))
-            else:
-                metric.update(steps.displacements, steps.gradients)
-        return metric
+            metric.update(steps.displacements, steps.gradients)
+        assert metric.compute() == metric.estimate().value
+        return metric.estimate_layers(), metric.estimate()
 
     @staticmethod
     def contributions(layer: int, momentum: float, nesterov: bool) -> tuple[list[Tensor], list[Tensor]]:
@@ -60,7 +67,7 @@ class TestKineticTemperature:
         )
 
     def test_layers(self, momentum: float, nesterov: bool, step_by_step: bool) -> None:
-        estimate = self.measured(momentum, nesterov, step_by_step).estimate_layers()
+        estimate, _ = self.measured(momentum, nesterov, step_by_step)
         for layer in range(len(WATCHED)):
             contributions, variances = self.contributions(layer, momentum, nesterov)
             # the coordinates stay the same: windows do not average over them
@@ -70,15 +77,14 @@ class TestKineticTemperature:
             assert_same_estimate(Estimate(*(field[layer] for field in estimate)), expected)
 
     def test_model(self, momentum: float, nesterov: bool, step_by_step: bool) -> None:
-        metric = self.measured(momentum, nesterov, step_by_step)
+        _, estimate = self.measured(momentum, nesterov, step_by_step)
         layers = [self.contributions(layer, momentum, nesterov) for layer in range(len(WATCHED))]
         contributions = across([torch.cat(windows) for windows, _ in layers], TOTALS)
         lengths = torch.tensor([len(window) for window in layers[0][0]])
         # samples of different layers are drawn independently
         variances = (torch.stack([torch.stack(each) for _, each in layers], -1) * (TOTALS / TOTALS.sum()) ** 2).sum(-1)
         expected = mean_estimate(contributions, sampling_variance=(variances * lengths).sum() / lengths.sum())
-        assert_same_estimate(metric.estimate(), expected)
-        assert_close(metric.compute(), expected.value, rtol=1e-10, atol=0.0)
+        assert_same_estimate(estimate, expected)
 
 
 class TestKineticErrors:
@@ -119,21 +125,18 @@ class TestKineticErrors:
         steps = window_steps(4)
         first, second = (WindowSteps(*(field[part] for field in steps)) for part in (slice(2), slice(2, None)))
         windows = [watch(first, SIZES[:2], momentum=0.9), watch(second, SIZES[2:], momentum=0.5)]
-        metric = KineticTemperature(SIZES)  # the window's momentum counts
-        metric.update_window(WindowStatistics.join(windows))
+        estimates = kinetic_temperature_sums(WindowStatistics.join(windows)).estimate()
         expected = [
             kinetic_temperature(moves, slopes, 0.9 if layer < 2 else 0.5)
             for layer, (_, moves, slopes) in enumerate(zip(*steps, strict=True))
         ]
-        assert_close(metric.compute_layers(), torch.stack(expected), rtol=1e-10, atol=0.0)
-        assert_close(metric.compute(), across(expected, TOTALS), rtol=1e-10, atol=0.0)
+        assert_close(estimates.layers.value, torch.stack(expected), rtol=1e-10, atol=0.0)
+        assert_close(estimates.whole.value, across(expected, TOTALS), rtol=1e-10, atol=0.0)
 
-    @pytest.mark.parametrize("missing", [None, range(len(SIZES))], ids=["before the first window", "no gradient"])
-    def test_no_value_has_no_error(self, missing: Sequence[int] | None) -> None:
-        metric = KineticTemperature(SIZES)
-        if missing is not None:
-            metric.update_window(watch(window_steps(4), SIZES, missing=missing))
-        for estimate in (metric.estimate(), metric.estimate_layers()):
+    def test_no_value_has_no_error(self) -> None:
+        before = KineticTemperature(SIZES)
+        without = kinetic_temperature_sums(watch(window_steps(4), SIZES, missing=range(len(SIZES)))).estimate()
+        for estimate in (before.estimate(), before.estimate_layers(), without):
             assert estimate.value.isnan().all()
             assert estimate.stderr.isnan().all()
             assert not estimate.degrees_of_freedom.any()
@@ -203,14 +206,11 @@ class TestEinsteinTemperature:
         assert_close(one.compute(), each.compute(), rtol=1e-6, atol=0.0)
 
     def test_a_layer_of_unknown_mobility_has_no_value(self) -> None:
-        window = watch(window_steps(8), SIZES, unknown=[0])
-        known = EinsteinTemperature(SIZES[1:])
-        known.update_window(watch(WindowSteps(*(field[1:] for field in window_steps(8))), SIZES[1:]))
-        metric = EinsteinTemperature(SIZES)
-        metric.update_window(window)
-        assert metric.compute_layers()[0].isnan()
-        assert_close(metric.compute_layers()[1:], known.compute_layers(), rtol=1e-12, atol=0.0)
-        assert_close(metric.compute(), known.compute(), rtol=1e-12, atol=0.0)
+        rest = WindowSteps(*(field[1:] for field in window_steps(8)))
+        known = einstein_temperature_sums(watch(rest, SIZES[1:])).estimate()
+        estimates = einstein_temperature_sums(watch(window_steps(8), SIZES, unknown=[0])).estimate()
+        assert estimates.value[0].isnan()
+        assert_close(estimates.value[1:], known.value, rtol=1e-12, atol=0.0)
 
     def test_mobility_of_another_layer(self) -> None:
         pattern = r"^mobility must be a scalar or of shape \[3\] like the coordinates, got \(2,\)$"

@@ -20,7 +20,7 @@ from thermo_callbacks.callbacks.output.topology import TopologyLog
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.windows.close import close_windows
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
-from thermo_callbacks.callbacks.windows.records import Recorder
+from thermo_callbacks.callbacks.windows.records import window_record
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.callbacks.windows.sync import agree, refusal
 from thermo_callbacks.catalog import Scalars
@@ -72,7 +72,6 @@ class Monitor(Callback):
         self._publisher = Publisher()
         self._topology = TopologyLog(self._publisher, type(self).__name__)
         self._configuration = ConfigurationLog(type(self).__name__)
-        self._recorder = Recorder(self._plan.quantities)
         self._window_states: list[dict[str, Any]] = []
         self._extra_pass_state: dict[str, Any] = {}
         self._transition = TypeOneTransition(sample=self.sample, seed=self.seed)
@@ -178,9 +177,7 @@ class Monitor(Callback):
         )
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
-        return close_windows(
-            self._plan, session, complete, self._recorder, transition=self._transition, warn_once=self._warn_once
-        )
+        return close_windows(self._plan, session, complete, transition=self._transition, warn_once=self._warn_once)
 
     def _layers(self) -> dict[str, list[Any]]:
         """Layers that are trained now."""
@@ -272,7 +269,7 @@ class Monitor(Callback):
                 # a monitored metric that does not exist ends the run: say what the open window says
                 windows = [(watch.probe.names, watch.peek(session.batch_size)) for watch in watches]
                 names = {name for layers, _ in windows for name in layers}
-                record = record | self._recorder.record(windows, names, self._warn_once)
+                record = record | window_record(self._plan.quantities, windows, names, self._warn_once)
             if not self._guard.disabled:
                 self._publisher.offer(trainer, self._publisher.constants | record)
 

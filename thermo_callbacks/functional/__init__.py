@@ -43,16 +43,15 @@ from thermo_callbacks.functional.statistics import (
     mean_estimate,
 )
 from thermo_callbacks.functional.transition import transition_temperature
-from thermo_callbacks.functional.window.noise import gradient_moments, gradient_noise_scale, signal_share
-from thermo_callbacks.functional.window.parameter_entropy import (
+from thermo_callbacks.functional.window.einstein import einstein_temperature, einstein_temperature_contributions
+from thermo_callbacks.functional.window.entropy_production import (
     entropy_destruction,
     entropy_production,
     free_diffusion_production,
-    parameter_entropy,
 )
+from thermo_callbacks.functional.window.noise import gradient_moments, gradient_noise_scale, signal_share
+from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy
 from thermo_callbacks.functional.window.temperature import (
-    einstein_temperature,
-    einstein_temperature_contributions,
     equilibrium_ratio,
     kinetic_sampling_variance,
     kinetic_temperature,

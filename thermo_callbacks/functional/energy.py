@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
 
-from thermo_callbacks.functional.statistics import check_window
+from thermo_callbacks.functional.window.arrays import ArrayWindow
+from thermo_callbacks.functional.window.estimates import LayerEstimates, with_total, without_error
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 
 
 def heat(displacements: Tensor, gradients: Tensor) -> Tensor:
@@ -34,8 +38,27 @@ def heat(displacements: Tensor, gradients: Tensor) -> Tensor:
         >>> round(heat(-0.1 * g, g).item(), 6)
         -0.5
     """
-    check_window(1, displacements=displacements, gradients=gradients)
-    return (displacements * gradients).sum()
+    return heat_sums(ArrayWindow(1, displacements=[displacements], gradients=[gradients])).heat_sum[-1]
+
+
+class HeatSums(NamedTuple):
+    """Heat of layers and whole, ``[L + 1]``; that of several windows adds up."""
+
+    heat_sum: Tensor
+
+    def estimate(self) -> LayerEstimates:
+        """The heat, without errors."""
+        return without_error(self.heat_sum)
+
+
+def heat_sums(window: WindowStatistics) -> HeatSums:
+    """Sums of :func:`heat` in each layer."""
+    return HeatSums(with_total(heat_by_step(window).sum(0)))
+
+
+def heat_by_step(window: WindowStatistics) -> Tensor:
+    """Heat of all coordinates of each layer in each step of a window, ``[W, L]``."""
+    return window.gradient_displacement * window.sample_scale
 
 
 def first_law_residual(energy_initial: Tensor, energy_final: Tensor, heat: Tensor) -> Tensor:

@@ -47,6 +47,15 @@ def momentum_response(momentum: float, *, nesterov: bool = False) -> MomentumRes
     return MomentumResponse(momentum, 1.0 / ((1.0 - momentum) * (1.0 + momentum * nesterov)))
 
 
+AT_ONCE = MomentumResponse(0.0, 1.0)
+"""Response of an optimizer without momentum."""
+
+
+def fewest_steps(response: MomentumResponse) -> int:
+    """Fewest steps of a window in which :func:`innovations` fluctuate: with momentum only the inner ones count."""
+    return 2 if response.momentum == 0.0 else 4
+
+
 def innovations(displacements: Tensor, gradients: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
     r"""Pairs of what one step's gradient did, and of the part of that gradient that the next one does not repeat.
 

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.window.coordinate_terms import CoordinateSums
-from thermo_callbacks.functional.window.parameter_entropy import free_diffusion_production
+from thermo_callbacks.functional.window.coordinate_terms import FEWEST_STEPS
+from thermo_callbacks.functional.window.entropy_production import entropy_production_sums, free_diffusion_sums
+from thermo_callbacks.functional.window.estimates import ExtensiveSums
+from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy_sums
+from thermo_callbacks.functional.window.statistics import WindowStatistics
+from thermo_callbacks.metrics.base import MomentumMetric, Windows
 from thermo_callbacks.metrics.curvature import TraceMetric
-from thermo_callbacks.metrics.entropy_base import EntropyMetric, WatchedLayers, sampling_variance, with_total
 
-_LOG_UNIT = math.log(2.0 * math.pi * math.e)
+
+class EntropyMetric(MomentumMetric):
+    """Base of means over windows of sums over all coordinates; the global value is the sum of the layers'."""
+
+    _sums = ExtensiveSums
+
+    def update(
+        self, parameters: Windows, displacements: Windows, gradients: Windows, mobility: Tensor | Sequence[Tensor]
+    ) -> None:
+        """Add a window of consecutive steps.
+
+        Args:
+            parameters: Parameters before each step, ``[W, n]`` or one for each layer, W at least 4.
+            displacements: What the optimizer moved, likewise.
+            gradients: Gradients of the same steps, likewise.
+            mobility: Whole displacement per unit of gradient, a scalar or ``[n]``, or one for each layer.
+        """
+        window = self._window(
+            FEWEST_STEPS, parameters=parameters, displacements=displacements, gradients=gradients, mobility=mobility
+        )
+        self._take(window)
+
+    def _take(self, window: WindowStatistics) -> None:
+        raise NotImplementedError
 
 
 class ParameterEntropy(EntropyMetric):
-    r"""Entropy of the trainable variables; see :func:`~thermo_callbacks.functional.window.parameter_entropy`.
+    r"""Entropy of the trainable variables; see :func:`~thermo_callbacks.functional.parameter_entropy`.
 
     .. math:: S_l = \frac{N_l}{n_l} \sum_i \tfrac12 \big(\ln(2\pi e\,\mathrm{Var}_W(q_i)) - b_W\big), \qquad
               S = \sum_l S_l
@@ -56,13 +80,8 @@ class ParameterEntropy(EntropyMetric):
         1.42
     """
 
-    def _quantity(self, sums: CoordinateSums, layers: WatchedLayers) -> tuple[Tensor, Tensor, Tensor]:
-        scale = layers.sizes / layers.watched
-        terms = 0.5 * (sums.log_variance + _LOG_UNIT * sums.moving)
-        squares = 0.25 * (sums.log_variance_square + _LOG_UNIT * (2.0 * sums.log_variance + _LOG_UNIT * sums.moving))
-        memory = sums.relaxation / sums.moving + _momentum_memory(layers).to(scale)
-        response = 0.5 * scale * sums.moving * memory.sqrt()
-        return scale * terms, response, sampling_variance(terms, squares, layers)
+    def _take(self, window: WindowStatistics) -> None:
+        self._add(parameter_entropy_sums(window))
 
 
 class EntropyProduction(EntropyMetric):
@@ -105,6 +124,7 @@ class EntropyProduction(EntropyMetric):
     """
 
     free_diffusion: Tensor
+    windows: Tensor
 
     def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(sizes, **kwargs)
@@ -117,29 +137,15 @@ class EntropyProduction(EntropyMetric):
             All coordinates that moved times :func:`~thermo_callbacks.functional.free_diffusion_production`, which is
             what they would read if no force held them, in nats per step, a scalar.
         """
-        return self._over_ranks(lambda: self._free_diffusion()[-1])
+        return self._over_ranks(lambda: (self.free_diffusion / self.windows)[-1])
 
     def compute_free_diffusion_layers(self) -> Tensor:
         """The same of each layer, ``[L]``."""
-        return self._over_ranks(lambda: self._free_diffusion()[:-1])
+        return self._over_ranks(lambda: (self.free_diffusion / self.windows)[:-1])
 
-    def _free_diffusion(self) -> Tensor:
-        return self.free_diffusion / self.windows
-
-    def _add(self, sums: CoordinateSums, contributions: Tensor, layers: WatchedLayers) -> Tensor:
-        counted = super()._add(sums, contributions, layers)
-        one = torch.tensor([free_diffusion_production(layers.steps, decay) for decay in layers.momentum.tolist()])
-        free = sums.moving * layers.sizes / layers.watched * one.to(sums.moving)
-        columns = with_total(free, layers.present(sums)).to(self.free_diffusion)
-        self.free_diffusion = self.free_diffusion + torch.where(counted, columns, 0.0)
-        return counted
-
-    def _quantity(self, sums: CoordinateSums, layers: WatchedLayers) -> tuple[Tensor, Tensor, Tensor]:
-        scale = layers.sizes / layers.watched
-        values = scale * sums.production
-        memory = sums.moving / sums.production + _momentum_memory(layers).to(scale)
-        response = values * (1.0 + memory).sqrt()
-        return values, response, sampling_variance(sums.production, sums.production_square, layers)
+    def _take(self, window: WindowStatistics) -> None:
+        self._add(entropy_production_sums(window))
+        self.free_diffusion = self.free_diffusion + free_diffusion_sums(window).value_sum.to(self.free_diffusion)
 
 
 class EntropyDestruction(TraceMetric):
@@ -169,8 +175,3 @@ class EntropyDestruction(TraceMetric):
         >>> round(metric.compute().item(), 6)
         0.3
     """
-
-
-def _momentum_memory(layers: WatchedLayers) -> Tensor:
-    """Steps for which a displacement goes on because of momentum, ``[L]``."""
-    return layers.momentum / (1.0 - layers.momentum)

@@ -5,45 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from thermo_callbacks.functional import gradient_moments
-from thermo_callbacks.functional.statistics import ratio_of_sums
-from thermo_callbacks.functional.window.noise import signal_power
-from thermo_callbacks.functional.window.statistics import WindowStatistics
-from thermo_callbacks.metrics.base import LayerMetric, Windows
+from thermo_callbacks.functional.window.estimates import LayerEstimates
+from thermo_callbacks.functional.window.noise import NoiseScaleSums, PowerSums, noise_scale_sums, power_sums
+from thermo_callbacks.metrics.base import WindowMetric, Windows
 
 
-class _GradientPower(LayerMetric):
-    """Sums of noise and signal power over windows; each window's signal has its own noise taken out."""
-
-    noise_sum: Tensor
-    signal_sum: Tensor
-
-    def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
-        super().__init__(sizes, **kwargs)
-        self._add_sum_state("noise_sum", "signal_sum", length=self.num_layers)
-
-    def _add_gradients(self, gradients: Windows, batch_size: float = 1.0) -> None:
-        layers = self._layer_windows(gradients=gradients)
-        noise, signal = zip(*(gradient_moments(gradient) for (gradient,) in layers), strict=True)
-        scale = self._sample_scale(layers)
-        self._add(torch.stack(noise) * scale, torch.stack(signal) * scale, batch_size)
-
-    def _accept(self, window: WindowStatistics) -> None:
-        if window.steps < 2:  # so many steps were left out that nothing fluctuates
-            return
-        noise = window.gradient_square.mean(0)
-        signal = signal_power(window.mean_gradient_square, noise, window.steps)
-        self._add(noise * window.sample_scale, signal * window.sample_scale, window.batch_size)
-
-    def _add(self, noise: Tensor, signal: Tensor, batch_size: float) -> None:  # noqa: ARG002  one subclass needs it
-        self.noise_sum = self.noise_sum + noise.to(self.noise_sum)
-        self.signal_sum = self.signal_sum + signal.to(self.signal_sum)
-
-
-class GradientNoiseScale(_GradientPower):
+class GradientNoiseScale(WindowMetric):
     r"""Gradient noise scale (critical batch size); see :func:`~thermo_callbacks.functional.gradient_noise_scale`.
 
     .. math:: B_\mathrm{noise} = \frac{\sum_w B_w\,\mathrm{tr}\,\Sigma_w}{\sum_w |E g|^2_w}
@@ -69,12 +36,11 @@ class GradientNoiseScale(_GradientPower):
         2.0
     """
 
-    sample_noise_sum: Tensor
+    _sums = NoiseScaleSums
 
     def __init__(self, sizes: Sequence[int] | None = None, *, minimum_share: float = 0.0, **kwargs: Any) -> None:
         super().__init__(sizes, **kwargs)
         self.minimum_share = minimum_share
-        self._add_sum_state("sample_noise_sum", length=self.num_layers)
 
     def update(self, gradients: Windows, batch_size: int) -> None:
         """Add a window of steps.
@@ -88,25 +54,14 @@ class GradientNoiseScale(_GradientPower):
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1 sample, got {batch_size}")
-        self._add_gradients(gradients, float(batch_size))
+        self._add(noise_scale_sums(self._window(2, gradients=gradients, batch_size=float(batch_size))))
 
-    def compute(self) -> Tensor:
-        """Global noise scale in samples, a scalar."""
-        return self._scale(self.sample_noise_sum.sum(), self.noise_sum.sum(), self.signal_sum.sum())
-
-    def _layer_values(self) -> Tensor:
-        return self._scale(self.sample_noise_sum, self.noise_sum, self.signal_sum)
-
-    def _scale(self, sample_noise: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
-        resolved = signal >= self.minimum_share * (signal + noise)
-        return torch.where(resolved, ratio_of_sums(sample_noise, signal), torch.nan)
-
-    def _add(self, noise: Tensor, signal: Tensor, batch_size: float) -> None:
-        super()._add(noise, signal, batch_size)
-        self.sample_noise_sum = self.sample_noise_sum + (noise * batch_size).to(self.sample_noise_sum)
+    def _estimates(self) -> LayerEstimates:
+        estimates: LayerEstimates = self._total().resolved(self.minimum_share).estimate()
+        return estimates
 
 
-class SignalShare(_GradientPower):
+class SignalShare(WindowMetric):
     r"""Signal share, the learning work efficiency; see :func:`~thermo_callbacks.functional.signal_share`.
 
     .. math:: \frac{\sum_w |E g|^2_w}{\sum_w (|E g|^2_w + \mathrm{tr}\,\Sigma_w)}
@@ -128,17 +83,12 @@ class SignalShare(_GradientPower):
         0.6
     """
 
+    _sums = PowerSums
+
     def update(self, gradients: Windows) -> None:
         """Add a window of steps.
 
         Args:
             gradients: Gradients, ``[W, n]`` or one for each layer.
         """
-        self._add_gradients(gradients)
-
-    def compute(self) -> Tensor:
-        """Global share, a scalar."""
-        return ratio_of_sums(self.signal_sum.sum(), (self.signal_sum + self.noise_sum).sum())
-
-    def _layer_values(self) -> Tensor:
-        return ratio_of_sums(self.signal_sum, self.signal_sum + self.noise_sum)
+        self._add(power_sums(self._window(2, gradients=gradients)))

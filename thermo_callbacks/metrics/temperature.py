@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from thermo_callbacks.functional import (
-    Estimate,
-    einstein_temperature_contributions,
-    kinetic_sampling_variance,
-    kinetic_temperature_contributions,
-    momentum_response,
-    virial_temperature_contributions,
+from thermo_callbacks.functional.momentum import fewest_steps
+from thermo_callbacks.functional.window.einstein import einstein_temperature_sums
+from thermo_callbacks.functional.window.estimates import LayerRatioSums, MeanSums
+from thermo_callbacks.functional.window.temperature import (
+    equilibrium_ratio_sums,
+    kinetic_temperature_sums,
+    virial_temperature_sums,
 )
-from thermo_callbacks.functional.momentum import pair_scale
-from thermo_callbacks.functional.statistics import RatioSums, batch_sums, check_window, ratio_of_sums, ratio_stderr
-from thermo_callbacks.functional.window.statistics import WindowStatistics
-from thermo_callbacks.metrics.base import EstimatedMetric, MeanMetric, Windows
+from thermo_callbacks.metrics.base import EstimatedMetric, MomentumMetric, WindowMetric, Windows
 
 
-class KineticTemperature(MeanMetric):
+class KineticTemperature(MomentumMetric):
     r"""Kinetic temperature of layers and model; see :func:`~thermo_callbacks.functional.kinetic_temperature`.
 
     .. math:: T_l = -\frac{\phi}{2 n_l} \sum_i \mathrm{Cov}_W(D_{t,i} - \mu D_{t-1,i}, g_{t,i} - \mu g_{t+1,i}), \qquad
@@ -55,12 +51,7 @@ class KineticTemperature(MeanMetric):
         0.0050
     """
 
-    def __init__(
-        self, sizes: Sequence[int] | None = None, *, momentum: float = 0.0, nesterov: bool = False, **kwargs: Any
-    ) -> None:
-        super().__init__(sizes, **kwargs)
-        self.momentum = momentum_response(momentum).momentum
-        self.nesterov = nesterov
+    _sums = MeanSums
 
     def update(self, displacements: Windows, gradients: Windows) -> None:
         """Add a window of consecutive steps.
@@ -69,23 +60,11 @@ class KineticTemperature(MeanMetric):
             displacements: What the optimizer moved, ``[W, n]`` or one for each layer.
             gradients: Gradients of the same steps, likewise.
         """
-        layers = self._layer_windows(displacements=displacements, gradients=gradients)
-        totals = self._totals(layers)
-        options: dict[str, Any] = {"momentum": self.momentum, "nesterov": self.nesterov}
-        self._add(
-            torch.stack([kinetic_temperature_contributions(d, g, **options) for d, g in layers], 1),
-            torch.stack(
-                [kinetic_sampling_variance(d, g, n, **options) for (d, g), n in zip(layers, totals, strict=True)]
-            ),
-            self._weights(layers),
-        )
-
-    def _accept(self, window: WindowStatistics) -> None:
-        scale = pair_scale(window.watched, window.pairs, window.momentum)
-        self._add(window.innovation_gradient * scale, window.temperature_sampling_variance, window.sizes)
+        window = self._window(fewest_steps(self.response), displacements=displacements, gradients=gradients)
+        self._add(kinetic_temperature_sums(window))
 
 
-class VirialTemperature(MeanMetric):
+class VirialTemperature(WindowMetric, EstimatedMetric):
     r"""Virial temperature; see :func:`~thermo_callbacks.functional.virial_temperature`.
 
     .. math:: T_{v,l} = \frac{1}{n_l} \sum_i \mathrm{Cov}_W(q_i, g_i)
@@ -111,6 +90,8 @@ class VirialTemperature(MeanMetric):
         6.0
     """
 
+    _sums = MeanSums
+
     def update(self, parameters: Windows, gradients: Windows) -> None:
         """Add a window of steps.
 
@@ -118,21 +99,10 @@ class VirialTemperature(MeanMetric):
             parameters: Parameters before each step, ``[W, n]`` or one for each layer.
             gradients: Gradients of the same steps, likewise.
         """
-        layers = self._layer_windows(parameters=parameters, gradients=gradients)
-        contributions = torch.stack([virial_temperature_contributions(*layer) for layer in layers], 1)
-        self._add_batches(contributions, self._weights(layers))
-
-    def _accept(self, window: WindowStatistics) -> None:
-        if window.steps > 1:  # else so many steps were left out that nothing fluctuates
-            self._add_batches(window.position_gradient / window.watched, window.sizes)
-
-    def _add_batches(self, contributions: Tensor, weights: Tensor) -> None:
-        # a sum times K / m is a mean that counts by its length: batches differ by up to one step
-        sums = batch_sums(contributions)
-        self._add(sums * (len(sums) / max(1, len(contributions))), torch.zeros_like(sums[0]), weights)
+        self._add(virial_temperature_sums(self._window(2, parameters=parameters, gradients=gradients)))
 
 
-class EinsteinTemperature(MeanMetric):
+class EinsteinTemperature(MomentumMetric):
     r"""Einstein temperature; see :func:`~thermo_callbacks.functional.einstein_temperature`.
 
     .. math:: T_{E,l} = \frac{\phi^2}{2 n_l} \sum_i \frac{\mathrm{Var}_W(D_{t,i} - \mu D_{t-1,i})}{m_i}
@@ -161,9 +131,10 @@ class EinsteinTemperature(MeanMetric):
         0.50
     """
 
+    _sums = MeanSums
+
     def __init__(self, sizes: Sequence[int] | None = None, *, momentum: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(sizes, **kwargs)
-        self.momentum = momentum_response(momentum).momentum
+        super().__init__(sizes, momentum=momentum, **kwargs)
 
     def update(self, displacements: Windows, mobility: Tensor | Sequence[Tensor]) -> None:
         """Add a window of consecutive steps.
@@ -172,17 +143,11 @@ class EinsteinTemperature(MeanMetric):
             displacements: What the optimizer moved, ``[W, n]`` or one for each layer.
             mobility: Displacement per unit of gradient, scalar or ``[n]``, or one for each layer.
         """
-        layers = self._layer_windows(displacements=displacements, mobility=mobility)
-        contributions = torch.stack([einstein_temperature_contributions(d, m, self.momentum) for d, m in layers], 1)
-        weights = self._weights(layers)
-        self._add(contributions, torch.zeros_like(weights), weights)
-
-    def _accept(self, window: WindowStatistics) -> None:
-        contributions = window.innovation_square / (2.0 * window.watched)
-        self._add(contributions, torch.zeros_like(window.watched), window.sizes)
+        window = self._window(fewest_steps(self.response), displacements=displacements, mobility=mobility)
+        self._add(einstein_temperature_sums(window))
 
 
-class EquilibriumRatio(EstimatedMetric):
+class EquilibriumRatio(WindowMetric, EstimatedMetric):
     r"""Equilibrium ratio; see :func:`~thermo_callbacks.functional.equilibrium_ratio`.
 
     .. math:: R_l = \frac{-2 \sum_t q\cdot D}{\sum_t |D|^2}
@@ -207,13 +172,7 @@ class EquilibriumRatio(EstimatedMetric):
         1.0
     """
 
-    sums: Tensor
-
-    def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
-        super().__init__(sizes, **kwargs)
-        # one row a field of RatioSums; the last column is the whole model
-        states = torch.zeros(len(RatioSums._fields), self.num_layers + 1, dtype=torch.float64)
-        self.add_state("sums", states, dist_reduce_fx="sum")
+    _sums = LayerRatioSums
 
     def update(self, parameters: Windows, displacements: Windows) -> None:
         """Add a window of steps.
@@ -222,29 +181,4 @@ class EquilibriumRatio(EstimatedMetric):
             parameters: Parameters before each step, ``[W, n]`` or one for each layer.
             displacements: What the optimizer moved, likewise.
         """
-        layers = self._layer_windows(parameters=parameters, displacements=displacements)
-        for position, displacement in layers:
-            check_window(1, parameters=position, displacements=displacement)
-        scale = self._sample_scale(layers)
-        self._add(
-            torch.stack([(position * displacement).sum(1) for position, displacement in layers], 1) * scale,
-            torch.stack([displacement.square().sum(1) for _, displacement in layers], 1) * scale,
-        )
-
-    def _estimates(self) -> Estimate:
-        sums = RatioSums(*self.sums)
-        value = ratio_of_sums(sums.numerator, sums.denominator)
-        return Estimate(value, ratio_stderr(sums), (sums.batches - 1.0).clamp(min=0.0))
-
-    def _accept(self, window: WindowStatistics) -> None:
-        scale = window.sample_scale
-        self._add(window.position_displacement * scale, window.displacement_square * scale)
-
-    def _add(self, projection: Tensor, displacement_square: Tensor) -> None:
-        """Add per-step sums ``[W, L]`` over all coordinates of each layer."""
-        pair = torch.stack((-2.0 * projection, displacement_square)).to(self.sums)
-        pair = torch.cat([pair, pair.sum(-1, keepdim=True)], -1)
-        numerator, denominator = batch_sums(pair.transpose(0, 1)).unbind(1)
-        count = (denominator > 0.0).to(denominator)  # where nothing moved there is no replicate
-        products = (numerator.square(), denominator.square(), numerator * denominator, count)
-        self.sums = self.sums + torch.stack((numerator, denominator, *products)).sum(1)
+        self._add(equilibrium_ratio_sums(self._window(1, parameters=parameters, displacements=displacements)))

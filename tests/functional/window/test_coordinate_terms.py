@@ -10,7 +10,7 @@ import torch
 from metric_cases import STEPS, WATCHED, WindowSteps, empty_window, window_steps
 from window_oracle import ENTROPY_SUMS, LAYERS, assert_near, assert_same, contrasts, fill, second_reading, statistics
 
-from thermo_callbacks.functional.window.parameter_entropy import entropy_production, parameter_entropy
+from thermo_callbacks.functional import entropy_production, parameter_entropy
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK
 

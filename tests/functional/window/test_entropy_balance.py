@@ -11,17 +11,20 @@ from oracles import Rule, Trajectory, curvatures, normal, simulate, stationary_v
 from torch import Tensor
 from torch.testing import assert_close
 
-from thermo_callbacks.functional import kinetic_temperature, momentum_response
-from thermo_callbacks.functional.second_law import second_law
-from thermo_callbacks.functional.window.parameter_entropy import (
+from thermo_callbacks.functional import (
     entropy_destruction,
     entropy_production,
     free_diffusion_production,
+    kinetic_temperature,
+    momentum_response,
     parameter_entropy,
 )
+from thermo_callbacks.functional.second_law import second_law
+from thermo_callbacks.functional.window.entropy_production import entropy_production_sums, free_diffusion_sums
+from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
-from thermo_callbacks.metrics.entropy import EntropyDestruction, EntropyProduction, ParameterEntropy
+from thermo_callbacks.metrics import EntropyDestruction
 
 N, LR = 100, 0.01
 STEPS = 8_000
@@ -80,58 +83,52 @@ class TestEquilibrium:
         assert_close(entropy + lost, exact, rtol=0.01, atol=0.0)
         assert_close(exact, textbook, rtol=0.01, atol=0.0)
 
-    def test_metrics(self, run: Trajectory) -> None:
-        production, entropy, destruction = EntropyProduction([N]), ParameterEntropy([N]), EntropyDestruction([N])
+    def test_estimates(self, run: Trajectory) -> None:
+        destruction = EntropyDestruction([N])
         window = watched(run, LR)
-        production.update_window(window)
-        entropy.update_window(window)
+        entropy = parameter_entropy_sums(window).estimate().whole
         destruction.update(LR * CURVATURE.sum().view(1), torch.zeros(1).double())
-        value, stderr, _ = production.estimate()
+        value, stderr, _ = entropy_production_sums(window).estimate().whole
         assert_close(value, destruction.compute(), rtol=0.05, atol=0.0)
-        assert value - destruction.compute() < production.compute_free_diffusion() + 4.0 * stderr
+        assert value - destruction.compute() < free_diffusion_sums(window).estimate().whole.value + 4.0 * stderr
         assert 0.002 < stderr / value < 0.02
         exact = parameter_entropy(stationary_variance(CURVATURE, torch.ones(N).double(), LR))
         lost = (1.5 / (LR * CURVATURE) / STEPS).sum()
-        assert abs(entropy.compute() + lost - exact) < 4.0 * entropy.estimate().stderr
+        assert abs(entropy.value + lost - exact) < 4.0 * entropy.stderr
 
     def test_a_diagonal_preconditioner(self) -> None:
         preconditioner = 10.0 ** normal(N, seed=4).clamp(-0.7, 0.7)
         rates = preconditioner * CURVATURE
         spread = preconditioner * stationary_variance(rates, preconditioner, LR)
         run = in_equilibrium(preconditioned(LR, preconditioner), STEPS, spread)
-        production = EntropyProduction([N])
-        production.update_window(watched(run, LR * preconditioner))
-        assert_close(production.compute(), entropy_destruction(rates.sum(), LR), rtol=0.05, atol=0.0)
+        production = entropy_production_sums(watched(run, LR * preconditioner)).estimate().whole
+        assert_close(production.value, entropy_destruction(rates.sum(), LR), rtol=0.05, atol=0.0)
 
     @pytest.mark.parametrize("lr", [0.001, 0.005])
     def test_momentum(self, lr: float) -> None:
         momentum = 0.9
         spread = stationary_variance(CURVATURE, torch.ones(N).double(), lr, momentum)
         run = in_equilibrium(torch_rule(torch.optim.SGD, (N,), lr=lr, momentum=momentum), STEPS, spread)
-        production = EntropyProduction([N], momentum=momentum)
-        production.update_window(watched(run, lr / (1.0 - momentum), momentum))
+        production = entropy_production_sums(watched(run, lr / (1.0 - momentum), momentum)).estimate().whole
         destruction = entropy_destruction(CURVATURE.sum(), lr, momentum)
         # the gap that remains at a finite learning rate
         gap = lr * (momentum + 0.5 - 0.5 / (1.0 + momentum)) * CURVATURE.square().sum() / CURVATURE.sum()
-        assert_close(production.compute(), destruction * (1.0 + gap), rtol=0.05, atol=0.0)
+        assert_close(production.value, destruction * (1.0 + gap), rtol=0.05, atol=0.0)
 
 
 class TestSecondLaw:
     def law(self, steps: Trajectory) -> tuple[float, float]:
         """Flag and entropy of a run watched as one window."""
-        production, entropy = EntropyProduction([N]), ParameterEntropy([N])
         window = watched(steps, LR)
-        production.update_window(window)
-        entropy.update_window(window)
-        value, stderr, _ = production.estimate()
+        value, stderr, _ = entropy_production_sums(window).estimate().whole
         verdict = second_law(
             value,
             entropy_destruction(CURVATURE.sum(), LR),
             production_stderr=stderr,
             destruction_stderr=torch.zeros_like(stderr),
-            resolution=production.compute_free_diffusion(),
+            resolution=free_diffusion_sums(window).estimate().whole.value,
         )
-        return verdict.flag.item(), entropy.compute().item()
+        return verdict.flag.item(), parameter_entropy_sums(window).estimate().whole.value.item()
 
     def test_entropy_falls_in_a_quench_until_equilibrium(self) -> None:
         rule = torch_rule(torch.optim.SGD, (N,), lr=LR)
@@ -148,7 +145,6 @@ class TestSecondLaw:
         flags = [self.law(in_equilibrium(rule, steps, spread, seed=10 * seed))[0] for seed in range(30)]
         assert sum(flag != 0.0 for flag in flags) <= 3
         # a window of 50 steps is too short to see any coordinate relax: it reads free diffusion
-        production = EntropyProduction([N])
-        production.update_window(watched(in_equilibrium(rule, steps, spread), LR))
-        surplus = production.compute() - entropy_destruction(CURVATURE.sum(), LR)
+        production = entropy_production_sums(watched(in_equilibrium(rule, steps, spread), LR)).estimate().whole
+        surplus = production.value - entropy_destruction(CURVATURE.sum(), LR)
         assert surplus > 0.5 * N * free_diffusion_production(steps)

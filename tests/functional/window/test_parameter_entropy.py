@@ -14,14 +14,14 @@ from scipy.integrate import quad
 from torch import Tensor
 from torch.testing import assert_close
 
-from thermo_callbacks.functional import momentum_response
-from thermo_callbacks.functional.window.coordinate_terms import coordinate_terms
-from thermo_callbacks.functional.window.parameter_entropy import (
+from thermo_callbacks.functional import (
     entropy_destruction,
     entropy_production,
     free_diffusion_production,
+    momentum_response,
     parameter_entropy,
 )
+from thermo_callbacks.functional.window.coordinate_terms import coordinate_terms
 
 SPREADS = st.lists(st.floats(-10.0, 3.0), min_size=1, max_size=12).map(
     lambda powers: 10.0 ** torch.tensor(powers, dtype=torch.float64)

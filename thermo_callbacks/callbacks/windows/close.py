@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
-from thermo_callbacks.callbacks.windows.records import Recorder, energy_record, free_energy_record
+from thermo_callbacks.callbacks.windows.records import energy_record, free_energy_record, window_record
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
@@ -16,30 +16,17 @@ def close_windows(
     plan: Plan,
     session: Session,
     complete: Sequence[OptimizerWindow],
-    recorder: Recorder,
     *,
     transition: TypeOneTransition,
     warn_once: Callable[[str, str], None],
 ) -> Scalars:
-    """End windows, and compute what is to be logged.
-
-    Args:
-        plan: What is measured.
-        session: The session of the fit.
-        complete: Watches whose window ends.
-        recorder: Computes the quantities of the windows.
-        transition: Knows the state that training began in.
-        warn_once: Warns of a topic, once.
-
-    Returns:
-        Tag to value.
-    """
+    """End the windows that are complete, and compute what the plan says is to be logged of them."""
     losses = complete[0].losses() if len(session.watches) == 1 else None
     for watch in complete:
         watch.close(session.batch_size)
     windows = [(watch.probe.names, watch.last) for watch in session.watches if watch.last is not None]
     fresh = {name for watch in complete for name in watch.probe.names}
-    record = recorder.record(windows, fresh, warn_once)
+    record = window_record(plan.quantities, windows, fresh, warn_once)
     balances = [watch.balance for watch in session.watches]
     if plan.heat:
         record |= energy_record(balances, fresh)

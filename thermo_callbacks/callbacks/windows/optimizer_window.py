@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from thermo_callbacks.callbacks.windows.dynamics import Dynamics
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
 from thermo_callbacks.callbacks.windows.schedule import WindowSchedule
+from thermo_callbacks.functional.energy import heat_by_step
 from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
@@ -170,7 +171,7 @@ class OptimizerWindow(WindowSchedule):
         self.skipped += statistics.skipped
         self.balance.add(
             self.probe.names,
-            statistics.gradient_displacement * statistics.sample_scale,
+            heat_by_step(statistics),
             unwatched=self._bridge,
             energy=self.energy(),
         )

@@ -12,163 +12,115 @@ import torch
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.free_energy import free_energy
+from thermo_callbacks.functional.window.einstein import einstein_temperature_sums
+from thermo_callbacks.functional.window.entropy_production import entropy_production_sums, free_diffusion_sums
+from thermo_callbacks.functional.window.estimates import LayerEstimates
+from thermo_callbacks.functional.window.noise import NoiseScaleSums, noise_scale_sums, power_sums
+from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
-from thermo_callbacks.metrics import (
-    EinsteinTemperature,
-    EntropyProduction,
-    EquilibriumRatio,
-    GradientNoiseScale,
-    KineticTemperature,
-    ParameterEntropy,
-    SignalShare,
-    VirialTemperature,
+from thermo_callbacks.functional.window.temperature import (
+    equilibrium_ratio_sums,
+    kinetic_temperature_sums,
+    virial_temperature_sums,
 )
-from thermo_callbacks.metrics.base import EstimatedMetric, LayerMetric
 
 
 @dataclass(frozen=True)
 class WindowQuantity:
-    """What one metric contributes to the log.
+    """What one quantity of a window contributes to the log.
 
     Attributes:
-        metric: The metric's class.
-        tag: Name of the global value after ``thermo/``.
-        family: Group of the values of single layers; empty for none.
-        reason: Why a value may be missing, for the warning.
-        with_interval: Whether the interval of the global value is logged, and the errors of the layers.
+        tag: Name of the global value after ``thermo/``, and of the family of the layers' after ``thermo_``.
+        sums: Sums of a window's statistics that the estimates are made of.
+        reason: Why a value may be missing, for the warning; empty where another quantity's warning says it.
+        by_layer: Whether the values of the layers are logged.
+        with_error: Whether the standard error of the global value is logged.
+        with_interval: Whether its interval is, and the errors of the layers.
     """
 
-    metric: type[LayerMetric]
     tag: str
-    family: str
-    reason: str
+    sums: Callable[[WindowStatistics], Any]
+    reason: str = ""
+    by_layer: bool = True
+    with_error: bool = True
     with_interval: bool = False
 
-    def options(self, window: int) -> dict[str, Any]:
-        """Arguments of the metric that depend on the steps in a window."""
-        return {"minimum_share": 2.0 / window} if self.metric is GradientNoiseScale else {}
+
+def _resolved_noise_scale(window: WindowStatistics) -> NoiseScaleSums:
+    # near equilibrium successive gradients are anticorrelated, which makes the signal share too low by up to 1/W
+    return noise_scale_sums(window).resolved(2.0 / max(1, window.steps))
 
 
+_FEW_STEPS = "too few steps had a finite gradient"
+_NO_MOBILITY = "it needs the displacement per unit of gradient, which this optimizer does not tell"
+_UNSEEN = f"{_NO_MOBILITY} (Nesterov's look-ahead, or a preconditioner that its state does not show)"
+_NO_SIGNAL = (
+    "the mean gradient does not stand out of its noise in the window, as it does not near equilibrium; or the loader "
+    "does not tell its batch size"
+)
 TEMPERATURES = (
-    WindowQuantity(
-        KineticTemperature,
-        "temperature",
-        "thermo_temperature",
-        "too few steps had a finite gradient",
-        with_interval=True,
-    ),
-    WindowQuantity(VirialTemperature, "virial_temperature", "", "too few steps had a finite gradient"),
-    WindowQuantity(
-        EinsteinTemperature,
-        "einstein_temperature",
-        "",
-        "it needs the displacement per unit of gradient, which this optimizer does not tell (Nesterov's look-ahead, or "
-        "a preconditioner that its state does not show)",
-    ),
+    WindowQuantity("temperature", kinetic_temperature_sums, _FEW_STEPS, with_interval=True),
+    WindowQuantity("virial_temperature", virial_temperature_sums, _FEW_STEPS, by_layer=False),
+    WindowQuantity("einstein_temperature", einstein_temperature_sums, _UNSEEN, by_layer=False),
 )
-EQUILIBRIUM = (
-    WindowQuantity(EquilibriumRatio, "equilibrium_ratio", "thermo_equilibrium_ratio", "nothing moved in the window"),
-)
+EQUILIBRIUM = (WindowQuantity("equilibrium_ratio", equilibrium_ratio_sums, "nothing moved in the window"),)
 NOISE = (
-    WindowQuantity(
-        GradientNoiseScale,
-        "noise_scale",
-        "thermo_noise_scale",
-        "the mean gradient does not stand out of its noise in the window, as it does not near equilibrium; or the "
-        "loader does not tell its batch size",
-    ),
-    WindowQuantity(SignalShare, "signal_share", "thermo_signal_share", "no parameter had a finite gradient"),
+    WindowQuantity("noise_scale", _resolved_noise_scale, _NO_SIGNAL, with_error=False),
+    WindowQuantity("signal_share", power_sums, "no parameter had a finite gradient", with_error=False),
 )
-
 ENTROPIES = (
-    WindowQuantity(
-        ParameterEntropy,
-        "entropy",
-        "thermo_entropy",
-        "no weight of the layer moved in the window",
-    ),
-    WindowQuantity(
-        EntropyProduction,
-        "entropy_production",
-        "thermo_entropy_production",
-        "it needs the displacement per unit of gradient, which this optimizer does not tell, and weights that moved",
-    ),
+    WindowQuantity("entropy", parameter_entropy_sums, "no weight of the layer moved in the window"),
+    WindowQuantity("entropy_production", entropy_production_sums, f"{_NO_MOBILITY}, and weights that moved"),
+    WindowQuantity("entropy_production_floor", free_diffusion_sums, by_layer=False, with_error=False),
 )
-
-FLOOR = "thermo/entropy_production_floor"
 
 WarnOnce = Callable[[str, str], None]
-Record = dict[str, float]
 
 
-class Recorder:
-    """Computes quantities from windows, with one metric each that is kept from window to window.
+def window_record(
+    quantities: Sequence[WindowQuantity],
+    windows: Sequence[tuple[Sequence[str], WindowStatistics]],
+    fresh: set[str],
+    warn_once: WarnOnce,
+) -> Scalars:
+    """Values of windows under their tags.
 
     Args:
         quantities: What to compute.
+        windows: Layer names and last window of each optimizer.
+        fresh: Layers whose window is new; only theirs are recorded one by one.
+        warn_once: Called with a topic and a sentence about what has no value.
+
+    Returns:
+        Tag to value.
     """
-
-    def __init__(self, quantities: Sequence[WindowQuantity]) -> None:
-        self._quantities = tuple(quantities)
-        self._shape: tuple[list[int], int] = ([], 0)  # sizes of the layers, steps of the window
-        self._metrics: list[LayerMetric] = []
-
-    def record(
-        self, windows: Sequence[tuple[Sequence[str], WindowStatistics]], fresh: set[str], warn_once: WarnOnce
-    ) -> dict[str, float]:
-        """Values of the quantities under their tags.
-
-        Args:
-            windows: Layer names and last window of each optimizer.
-            fresh: Layers whose window is new; only theirs are recorded one by one.
-            warn_once: Called with a topic and a sentence about what has no value.
-
-        Returns:
-            Tag to value.
-        """
-        names = [name for layers, _ in windows for name in layers]
-        joined = WindowStatistics.join([window for _, window in windows])
-        idle = {name for name, watched in zip(names, joined.watched.tolist(), strict=True) if not watched}
-        for name in sorted(idle):
-            warn_once(f"idle {name}", f"layer {name!r} received no gradient in a whole window: its values are NaN.")
-        record: dict[str, float] = {}
-        for quantity, metric in zip(self._quantities, self._metrics_for(joined), strict=True):
-            metric.reset()
-            metric.update_window(joined)
-            values = _values(quantity, metric, names, fresh)
-            if isinstance(metric, EntropyProduction):
-                values[FLOOR] = float(metric.compute_free_diffusion())
-            missing = [tag for tag, value in values.items() if math.isnan(value) and tag.partition("/")[2] not in idle]
-            if missing:
-                warn_once(quantity.tag, f"no value (NaN) in a window for {', '.join(missing[:3])}: {quantity.reason}.")
-            record |= values
-        return record
-
-    def _metrics_for(self, window: WindowStatistics) -> list[LayerMetric]:
-        # a window may be shorter than the others: one that the end of the run cuts, one with steps left out
-        sizes, steps = [max(1, int(size)) for size in window.sizes], max(1, window.steps)
-        if (sizes, steps) != self._shape:
-            # nothing to synchronise: gradients are averaged over ranks already, every rank holds the same numbers
-            self._metrics = [
-                quantity.metric(sizes=sizes, sync_on_compute=False, **quantity.options(steps))
-                for quantity in self._quantities
-            ]
-            self._shape = (sizes, steps)
-        return self._metrics
+    names = [name for layers, _ in windows for name in layers]
+    joined = WindowStatistics.join([window for _, window in windows])
+    idle = {name for name, watched in zip(names, joined.watched.tolist(), strict=True) if not watched}
+    for name in sorted(idle):
+        warn_once(f"idle {name}", f"layer {name!r} received no gradient in a whole window: its values are NaN.")
+    record: Scalars = {}
+    for quantity in quantities:
+        values = _values(quantity, quantity.sums(joined).estimate(), names, fresh)
+        missing = [tag for tag, value in values.items() if math.isnan(value) and tag.partition("/")[2] not in idle]
+        if missing and quantity.reason:
+            warn_once(quantity.tag, f"no value (NaN) in a window for {', '.join(missing[:3])}: {quantity.reason}.")
+        record |= values
+    return record
 
 
-def _values(quantity: WindowQuantity, metric: LayerMetric, names: Sequence[str], fresh: set[str]) -> dict[str, float]:
-    """One metric's values: global, then by layer; with errors where the quantity asks for them."""
-    tag = f"thermo/{quantity.tag}"
-    values = {tag: float(metric.compute())}
-    columns = {quantity.family: metric.compute_layers()} if quantity.family else {}
-    if isinstance(metric, EstimatedMetric):
-        estimate = metric.estimate()
-        values[f"{tag}_stderr"] = float(estimate.stderr)
-        if quantity.with_interval:
-            lower, upper = estimate.interval(0.95)
-            values |= {f"{tag}_lower": float(lower), f"{tag}_upper": float(upper)}
-            columns[f"{quantity.family}_stderr"] = metric.estimate_layers().stderr
+def _values(quantity: WindowQuantity, estimates: LayerEstimates, names: Sequence[str], fresh: set[str]) -> Scalars:
+    """One quantity's values: global, then by layer; with errors where the quantity asks for them."""
+    tag, family = f"thermo/{quantity.tag}", f"thermo_{quantity.tag}"
+    layers, whole = estimates.layers, estimates.whole
+    values = {tag: float(whole.value)}
+    columns = {family: layers.value} if quantity.by_layer else {}
+    if quantity.with_error:
+        values[f"{tag}_stderr"] = float(whole.stderr)
+    if quantity.with_interval:
+        lower, upper = whole.interval(0.95)
+        values |= {f"{tag}_lower": float(lower), f"{tag}_upper": float(upper)}
+        columns[f"{family}_stderr"] = layers.stderr
     for family, column in columns.items():
         by_layer = zip(names, column.tolist(), strict=True)
         values |= {f"{family}/{name}": value for name, value in by_layer if name in fresh}
@@ -176,15 +128,7 @@ def _values(quantity: WindowQuantity, metric: LayerMetric, names: Sequence[str],
 
 
 def energy_record(balances: Sequence[EnergyBalance], fresh: set[str]) -> dict[str, float]:
-    """Heat of the layers and of the run, and the energy balance where there is one loss to balance.
-
-    Args:
-        balances: Ledger of each optimizer.
-        fresh: Layers whose window is new.
-
-    Returns:
-        Tag to value. Without the energies where several optimizers lower losses of their own, or no loss is known.
-    """
+    """Heat of the run and of the layers that are fresh, and the first law where one known loss is lowered by all."""
     heat: dict[str, float] = {}
     for balance in balances:
         for name, value in balance.heat.items():  # a layer's parameters may lie on two devices
@@ -197,15 +141,7 @@ def energy_record(balances: Sequence[EnergyBalance], fresh: set[str]) -> dict[st
 
 
 def free_energy_record(record: Scalars, balances: Sequence[EnergyBalance]) -> Scalars:
-    """Free energy of the window, where there is one loss that all optimizers lower.
-
-    Args:
-        record: Temperature and entropy of the window under their tags.
-        balances: Ledger of each optimizer.
-
-    Returns:
-        Tag to value.
-    """
+    """Free energy of a window with these values, where there is one loss that all optimizers lower; else empty."""
     if len(balances) != 1 or math.isnan(balances[0].energy):
         return {}
     energy, temperature, entropy = (

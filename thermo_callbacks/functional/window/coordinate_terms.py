@@ -13,16 +13,7 @@ FEWEST_STEPS = 4
 
 
 class CoordinateSums(NamedTuple):
-    """What entropy and production need of a window, term by term or summed over coordinates; 0 for one that rests.
-
-    Attributes:
-        moving: 1 for each coordinate that moved.
-        log_variance: Logarithms of their variances, without the bias of independent steps.
-        log_variance_square: Squares of those logarithms.
-        production: Diffusion coefficients over variances, likewise without bias, in nats per step.
-        production_square: Squares of those.
-        relaxation: Steps in which a coordinate forgets, the inverse production, at most the window's length.
-    """
+    """Fields of ``WindowStatistics`` that hold what entropy and production need, term by term or summed."""
 
     moving: Tensor
     log_variance: Tensor
@@ -32,46 +23,51 @@ class CoordinateSums(NamedTuple):
     relaxation: Tensor
 
 
-def coordinate_terms(variances: Tensor, diffusions: Tensor, steps: float) -> CoordinateSums:
+def coordinate_terms(variances: Tensor, diffusions: Tensor | float, steps: float | None) -> CoordinateSums:
     """What each coordinate adds to a window's sums.
 
     Args:
         variances: Variances in the window, ``[..., n]``; 0 for a coordinate that rests.
-        diffusions: Mobility times temperature of each coordinate, squared units of the parameter per step, same shape.
-        steps: Steps in the window; below 4 all terms but the count are NaN.
+        diffusions: Mobility times temperature of each coordinate, squared units of the parameter per step, same shape
+            or one for all.
+        steps: Steps in the window; below 4 all terms but the count are NaN. None: the variances are exact.
 
     Returns:
         The terms, each of the shape of ``variances``.
     """
     moved = variances != 0
-    enough = steps >= FEWEST_STEPS
-    logarithm = variances.log() - (log_variance_bias(steps) if enough else math.nan)
-    production = diffusions / variances * (inverse_variance_correction(steps) if enough else math.nan)
-    relaxation = 1.0 / production.clamp(min=1.0 / max(steps, 1.0))  # noise may make a temperature negative
+    # without them the logarithm of a variance from independent Gaussian steps, and its inverse, would be biased
+    if steps is None:
+        bias, correction, shortest = 0.0, 1.0, 0.0
+    elif steps >= FEWEST_STEPS:
+        half = torch.tensor((steps - 1.0) / 2.0, dtype=torch.float64)
+        bias = float(half.digamma() - half.log())
+        correction, shortest = (steps - 3.0) / (steps - 1.0), 1.0 / steps
+    else:
+        bias = correction = shortest = math.nan
+    logarithm = variances.log() - bias
+    production = diffusions / variances * correction
+    relaxation = 1.0 / production.clamp(min=shortest)  # noise may make a temperature negative
     terms = (logarithm, logarithm.square(), production, production.square(), relaxation)
     return CoordinateSums(moved.to(variances), *(torch.where(moved, term, 0.0) for term in terms))
 
 
-def log_variance_bias(steps: float) -> float:
-    """Bias of the logarithm of a variance from independent Gaussian steps.
-
-    Args:
-        steps: Steps in the window, at least 2.
-
-    Returns:
-        Expected logarithm minus the logarithm of the true variance, negative.
-    """
-    half = torch.tensor((steps - 1.0) / 2.0, dtype=torch.float64)
-    return float(half.digamma() - half.log())
+def check_steps(steps: int) -> None:
+    """Refuse a window that is too short for its variances to have a mean inverse."""
+    if steps < FEWEST_STEPS:
+        raise ValueError(f"steps must be at least {FEWEST_STEPS} for a variance to have a mean inverse, got {steps}")
 
 
-def inverse_variance_correction(steps: float) -> float:
-    """Factor that makes the inverse of a variance from independent Gaussian steps unbiased.
-
-    Args:
-        steps: Steps in the window, at least 4.
-
-    Returns:
-        The factor, below 1.
-    """
-    return (steps - 3.0) / (steps - 1.0)
+def sample_scale(variances: Tensor, total: int | None, steps: int | None) -> float:
+    """Factor from watched to all coordinates, after a check of the arguments that the public functions share."""
+    if variances.ndim != 1 or not variances.is_floating_point() or not variances.numel():
+        raise ValueError(
+            f"variances must be a floating-point tensor of shape [n] with n >= 1, got shape {tuple(variances.shape)} "
+            f"and {variances.dtype}: flatten it"
+        )
+    watched = variances.shape[0]
+    if total is not None and total < watched:
+        raise ValueError(f"total must be at least the {watched} coordinates of variances, got {total}")
+    if steps is not None:
+        check_steps(steps)
+    return 1.0 if total is None else total / watched

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.statistics import check_window, helmert_contrasts, ratio_of_sums
+from thermo_callbacks.functional.statistics import ratio_of_sums
+from thermo_callbacks.functional.window.arrays import ArrayWindow
+from thermo_callbacks.functional.window.estimates import LayerEstimates, with_total, without_error
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 
 
 def gradient_moments(gradients: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,23 +35,8 @@ def gradient_moments(gradients: Tensor) -> tuple[Tensor, Tensor]:
         >>> round(noise.item(), 4), round(signal.item(), 4)  # variance 2; 2^2 - 2 / 2
         (2.0, 3.0)
     """
-    check_window(2, gradients=gradients)
-    noise = helmert_contrasts(gradients).square().mean(0).sum()
-    return noise, signal_power(gradients.mean(0).square().sum(), noise, gradients.shape[0])
-
-
-def signal_power(mean_square: Tensor, noise: Tensor, steps: int) -> Tensor:
-    """Squared norm of the mean gradient with the noise that a mean over ``steps`` steps still holds taken out.
-
-    Args:
-        mean_square: Squared norm of the window's mean gradient.
-        noise: Unbiased noise power of one step.
-        steps: Steps in the mean.
-
-    Returns:
-        The signal power, of the shape of ``mean_square``.
-    """
-    return mean_square - noise / steps
+    noise, signal = power_sums(ArrayWindow(2, gradients=[gradients]))
+    return noise[-1], signal[-1]
 
 
 def gradient_noise_scale(gradients: Tensor, batch_size: int) -> Tensor:
@@ -77,8 +68,7 @@ def gradient_noise_scale(gradients: Tensor, batch_size: int) -> Tensor:
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1 sample, got {batch_size}")
-    noise, signal = gradient_moments(gradients)
-    return ratio_of_sums(batch_size * noise, signal)
+    return noise_scale_sums(ArrayWindow(2, gradients=[gradients], batch_size=batch_size)).estimate().whole.value
 
 
 def signal_share(gradients: Tensor) -> Tensor:
@@ -106,5 +96,48 @@ def signal_share(gradients: Tensor) -> Tensor:
         >>> signal_share(torch.ones(5, 2)).item()
         1.0
     """
-    noise, signal = gradient_moments(gradients)
-    return ratio_of_sums(signal, signal + noise)
+    return power_sums(ArrayWindow(2, gradients=[gradients])).estimate().whole.value
+
+
+class PowerSums(NamedTuple):
+    """Noise and signal power of layers and whole, over all coordinates, ``[L + 1]``; windows add up."""
+
+    noise_sum: Tensor
+    signal_sum: Tensor
+
+    def estimate(self) -> LayerEstimates:
+        """Signal share, without errors."""
+        return without_error(ratio_of_sums(self.signal_sum, self.signal_sum + self.noise_sum))
+
+
+def power_sums(window: WindowStatistics) -> PowerSums:
+    """Noise and signal power of a window; zeros where so many steps were left out that nothing fluctuates."""
+    if window.steps < 2:
+        return PowerSums(*torch.zeros_like(with_total(window.watched)).expand(2, -1))
+    noise = window.gradient_square.mean(0)
+    # a mean over W steps still holds noise
+    signal = window.mean_gradient_square - noise / window.steps
+    return PowerSums(*with_total(torch.stack((noise, signal)) * window.sample_scale))
+
+
+class NoiseScaleSums(NamedTuple):
+    """:class:`PowerSums`, with the noise power of a gradient of one sample."""
+
+    noise_sum: Tensor
+    signal_sum: Tensor
+    sample_noise_sum: Tensor
+
+    def resolved(self, minimum_share: float) -> NoiseScaleSums:
+        """The same, without a signal where it makes up less than ``minimum_share`` of the gradient's power."""
+        enough = self.signal_sum >= minimum_share * (self.signal_sum + self.noise_sum)
+        return self._replace(signal_sum=torch.where(enough, self.signal_sum, torch.nan))
+
+    def estimate(self) -> LayerEstimates:
+        """Gradient noise scale in samples, without errors."""
+        return without_error(ratio_of_sums(self.sample_noise_sum, self.signal_sum))
+
+
+def noise_scale_sums(window: WindowStatistics) -> NoiseScaleSums:
+    """Sums of :func:`gradient_noise_scale`."""
+    noise, signal = power_sums(window)
+    return NoiseScaleSums(noise, signal, noise * window.batch_size)

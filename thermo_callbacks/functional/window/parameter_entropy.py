@@ -1,25 +1,17 @@
-"""Entropy of the trainable variables, what noise produces of it and what learning destroys, in nats."""
+"""Entropy of the trainable variables, in nats."""
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from itertools import pairwise
 
-import numpy as np
 import torch
-from scipy.integrate import quad
-from scipy.linalg import toeplitz
 from torch import Tensor
 
-from thermo_callbacks.functional.momentum import momentum_response
-from thermo_callbacks.functional.window.coordinate_terms import (
-    FEWEST_STEPS,
-    inverse_variance_correction,
-    log_variance_bias,
-)
+from thermo_callbacks.functional.window.coordinate_terms import coordinate_terms, sample_scale
+from thermo_callbacks.functional.window.estimates import ExtensiveSums
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 
-_LONGEST_WALK = 1000
+_LOG_UNIT = math.log(2.0 * math.pi * math.e)
 
 
 def parameter_entropy(variances: Tensor, total: int | None = None, *, steps: int | None = None) -> Tensor:
@@ -61,203 +53,25 @@ def parameter_entropy(variances: Tensor, total: int | None = None, *, steps: int
         >>> import math
         >>> import torch
         >>> variances = torch.tensor([1.0, 4.0], dtype=torch.float64) / (2 * math.pi * math.e)
-        >>> parameter_entropy(variances, total=4).item() / math.log(2.0)  # twice ln(4) / 2
+        >>> round(parameter_entropy(variances, total=4).item() / math.log(2.0), 6)  # twice ln(4) / 2
         2.0
     """
-    scale = _sample_scale(variances, total)
-    bias = 0.0 if steps is None else float(log_variance_bias(_checked_steps(steps)))
-    moved = variances != 0
-    terms = torch.where(moved, 0.5 * ((2.0 * math.pi * math.e * variances).log() - bias), 0.0)
-    return torch.where(moved.any(), scale * terms.sum(), torch.nan)
+    scale = sample_scale(variances, total, steps)
+    terms = coordinate_terms(variances, math.nan, steps)
+    moving = terms.moving.sum()
+    return torch.where(moving > 0, scale * _entropy(terms.log_variance.sum(), moving), torch.nan)
 
 
-def entropy_destruction(laplacian: Tensor, lr: float, momentum: float = 0.0) -> Tensor:
-    r"""Entropy that learning destroys in a step: the contraction of the volume that the parameters fill.
-
-    .. math:: \sigma_d = \frac{\eta}{1-\mu}\,\mathrm{tr}(M H)
-
-    with H the Hessian of the mean loss, to first order in :math:`\eta` what
-    :math:`-\ln|\det(1 - \eta M H)|` is without momentum; the next term is :math:`\frac12\mathrm{tr}(\eta M H)^2`. Unit:
-    nats per step. Negative where the loss curves down on the whole.
-
-    Source: Vanchurin 2020, "Towards a theory of machine learning", for the Laplacian of the free energy as the rate at
-    which learning removes entropy; the definition is this project's own reading.
-
-    Args:
-        laplacian: :math:`\mathrm{tr}(M H)`, any shape: the Laplacian :math:`\mathrm{tr} H` for SGD, the trace with the
-            diagonal preconditioner :math:`M = 1/(\sqrt{\hat v} + \epsilon)` for the Adam family.
-        lr: Learning rate :math:`\eta`.
-        momentum: Decay :math:`\mu` of a momentum buffer that sums gradients (SGD). The Adam family averages them, which
-            amplifies nothing: 0.
-
-    Returns:
-        The destruction, of the shape of ``laplacian``.
-
-    Raises:
-        ValueError: If ``momentum`` is outside [0, 1).
-
-    Example:
-        >>> import torch
-        >>> round(entropy_destruction(torch.tensor(20.0), 0.01, momentum=0.9).item(), 6)  # 0.01 / 0.1 * 20
-        2.0
-    """
-    return laplacian * (lr * momentum_response(momentum).factor)
+def parameter_entropy_sums(window: WindowStatistics) -> ExtensiveSums:
+    """Sums of :func:`parameter_entropy` in each layer."""
+    moving, log_variance = window.moving, window.log_variance
+    squares = 0.25 * (window.log_variance_square + _LOG_UNIT * (2.0 * log_variance + _LOG_UNIT * moving))
+    # a variance from W steps is as uncertain as 2 tau / W, and of as many coordinates as share the temperature's error
+    memory = window.relaxation / moving + window.momentum_memory
+    response = 0.5 * window.sample_scale * moving * memory.sqrt()
+    return ExtensiveSums.of(window, _entropy(log_variance, moving), squares, response)
 
 
-def entropy_production(
-    variances: Tensor,
-    temperature: Tensor | float,
-    lr: float,
-    *,
-    momentum: float = 0.0,
-    preconditioner: Tensor | None = None,
-    total: int | None = None,
-    steps: int | None = None,
-) -> Tensor:
-    r"""Entropy that noise puts back in a step: diffusion against the spread that it acts on.
-
-    .. math:: \sigma_p = \frac Nn \sum_{i=1}^{n} \frac{m_i T_i}{\mathrm{Var}_W(q_i)}, \qquad
-              m_i = \frac{\eta}{1-\mu} M_i
-
-    with the mobility :math:`m_i` and the temperature :math:`T_i` of a coordinate, one for all where they are in thermal
-    equilibrium with each other: :math:`\frac{\eta}{1-\mu}\,T\,\mathrm{tr}(M\,\mathrm{Var}^{-1})`. :math:`m_i T_i` is
-    the diffusion coefficient, and the formula the production of the Fokker-Planck equation for independent Gaussians.
-    Unit: nats per step. It does not depend on the units of the parameters, nor on the scale of the loss where the
-    learning rate makes up for that.
-
-    In equilibrium on a quadratic it equals :func:`entropy_destruction`: for SGD and for a diagonal preconditioner
-    exactly, at any learning rate, since with the coordinate's kinetic temperature
-    :math:`T_i = \frac{m_i}2 \mathrm{Var}(g_i)` the variance is :math:`T_i/\lambda_i`. One temperature T for coordinates
-    of different ones makes it too large by about :math:`T\,\overline{1/T_i}`, without bound where some are cold.
-
-    Coordinates of variance zero produce nothing; see :func:`parameter_entropy`.
-
-    Bias. Of W independent steps, :math:`E[1/s^2] = \frac{W-1}{W-3}/\mathrm{Var}`, which ``steps`` takes out. For
-    correlated ones more is left: the value is then by up to :func:`free_diffusion_production` too large for each
-    coordinate that moves, and in windows far shorter than the relaxation time it is that, about 5.4/W without momentum,
-    whatever the landscape. Variance: of a coordinate's value p about 2p/W.
-
-    Source: Vanchurin 2020, "Towards a theory of machine learning", for production against destruction; the definition
-    is this project's own reading.
-
-    Args:
-        variances: Variance of each watched coordinate in the window, ``[n]``.
-        temperature: Temperature, a number or a scalar, or one for each coordinate, ``[n]``, in units of the loss.
-        lr: Learning rate :math:`\eta`.
-        momentum: Decay :math:`\mu` of a momentum buffer that sums gradients (SGD); 0 for the Adam family.
-        preconditioner: Diagonal M of the preconditioner, ``[n]``; None: 1.
-        total: All coordinates N; None: n.
-        steps: Steps W in the window, at least 4, to take the bias out; None: the variances are exact.
-
-    Returns:
-        The production, a scalar; NaN where no coordinate moved or a variance is NaN.
-
-    Raises:
-        ValueError: If ``variances`` isn't a floating-point tensor ``[n]`` with n at least 1, ``temperature`` or
-            ``preconditioner`` has another shape, ``total`` is below n, ``steps`` below 4, or ``momentum`` outside
-            [0, 1).
-
-    Example:
-        >>> import torch
-        >>> curvature = torch.tensor([1.0, 4.0])
-        >>> variances = 0.5 / curvature  # equilibrium at temperature 0.5
-        >>> round(entropy_production(variances, 0.5, lr=0.01).item(), 6)  # 0.01 * (1 + 4)
-        0.05
-    """
-    scale = _sample_scale(variances, total)
-    correction = 1.0 if steps is None else inverse_variance_correction(_checked_steps(steps))
-    mobility = lr * momentum_response(momentum).factor
-    diffusion = mobility * _one_or_each("temperature", temperature, variances)
-    if preconditioner is not None:
-        diffusion = diffusion * _one_or_each("preconditioner", preconditioner, variances)
-    moved = variances != 0
-    terms = torch.where(moved, diffusion / variances, 0.0)
-    return torch.where(moved.any(), scale * correction * terms.sum(), torch.nan)
-
-
-@lru_cache(maxsize=256)
-def free_diffusion_production(steps: int, momentum: float = 0.0) -> float:
-    r"""Production that a freely diffusing coordinate shows in a window: what the window cannot tell from zero.
-
-    .. math:: p_W = (W-3)\,m T\,E\Big[\frac{1}{\sum_k \lambda_k z_k^2}\Big]
-              = (W-3)\,m T \int_0^\infty \prod_{k=1}^{W-1} (1 + 2 s \lambda_k)^{-1/2}\,ds
-
-    with independent standard normal :math:`z_k` and :math:`\lambda_k` the eigenvalues of the covariance of the walk's W
-    positions about their mean. Unit: nats per step and coordinate. Without a force a coordinate walks at random, by
-    :math:`2mT` in variance a step, and has the variance :math:`mT(W+1)/3` about its mean on average; then
-    :math:`\lambda_k = 2mT/(2\sin(\pi k/2W))^2` and
-
-    .. math:: p_W \;\longrightarrow\; \frac{1}{2W} \int_0^\infty \frac{v^{3/2}}{\sqrt{\sinh v}}\,dv
-              \approx \frac{5.379}{W}.
-
-    With momentum :math:`\mu` the displacements have correlation :math:`\mu^k` at lag k, the walk is smooth over
-    :math:`1/(1-\mu)` steps, and :math:`p_W` is larger: by half at :math:`W(1-\mu)` = 17, threefold at 5. The true
-    production of a walk that has gone on for t steps is 1/(2t), and falls to zero.
-
-    In equilibrium with production :math:`p = m\lambda` a window reads between p and about :math:`p + p_W`: without
-    momentum the excess falls from :math:`p_W` to 4/W as :math:`pW` grows. A layer that reads about :math:`p_W` for each
-    coordinate has not been watched for long enough to say more.
-
-    Windows of more than 1,000 steps are computed with 1,000 longer ones, an error below 1 %.
-
-    Args:
-        steps: Steps W in the window, at least 4.
-        momentum: Decay :math:`\mu` of the optimizer's momentum (SGD ``momentum``, Adam ``betas[0]``).
-
-    Returns:
-        The expected value of :func:`entropy_production` with ``steps``, for one coordinate.
-
-    Raises:
-        ValueError: If ``steps`` is below 4 or ``momentum`` outside [0, 1).
-
-    Example:
-        >>> round(free_diffusion_production(50), 4), round(free_diffusion_production(50, momentum=0.9), 4)
-        (0.1015, 0.3263)
-    """
-    stretch = max(1.0, _checked_steps(steps) / _LONGEST_WALK)
-    window = min(steps, _LONGEST_WALK)
-    decay = max(0.0, 1.0 - stretch / momentum_response(momentum).factor)
-    # displacements with a variance that makes the walk's spread 1 a step in the long run, so that m T = 1/2
-    moves = toeplitz(decay ** np.arange(window - 1)) * (1.0 - decay) / (1.0 + decay)
-    covariance = np.zeros((window, window))
-    covariance[1:, 1:] = moves.cumsum(0).cumsum(1)
-    covariance -= covariance.mean(0)
-    covariance -= covariance.mean(1, keepdims=True)
-    spread = np.linalg.eigvalsh(covariance)[1:].clip(min=0.0)  # all but that of the mean
-
-    def integrand(logarithm: float) -> float:
-        s = math.exp(logarithm)
-        return s * math.exp(-0.5 * float(np.log1p(2.0 * s * spread).sum()))
-
-    knee = -math.log(spread[-1])
-    ends = (knee - 40.0, knee, knee + 6.0, knee + 80.0)
-    integral = math.fsum(quad(integrand, *pair, epsabs=0.0, epsrel=1e-9, limit=200)[0] for pair in pairwise(ends))
-    return 0.5 * (window - 3) * integral / stretch
-
-
-def _checked_steps(steps: int) -> int:
-    if steps < FEWEST_STEPS:
-        raise ValueError(f"steps must be at least {FEWEST_STEPS} for a variance to have a mean inverse, got {steps}")
-    return steps
-
-
-def _sample_scale(variances: Tensor, total: int | None) -> float:
-    """Factor from watched to all coordinates, after a check of both."""
-    if variances.ndim != 1 or not variances.is_floating_point() or not variances.numel():
-        raise ValueError(
-            f"variances must be a floating-point tensor of shape [n] with n >= 1, got shape {tuple(variances.shape)} "
-            f"and {variances.dtype}: flatten it"
-        )
-    watched = variances.shape[0]
-    if total is not None and total < watched:
-        raise ValueError(f"total must be at least the {watched} coordinates of variances, got {total}")
-    return 1.0 if total is None else total / watched
-
-
-def _one_or_each(name: str, value: Tensor | float, variances: Tensor) -> Tensor | float:
-    """A number for all coordinates or one for each, checked."""
-    if isinstance(value, Tensor) and tuple(value.shape) not in {(), tuple(variances.shape)}:
-        raise ValueError(
-            f"{name} must be a scalar or of shape [{variances.shape[0]}] like variances, got {tuple(value.shape)}"
-        )
-    return value
+def _entropy(log_variance: Tensor, moving: Tensor) -> Tensor:
+    """Entropy of coordinates from the sum of the logarithms of their variances, and their number."""
+    return 0.5 * (log_variance + _LOG_UNIT * moving)

@@ -1,4 +1,4 @@
-"""What the metrics take from a window of steps: sums by layer, on the host."""
+"""Statistics of a window of steps: the sums by layer that every estimate of the window is made of."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class WindowStatistics:
-    """Sums over the watched coordinates of each of L layers, step by step, as float64 on the CPU.
+    """Sums over the watched coordinates of each of L layers, step by step.
 
     Attributes:
         innovation_gradient: Products of contrasts of innovation (times response) and gradient, ``[K - 1, L]``.
@@ -34,7 +34,7 @@ class WindowStatistics:
         relaxation: Inverse of those, the steps in which a coordinate forgets, at most the window's, ``[L]``.
         watched: Watched coordinates that had a gradient, ``[L]``.
         sizes: All coordinates of the layer that had a gradient, ``[L]``.
-        momentum: Momentum of the layer's optimizer, ``[L]``.
+        momentum: Momentum of the layer's optimizer, ``[L]`` on the CPU.
         batch_size: Samples behind each gradient; NaN if unknown.
         skipped: Steps left out because a gradient was not finite.
     """
@@ -92,6 +92,16 @@ class WindowStatistics:
     def sample_scale(self) -> Tensor:
         """Factor from watched to all coordinates, 0 for a layer without gradient, ``[L]``."""
         return torch.where(self.watched > 0, self.sizes / self.watched, 0.0)
+
+    @property
+    def moved(self) -> Tensor:
+        """Layers in which something that had a gradient moved, ``[L]``."""
+        return (self.moving > 0) & (self.watched > 0)
+
+    @property
+    def momentum_memory(self) -> Tensor:
+        """Steps for which a displacement goes on because of momentum, ``[L]``."""
+        return (self.momentum / (1.0 - self.momentum)).to(self.watched)
 
     @property
     def pairs(self) -> int:

@@ -189,14 +189,7 @@ class StreamingWindow:
         return LayerSums(by_step, flags, terms)
 
     def no_sums(self, steps: int) -> LayerSums:
-        """What :meth:`layer_sums` gives where no coordinate is watched.
-
-        Args:
-            steps: Steps W of the window.
-
-        Returns:
-            Zeros.
-        """
+        """What :meth:`layer_sums` gives of a window of ``steps`` steps where no coordinate is watched: zeros."""
         terms = 1 + len(CoordinateSums._fields) + 3 * self.sampled
         shapes = ((steps, 7, self.num_layers), (steps, 2), (terms, self.num_layers))
         return LayerSums(*(torch.zeros(shape, dtype=torch.float64) for shape in shapes))
@@ -207,7 +200,7 @@ class StreamingWindow:
         decay = momentum[self.chunk_layers].repeat_interleave(CHUNK).to(self.scatter)
         temperature = self.halves.sum(0) * pair_scale(1, pairs, decay) / (pairs - 1.0) if pairs > 1.0 else math.nan
         diffusion = temperature * self.mobility
-        return coordinate_terms(self.scatter / max(steps - 1.0, 1.0), torch.as_tensor(diffusion), steps)
+        return coordinate_terms(self.scatter / max(steps - 1.0, 1.0), diffusion, steps)
 
     @classmethod
     def state_keys(cls) -> set[str]:

@@ -1,16 +1,14 @@
-"""Temperatures and equilibrium ratio of a window of optimizer steps."""
+"""Kinetic and virial temperature, and equilibrium ratio, of a window of optimizer steps."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from thermo_callbacks.functional.momentum import innovations, momentum_response, pair_scale
-from thermo_callbacks.functional.statistics import (
-    check_window,
-    coordinate_sampling_variance,
-    helmert_contrasts,
-    ratio_of_sums,
-)
+from thermo_callbacks.functional.momentum import MomentumResponse, fewest_steps, momentum_response, pair_scale
+from thermo_callbacks.functional.statistics import batch_sums
+from thermo_callbacks.functional.window.arrays import ArrayWindow
+from thermo_callbacks.functional.window.estimates import LayerRatioSums, MeanSums
+from thermo_callbacks.functional.window.statistics import WindowStatistics
 
 
 def kinetic_temperature_contributions(
@@ -39,11 +37,7 @@ def kinetic_temperature_contributions(
         >>> kinetic_temperature_contributions(-0.1 * g, g)  # 0.1 * variance 2, halved
         tensor([0.1000], dtype=torch.float64)
     """
-    response = momentum_response(momentum, nesterov=nesterov)
-    check_window(2 if momentum == 0.0 else 4, displacements=displacements, gradients=gradients)
-    innovation, gradient = innovations(displacements, gradients, momentum)
-    products = (helmert_contrasts(innovation) * helmert_contrasts(gradient)).sum(1)
-    return products * response.factor * pair_scale(gradients.shape[1], innovation.shape[0], momentum)
+    return kinetic_contributions(_moves(displacements, gradients, momentum_response(momentum, nesterov=nesterov)))[:, 0]
 
 
 def kinetic_temperature(
@@ -97,7 +91,8 @@ def kinetic_temperature(
         >>> kinetic_temperature(-0.01 * constant, constant).item()
         0.0
     """
-    return kinetic_temperature_contributions(displacements, gradients, momentum, nesterov=nesterov).mean()
+    window = _moves(displacements, gradients, momentum_response(momentum, nesterov=nesterov))
+    return kinetic_temperature_sums(window).estimate().whole.value
 
 
 def kinetic_sampling_variance(
@@ -129,15 +124,28 @@ def kinetic_sampling_variance(
         >>> bool(kinetic_sampling_variance(-0.1 * g, g, total=1000) > 0)
         True
     """
-    response = momentum_response(momentum, nesterov=nesterov)
-    check_window(2 if momentum == 0.0 else 4, displacements=displacements, gradients=gradients)
-    innovation, gradient = innovations(displacements, gradients, momentum)
-    products = helmert_contrasts(innovation) * helmert_contrasts(gradient)
-    if products.shape[0] < 2:
-        return products.new_zeros(())
-    # n = 1 in the scale: these are values of single coordinates
-    scale = response.factor * pair_scale(1, innovation.shape[0], momentum)
-    return coordinate_sampling_variance(products[0::2].mean(0) * scale, products[1::2].mean(0) * scale, total)
+    window = _moves(displacements, gradients, momentum_response(momentum, nesterov=nesterov), total)
+    return window.temperature_sampling_variance[0]
+
+
+def kinetic_temperature_sums(window: WindowStatistics) -> MeanSums:
+    """Sums of :func:`kinetic_temperature`: steps are the replicates, and a sample's variance adds to theirs."""
+    return MeanSums.of(kinetic_contributions(window), window.sizes, window.temperature_sampling_variance)
+
+
+def kinetic_contributions(window: WindowStatistics) -> Tensor:
+    """Contributions of the contrasts of steps to each layer's kinetic temperature, ``[K - 1, L]``."""
+    momentum = window.momentum.to(window.watched)
+    return window.innovation_gradient * pair_scale(window.watched, window.pairs, momentum)
+
+
+def _moves(
+    displacements: Tensor, gradients: Tensor, response: MomentumResponse, total: int | None = None
+) -> WindowStatistics:
+    sizes = None if total is None else [total]
+    return ArrayWindow(
+        fewest_steps(response), displacements=[displacements], gradients=[gradients], response=response, sizes=sizes
+    )
 
 
 def virial_temperature_contributions(parameters: Tensor, gradients: Tensor) -> Tensor:
@@ -155,8 +163,7 @@ def virial_temperature_contributions(parameters: Tensor, gradients: Tensor) -> T
     Raises:
         ValueError: If shapes differ or the window has fewer than 2 steps.
     """
-    check_window(2, parameters=parameters, gradients=gradients)
-    return (helmert_contrasts(parameters) * helmert_contrasts(gradients)).mean(1)
+    return _virial(ArrayWindow(2, parameters=[parameters], gradients=[gradients]))[:, 0]
 
 
 def virial_temperature(parameters: Tensor, gradients: Tensor) -> Tensor:
@@ -189,70 +196,20 @@ def virial_temperature(parameters: Tensor, gradients: Tensor) -> Tensor:
         >>> round(virial_temperature(q, 3.0 * q).item(), 6)  # curvature 3, sample variance 2
         6.0
     """
-    return virial_temperature_contributions(parameters, gradients).mean()
+    window = ArrayWindow(2, parameters=[parameters], gradients=[gradients])
+    return virial_temperature_sums(window).estimate().whole.value
 
 
-def einstein_temperature_contributions(displacements: Tensor, mobility: Tensor, momentum: float = 0.0) -> Tensor:
-    """Per-step contributions whose mean is :func:`einstein_temperature`, for its standard error.
-
-    Args:
-        displacements: What the optimizer moved, shape ``[W, n]``, consecutive steps.
-        mobility: Displacement per unit of gradient, positive, shape ``[n]`` or a scalar for all coordinates.
-        momentum: Decay of a heavy-ball momentum buffer.
-
-    Returns:
-        Contributions in units of the loss, shape ``[W - 1]`` without momentum and ``[W - 3]`` with it.
-
-    Raises:
-        ValueError: If the window is too short (2 steps; 4 with momentum) or ``mobility`` has another shape.
-    """
-    factor = momentum_response(momentum).factor
-    check_window(2 if momentum == 0.0 else 4, displacements=displacements)
-    coordinates = displacements.shape[1]
-    if tuple(mobility.shape) not in {(), (coordinates,)}:
-        raise ValueError(
-            f"mobility must be a scalar or of shape [{coordinates}] like the coordinates, got {tuple(mobility.shape)}"
-        )
-    innovation, _ = innovations(displacements, displacements, momentum)
-    squares = (helmert_contrasts(innovation) * factor).square()
-    return (squares / mobility).mean(1) / 2.0
+def virial_temperature_sums(window: WindowStatistics) -> MeanSums:
+    """Sums of :func:`virial_temperature`: batches of about the square root of W steps are the replicates."""
+    contributions = _virial(window)
+    sums = batch_sums(contributions)[: len(contributions)]  # of no step there is no batch, not an empty one
+    # a sum times K / m is a mean that counts by its length: batches differ by up to one step
+    return MeanSums.of(sums * (len(sums) / max(1, len(contributions))), window.sizes)
 
 
-def einstein_temperature(displacements: Tensor, mobility: Tensor, momentum: float = 0.0) -> Tensor:
-    r"""Einstein temperature: all the agitation of the parameters, also what the optimizer adds itself.
-
-    .. math:: T_E = \frac{\phi^2}{2n} \sum_{i=1}^{n} \frac{\mathrm{Var}_W(D_{t,i} - \mu D_{t-1,i})}{m_i}
-
-    with :math:`\phi = 1/(1-\mu)` and the mobility :math:`m_i` the whole displacement per unit of gradient:
-    :math:`\eta\phi` for SGD, :math:`\eta M_i` for Adam, whose average does not amplify. This is Einstein's relation
-    between diffusion and mobility, coordinate by coordinate. Without noise of the optimizer's own,
-    :math:`\mathrm{Var}(D_i) = m_i^2 \Sigma_{ii}` makes it :math:`\frac{1}{2n}\sum_i m_i \Sigma_{ii}`, the
-    :func:`kinetic_temperature`, for any preconditioner; a ratio of the two sums over coordinates would be ruled by the
-    coordinates with the least gradient, whose mobility is largest. For an optimizer that injects noise (Langevin
-    dynamics) it is higher, since that noise does not come through the gradient. Unit: that of the loss.
-
-    Args:
-        displacements: What the optimizer moved, shape ``[W, n]``, consecutive steps.
-        mobility: Displacement per unit of gradient, positive, shape ``[n]`` or a scalar for all coordinates.
-        momentum: Decay of a heavy-ball momentum buffer. With Nesterov's look-ahead the innovations are not white, and
-            the quantity is not defined.
-
-    Returns:
-        The temperature, a scalar.
-
-    Raises:
-        ValueError: If the window is too short (2 steps; 4 with momentum) or ``mobility`` has another shape.
-
-    Example:
-        >>> import torch
-        >>> generator = torch.Generator().manual_seed(0)
-        >>> kicks = torch.randn(4000, 20, generator=generator, dtype=torch.float64)
-        >>> learning_rate, temperature = 0.01, 0.5
-        >>> moves = (2 * learning_rate * temperature) ** 0.5 * kicks
-        >>> print(f"{einstein_temperature(moves, torch.tensor(learning_rate)):.2f}")
-        0.50
-    """
-    return einstein_temperature_contributions(displacements, mobility, momentum).mean()
+def _virial(window: WindowStatistics) -> Tensor:
+    return window.position_gradient / window.watched
 
 
 def equilibrium_ratio(parameters: Tensor, displacements: Tensor) -> Tensor:
@@ -282,5 +239,11 @@ def equilibrium_ratio(parameters: Tensor, displacements: Tensor) -> Tensor:
         >>> equilibrium_ratio(q, torch.tensor([[-1.0, 1.0], [-1.0, -1.0]])).item()
         1.0
     """
-    check_window(1, parameters=parameters, displacements=displacements)
-    return ratio_of_sums(-2.0 * (parameters * displacements).sum(), displacements.square().sum())
+    window = ArrayWindow(1, parameters=[parameters], displacements=[displacements])
+    return equilibrium_ratio_sums(window).estimate().whole.value
+
+
+def equilibrium_ratio_sums(window: WindowStatistics) -> LayerRatioSums:
+    """Sums of :func:`equilibrium_ratio`: batches of about the square root of W steps are the replicates."""
+    scale = window.sample_scale
+    return LayerRatioSums.of(-2.0 * (window.position_displacement * scale), window.displacement_square * scale)

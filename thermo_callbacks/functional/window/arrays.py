@@ -1,0 +1,154 @@
+"""Statistics of a window that is given as arrays of all its steps: the slow and obvious way, by Helmert contrasts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thermo_callbacks.functional.momentum import AT_ONCE, MomentumResponse, innovations, pair_scale
+from thermo_callbacks.functional.statistics import check_window, coordinate_sampling_variance, helmert_contrasts
+from thermo_callbacks.functional.window.coordinate_terms import CoordinateSums, coordinate_terms
+from thermo_callbacks.functional.window.statistics import WindowStatistics
+
+
+@dataclass(frozen=True)
+class LayerArrays:
+    """A window of one layer, ``[W, n]``, and its contrasts."""
+
+    response: MomentumResponse
+    size: int | None  # all coordinates of the layer; None: those that are shown
+    parameters: Any = None
+    displacements: Any = None
+    gradients: Any = None
+    mobility: Any = None
+
+    def __post_init__(self) -> None:
+        if self.mobility is not None and tuple(self.mobility.shape) not in {(), self.displacements.shape[1:]}:
+            raise ValueError(
+                f"mobility must be a scalar or of shape {list(self.displacements.shape[1:])} like the coordinates, got "
+                f"{tuple(self.mobility.shape)}"
+            )
+
+    @cached_property
+    def kicks(self) -> Tensor:
+        """Contrasts of the innovations, times the response of the optimizer, ``[K - 1, n]``."""
+        moves, _ = innovations(self.displacements, self.displacements, self.response.momentum)
+        return self.response.factor * helmert_contrasts(moves)
+
+    @cached_property
+    def pushes(self) -> Tensor:
+        """Their products with contrasts of what the next gradient does not repeat, ``[K - 1, n]``."""
+        _, fresh = innovations(self.gradients, self.gradients, self.response.momentum)
+        return self.kicks * helmert_contrasts(fresh)
+
+    @property
+    def slopes(self) -> Tensor:
+        """Contrasts of the gradients, ``[W - 1, n]``."""
+        return helmert_contrasts(self.gradients)
+
+    def temperatures(self, first: int = 0, stride: int = 1) -> Tensor:
+        """Kinetic temperature of each coordinate, from some of the contrasts, ``[n]``."""
+        scale = pair_scale(1, len(self.pushes) + 1, self.response.momentum)
+        return self.pushes[first::stride].mean(0) * scale
+
+    @cached_property
+    def coordinates(self) -> CoordinateSums:
+        """Sums for entropy and production."""
+        diffusion = self.mobility * self.temperatures()
+        terms = coordinate_terms(self.parameters.var(0), diffusion, len(self.parameters))
+        return CoordinateSums(*(term.sum() for term in terms))
+
+    def sampling_variance(self) -> Tensor:
+        """Variance of the kinetic temperature from watching a part of the coordinates; 0 from one contrast."""
+        if self.size is None or len(self.pushes) < 2:
+            return self.pushes.new_zeros(())
+        return coordinate_sampling_variance(self.temperatures(0, 2), self.temperatures(1, 2), self.size)
+
+
+_SUMS: dict[str, Callable[[LayerArrays], Tensor]] = {
+    "innovation_gradient": lambda layer: layer.pushes.sum(1),
+    "innovation_square": lambda layer: (layer.kicks.square() / layer.mobility).sum(1),
+    "position_gradient": lambda layer: (helmert_contrasts(layer.parameters) * layer.slopes).sum(1),
+    "gradient_square": lambda layer: layer.slopes.square().sum(1),
+    "position_displacement": lambda layer: (layer.parameters * layer.displacements).sum(1),
+    "gradient_displacement": lambda layer: (layer.gradients * layer.displacements).sum(1),
+    "displacement_square": lambda layer: layer.displacements.square().sum(1),
+    "mean_gradient_square": lambda layer: layer.gradients.mean(0).square().sum(),
+    "temperature_sampling_variance": LayerArrays.sampling_variance,
+}
+
+
+class ArrayWindow(WindowStatistics):
+    """Statistics of a window as arrays, in their precision; each sum is made when an estimate asks for it.
+
+    Args:
+        fewest: Fewest steps for which what is to be estimated exists.
+        parameters: Parameters before each step, ``[W, n]`` for each layer; None, like all that follow, if not needed.
+        displacements: What the optimizer moved, in consecutive steps.
+        gradients: Gradients of the same steps as the optimizer saw them.
+        mobility: Displacement per unit of gradient, a scalar or ``[n]`` for each layer.
+        response: Momentum of the optimizer.
+        sizes: All coordinates of each layer; None: those that are shown.
+        batch_size: Samples behind each gradient, NaN if unknown.
+
+    Raises:
+        ValueError: If windows differ in shape, have no floating dtype or too few steps, or ``mobility`` does not fit.
+    """
+
+    _layers: list[LayerArrays]
+    _steps: int
+
+    def __init__(
+        self,
+        fewest: int,
+        *,
+        parameters: Sequence[Tensor] | None = None,
+        displacements: Sequence[Tensor] | None = None,
+        gradients: Sequence[Tensor] | None = None,
+        mobility: Sequence[Tensor] | None = None,
+        response: MomentumResponse = AT_ONCE,
+        sizes: Sequence[int] | None = None,
+        batch_size: float = math.nan,
+    ) -> None:
+        given = {"parameters": parameters, "displacements": displacements, "gradients": gradients}
+        windows = {name: layers for name, layers in given.items() if layers is not None}
+        some = next(iter(windows.values()))
+        layers = []
+        for index in range(len(some)):
+            arrays = {name: columns[index] for name, columns in windows.items()}
+            check_window(fewest, **arrays)
+            size = None if sizes is None else sizes[index]
+            layers.append(LayerArrays(response, size, mobility=mobility and mobility[index], **arrays))
+        watched = [layer.shape[1] for layer in some]
+        # the dataclass is frozen, and its other fields are left to __getattr__
+        self.__dict__.update(
+            _layers=layers,
+            _steps=len(some[0]),
+            watched=some[0].new_tensor(watched),
+            sizes=some[0].new_tensor(watched if sizes is None else sizes),
+            momentum=torch.full((len(some),), response.momentum, dtype=torch.float64),
+            batch_size=batch_size,
+            skipped=0,
+        )
+
+    def __getattr__(self, name: str) -> Tensor:
+        """A sum of all layers that is asked for the first time."""
+        if name in CoordinateSums._fields:
+            columns = [getattr(layer.coordinates, name) for layer in self._layers]
+        elif name in _SUMS:
+            columns = [_SUMS[name](layer) for layer in self._layers]
+        else:
+            raise AttributeError(name)
+        self.__dict__[name] = total = torch.stack(columns, -1)
+        return total
+
+    @property
+    def steps(self) -> int:
+        """Steps W in the window."""
+        return self._steps
