@@ -202,6 +202,7 @@ def free_diffusion_sums(window: WindowStatistics) -> ExtensiveSums:
     if window.steps < FEWEST_STEPS:
         return ExtensiveSums(none, none, none, none, windows)
     floors = [free_diffusion_production(window.steps, decay) for decay in window.momentum.tolist()]
+    # rounded to the default dtype, as in the logs of earlier versions
     free = window.moving * window.sample_scale * torch.tensor(floors).to(window.moving)
     value = torch.where(windows > 0, with_total(torch.where(window.moved, free, 0.0)), 0.0)
     return ExtensiveSums(value, none, none, none, windows)
