@@ -58,11 +58,7 @@ class OptimizerWindow(WindowSchedule):
         self.rebuild(layers)
 
     def rebuild(self, layers: Layers) -> None:
-        """Watch other layers, from an empty window on.
-
-        Args:
-            layers: Layers that the optimizer trains, all on one device.
-        """
+        """Watch these layers, all on one device, from an empty window on."""
         self.last = None
         self.taken = 0
         self._shared: tuple[LayerSums, Tensor] | None = None  # what all processes have seen of the open window
@@ -94,11 +90,7 @@ class OptimizerWindow(WindowSchedule):
         self._dynamics = Dynamics(self.optimizer, self.probe, groups)
 
     def read_before(self, scale: Tensor | float) -> None:
-        """Read parameters and gradients.
-
-        Args:
-            scale: Factor that makes the gradients those of the mean loss.
-        """
+        """Read parameters and gradients; ``scale`` makes the gradients those of the mean loss."""
         self._reading = self.probe.before_step(scale * self._gradient_sign)
 
     def pass_over(self) -> None:
@@ -106,11 +98,7 @@ class OptimizerWindow(WindowSchedule):
         self._reading = self.probe.has_gradient
 
     def arrive(self) -> bool:
-        """The step has happened.
-
-        Returns:
-            Whether :meth:`read_after` is to be called.
-        """
+        """The step has happened: whether :meth:`read_after` is to be called."""
         self._shared = None
         return super().arrive()
 
@@ -126,11 +114,7 @@ class OptimizerWindow(WindowSchedule):
         self.stream.update(self.probe.rows, dynamics.momentum, dynamics.response, dynamics.mobility)
 
     def record_loss(self, loss: Tensor) -> None:
-        """Loss of the step that was read last.
-
-        Args:
-            loss: Mean loss of its batch, a scalar.
-        """
+        """Keep the mean loss of the batch of the step that was read last."""
         self._losses[self.stream.steps - 1] = loss
 
     def own_share(self, *, able: bool) -> list[Tensor]:
@@ -183,25 +167,15 @@ class OptimizerWindow(WindowSchedule):
         return statistics
 
     def peek(self, batch_size: float) -> WindowStatistics:
-        """Statistics of the window so far.
-
-        Args:
-            batch_size: Samples behind each gradient, NaN if unknown.
-
-        Returns:
-            The statistics; the window goes on.
-        """
+        """Statistics of the window so far, which goes on; ``batch_size`` is NaN if unknown."""
         watched, sizes = self.probe.coordinates(self.stream.steps)
         momentum = self._dynamics.momentum_by_layer()
         sums = self.stream.layer_sums(momentum) if self._shared is None else self._shared[0]
         return sums.statistics(watched, sizes, momentum, batch_size=batch_size)
 
     def losses(self) -> Tensor:
-        """Loss of each step of the window so far, on the host; NaN where it is not known.
-
-        Returns:
-            That of this process's samples, or of all processes' where parameters are sharded, ``[steps]``.
-        """
+        """Loss of each step of the window so far, ``[steps]`` on the host; NaN where it is not known."""
+        # that of this process's samples, or of all processes' where parameters are sharded
         return self._own_losses() if self._shared is None else self._shared[1]
 
     def _own_losses(self) -> Tensor:
