@@ -13,7 +13,7 @@ from catalog.formulas import CONSTANTS, FUNCTIONS, OPERATORS, evaluate, parts_of
 from torch import Tensor
 
 from thermo_callbacks import functional as F
-from thermo_callbacks.callbacks.windows.records import total_laplacian_record
+from thermo_callbacks.callbacks.derived import total_laplacian_record
 from thermo_callbacks.catalog import NEURON_SYMBOLS, QUANTITIES, SYMBOLS
 from thermo_callbacks.functional.topology import analyse
 

@@ -131,7 +131,7 @@ class Monitor(Callback):
                 guard=self._guard,
                 settings=settings,
                 patterns=self.layers,
-                watching=bool(self._plan.quantities),
+                watching=self._plan.windows,
             )
             self._session = session
             session.restore(self._window_states)
@@ -269,7 +269,7 @@ class Monitor(Callback):
                 # a monitored metric that does not exist ends the run: say what the open window says
                 windows = [(watch.probe.names, watch.peek(session.batch_size)) for watch in watches]
                 names = {name for layers, _ in windows for name in layers}
-                record = record | window_record(self._plan.quantities, windows, names, self._warn_once)
+                record = record | window_record(self._plan.tags, windows, names, self._warn_once)
             if not self._guard.disabled:
                 self._publisher.offer(trainer, self._publisher.constants | record)
 

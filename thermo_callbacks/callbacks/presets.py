@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from thermo_callbacks.callbacks.windows.records import ENTROPIES, EQUILIBRIUM, NOISE, TEMPERATURES, WindowQuantity
 from thermo_callbacks.catalog import logged_by
+from thermo_callbacks.functional.window import SUMS
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Plan:
 
     Attributes:
         tags: Tags of the whole run that it logs, where the model has a value for them.
-        quantities: What is computed from the window of each optimizer.
+        windows: Whether steps are read: some quantity is that of a window.
         heat: Whether heat, energy balance and skipped steps are recorded.
         free_energy: Whether internal and free energy are.
         transition: Whether the transition temperature since the start of training is.
@@ -25,7 +25,7 @@ class Plan:
     """
 
     tags: frozenset[str]
-    quantities: tuple[WindowQuantity, ...]
+    windows: bool
     heat: bool
     free_energy: bool
     transition: bool
@@ -40,7 +40,6 @@ class Plan:
         return bool(self.curvature) or self.activations or self.bulk
 
 
-_OF_WINDOWS = (*TEMPERATURES, *EQUILIBRIUM, *NOISE, *ENTROPIES)
 _OF_CURVATURE = {
     "laplacian": "thermo/laplacian",
     "destruction": "thermo/entropy_destruction",
@@ -60,7 +59,7 @@ def plan_of(name: str) -> Plan:
     tags = logged_by(name)
     return Plan(
         tags=frozenset(tags),
-        quantities=tuple(quantity for quantity in _OF_WINDOWS if f"thermo/{quantity.tag}" in tags),
+        windows=any(f"thermo/{name}" in tags for name in SUMS),
         heat="thermo/heat" in tags,
         free_energy="thermo/free_energy" in tags,
         transition="thermo/transition_temperature" in tags,

@@ -19,6 +19,7 @@ __all__ = [
     "NEURON_SYMBOLS",
     "QUANTITIES",
     "SYMBOLS",
+    "TAGS",
     "LayerColumn",
     "Quantity",
     "ScalarChart",
@@ -55,6 +56,8 @@ def quantity_of(tag: str) -> Quantity:
 
 
 _ROWS = {tag: quantity for quantity in QUANTITIES for tag in (*quantity.tags, quantity.family) if tag}
+TAGS = frozenset(_ROWS)
+"""Tags of whole runs, and families of members."""
 
 
 def logged_by(name: str) -> set[str]:

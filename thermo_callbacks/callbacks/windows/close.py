@@ -26,7 +26,7 @@ def close_windows(
         watch.close(session.batch_size)
     windows = [(watch.probe.names, watch.last) for watch in session.watches if watch.last is not None]
     fresh = {name for watch in complete for name in watch.probe.names}
-    record = window_record(plan.quantities, windows, fresh, warn_once)
+    record = window_record(plan.tags, windows, fresh, warn_once)
     balances = [watch.balance for watch in session.watches]
     if plan.heat:
         record |= energy_record(balances, fresh)
