@@ -14,8 +14,10 @@ from torch import Tensor
 
 from thermo_callbacks import functional as F
 from thermo_callbacks.callbacks.derived import total_laplacian_record
-from thermo_callbacks.catalog import NEURON_SYMBOLS, QUANTITIES, SYMBOLS
+from thermo_callbacks.catalog import NEURON_SYMBOLS, QUANTITIES, SYMBOLS, quantity_of
 from thermo_callbacks.functional.topology import analyse
+from thermo_callbacks.functional.window import SUMS
+from thermo_callbacks.functional.window.arrays import ArrayWindow
 
 WINDOW, WATCHED, ALL = 12, 5, 20
 MOMENTUM, RATE, BATCH = 0.9, 0.05, 32
@@ -58,8 +60,13 @@ def kinetic(momentum: float) -> Case:
     return Case(motion(momentum), F.kinetic_temperature(D, g, momentum) * correction)
 
 
-def noise() -> dict[str, Any]:
-    return {"g": g, "B": BATCH, "steps": WINDOW}
+def windowed(name: str) -> Case:
+    """A quantity of a window without momentum, by the estimate that the monitors log."""
+    window = ArrayWindow(
+        4, parameters=[q], displacements=[D], gradients=[g], mobility=[m], sizes=[ALL], batch_size=BATCH
+    )
+    known = {**motion(0.0), "q": q, "N": ALL, "B": BATCH, "steps": WINDOW}
+    return Case(known, SUMS[name](window).estimate().whole.value)
 
 
 def production() -> Case:
@@ -164,11 +171,7 @@ SHIFT = {"U₀": U0, "U": U, "s₀": s0, "s": s, "Q": Q}
 POWERS = {"z": z, "a": a}
 CASES: dict[tuple[str, int], Callable[[], Case]] = {
     ("Temperature T", 0): lambda: kinetic(MOMENTUM),
-    ("Virial temperature", 0): lambda: Case({"q": q, "g": g, "n": WATCHED}, F.virial_temperature(q, g)),
     ("Einstein temperature", 0): lambda: Case(motion(MOMENTUM), F.einstein_temperature(D, m, MOMENTUM)),
-    ("Equilibrium ratio R", 0): lambda: Case({"q": q, "D": D}, F.equilibrium_ratio(q, D)),
-    ("Noise scale", 0): lambda: Case(noise(), F.gradient_noise_scale(g, BATCH)),
-    ("Signal share", 0): lambda: Case(noise(), F.signal_share(g)),
     ("Heat Q", 0): lambda: Case({"g": g, "D": D, "N": ALL, "n": WATCHED}, F.heat(D, g) * ALL / WATCHED),
     ("First-law residual", 0): lambda: Case({"U": U, "U₀": U0, "Q": Q}, F.first_law_residual(U0, U, Q)),
     ("Entropy S", 0): lambda: Case({"N": ALL, "n": WATCHED, "q": q}, F.parameter_entropy(q.var(0), ALL)),
@@ -213,6 +216,11 @@ CASES: dict[tuple[str, int], Callable[[], Case]] = {
     ("Laplacian of the total free energy", 0): total_laplacian,
     **{("Topology", part): lambda part=part: list(topology())[part] for part in range(3)},
 }
+# a new quantity of a window is held against its own estimate without a case of its own
+for _name in SUMS:
+    _row = quantity_of(f"thermo/{_name}")
+    if _row.tag == f"thermo/{_name}":
+        CASES.setdefault((_row.name, 0), lambda name=_name: windowed(name))
 NOT_EVALUATED = {
     ("Error of T", 0): "an error has an estimator of its own, told in words",
     ("Error of T", 1): "as above",
