@@ -28,7 +28,7 @@ def pair(seed: int, *shape: int) -> tuple[Tensor, Tensor]:
 
 
 def feed(name: str, numerators: Any, denominators: Any) -> dict[str, Any]:
-    """Arguments of update() and update_sums()."""
+    """Arguments of update()."""
     if name == "work":
         return {"input": denominators, "output": numerators}
     return {"grad_input": numerators, "grad_output": denominators}
@@ -51,12 +51,6 @@ def powers(batch: Any) -> Tensor:
     return torch.stack(
         [torch.stack([tensor.square().sum(1) for tensor in side], 1) for side in zip(*batch, strict=True)]
     )
-
-
-def ratios(batch: Any) -> Tensor:
-    """Efficiencies of the modules."""
-    numerators, denominators = powers(batch).sum(1)
-    return numerators / denominators
 
 
 def everything(metric: Any) -> list[Tensor]:

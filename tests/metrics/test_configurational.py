@@ -111,7 +111,7 @@ def test_a_single_look_has_no_error() -> None:
             "gradient_products must hold one number for each of the 1 layers, got shape (2,)",
         ),
         ((torch.ones(1), torch.ones(())), "laplacians must hold one number for each of the 1 layers, got shape ()"),
-        ((torch.ones(1), torch.ones(1), 0.0), "weight must be positive, got 0.0"),
+        ((torch.ones(1), torch.ones(1), 0.0), "weight must be positive and finite, got 0.0"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: tuple, message: str) -> None:

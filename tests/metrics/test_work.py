@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from efficiency_cases import (
     feed,
     pair,
     powers,
-    ratios,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -116,14 +114,6 @@ class TestValues:
             assert_close(getattr(metric, state), getattr(fed(name, FIRST), state) + getattr(fed(name, SECOND), state))
             assert metric._reductions[state] is torch.sum or metric._reductions[state].__name__ == "dim_zero_sum"
 
-    def test_sums_are_as_good_as_tensors(self, name: str) -> None:
-        metric = METRICS[name](3)
-        for batch in (FIRST, SECOND):
-            numerators, denominators = powers(batch)
-            metric.update_sums(**feed(name, list(numerators.T), list(denominators.T)))
-        assert_same(metric, fed(name, FIRST, SECOND))
-        assert metric.update_count == 2
-
     def test_dimensions_behind_the_first_are_features(self, name: str) -> None:
         shaped = [tuple(tensor.view(30, 2, 2) for tensor in sides) for sides in FIRST]
         assert_same(fed(name, shaped), fed(name, FIRST))
@@ -131,31 +121,6 @@ class TestValues:
     def test_half_precision_adds_up_in_double(self, name: str) -> None:
         half = [tuple(tensor.half() for tensor in sides) for sides in FIRST]
         assert_same(fed(name, half), fed(name, [tuple(tensor.double() for tensor in sides) for sides in half]))
-
-    def test_a_module_that_was_not_called_has_no_value(self, name: str) -> None:
-        metric = METRICS[name](3)
-        numerators, denominators = powers(FIRST)
-        metric.update_sums(**feed(name, [numerators[:, 0], None, None], [denominators[:, 0], None, denominators[:, 2]]))
-        layers = metric.estimate_layers()
-        assert layers.value.isnan().tolist() == layers.stderr.isnan().tolist() == [False, True, True]
-        alone = fed(name, [FIRST[0]], modules=1)
-        for estimate in (metric.estimate(), metric.estimate_pooled()):
-            for value, expected in zip(estimate, alone.estimate(), strict=True):
-                assert_close(value, expected, rtol=1e-12, atol=0.0)
-        metric.update_sums(**feed(name, list(numerators.T), list(denominators.T)))
-        assert metric.compute_layers().isfinite().all()
-
-    @pytest.mark.parametrize("bad", [math.nan, math.inf])
-    @pytest.mark.parametrize("side", [0, 1])
-    def test_sums_that_are_not_finite_do_not_count(self, name: str, bad: float, side: int) -> None:
-        sides = powers(FIRST).clone()
-        sides[side, 3, 1] = bad
-        metric = fed(name, SECOND)
-        metric.update_sums(**feed(name, *(list(columns.T) for columns in sides)))
-        assert_close(metric.compute_layers()[1], ratios(SECOND)[1], rtol=1e-12, atol=0.0)
-        assert_close(metric.compute_layers()[[0, 2]], fed(name, FIRST, SECOND).compute_layers()[[0, 2]])
-        assert metric.estimate_layers().degrees_of_freedom.tolist() == [49.0, 19.0, 49.0]
-        assert metric.estimate().stderr.isfinite()
 
     def test_zero_heat_has_no_efficiency(self, name: str) -> None:
         metric = fed(name, [(torch.zeros(5, 2), torch.zeros(5, 2))], modules=1)

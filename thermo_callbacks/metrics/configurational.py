@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from thermo_callbacks.functional import Estimate
-from thermo_callbacks.functional.statistics import ratio_of_sums
+from thermo_callbacks.functional.curvature.averages import RughSums, rugh_average, rugh_sums
 from thermo_callbacks.metrics.base import EstimatedMetric
-
-_SUMS = ("square_sum", "laplacian_sum", "square_square", "laplacian_square", "product", "weight_sum", "weight_square")
+from thermo_callbacks.metrics.states import add_sums, read_sums
 
 
 class RughTemperature(EstimatedMetric):
@@ -45,17 +43,9 @@ class RughTemperature(EstimatedMetric):
         0.5
     """
 
-    square_sum: Tensor
-    laplacian_sum: Tensor
-    square_square: Tensor
-    laplacian_square: Tensor
-    product: Tensor
-    weight_sum: Tensor
-    weight_square: Tensor
-
     def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(sizes, **kwargs)
-        self._add_sum_state(*_SUMS, length=self.num_layers + 1)
+        self._add_sum_state(*RughSums._fields, length=self.num_layers + 1)
 
     def update(self, gradient_products: Tensor, laplacians: Tensor, weight: float = 1.0) -> None:
         """Add one extra pass.
@@ -63,10 +53,10 @@ class RughTemperature(EstimatedMetric):
         Args:
             gradient_products: Product of two independent gradients in each layer, ``[L]``.
             laplacians: Laplacian of each layer, ``[L]``.
-            weight: Weight of the look in the averages, positive.
+            weight: Weight of the extra pass in the averages, positive.
 
         Raises:
-            ValueError: If a tensor does not hold one number for each layer, or the weight is not positive.
+            ValueError: If a tensor does not hold one number for each layer, or the weight is not positive and finite.
         """
         for name, column in {"gradient_products": gradient_products, "laplacians": laplacians}.items():
             if column.shape != (self.num_layers,):
@@ -74,28 +64,7 @@ class RughTemperature(EstimatedMetric):
                     f"{name} must hold one number for each of the {self.num_layers} layers, got shape "
                     f"{tuple(column.shape)}"
                 )
-        if not weight > 0.0:
-            raise ValueError(f"weight must be positive, got {weight}")
-        square, laplacian = (
-            torch.cat([column, column.sum(0, keepdim=True)]).to(self.square_sum)
-            for column in (gradient_products.double(), laplacians.double())
-        )
-        known = torch.isfinite(square) & torch.isfinite(laplacian)
-        weights = known * weight
-        square, laplacian = torch.where(known, square, 0.0), torch.where(known, laplacian, 0.0)
-        self.square_sum = self.square_sum + weights * square
-        self.laplacian_sum = self.laplacian_sum + weights * laplacian
-        # the error of a weighted sum takes the weights squared
-        self.square_square = self.square_square + (weights * square).square()
-        self.laplacian_square = self.laplacian_square + (weights * laplacian).square()
-        self.product = self.product + weights.square() * square * laplacian
-        self.weight_sum = self.weight_sum + weights
-        self.weight_square = self.weight_square + weights.square()
+        add_sums(self, rugh_sums(gradient_products, laplacians, weight))
 
     def _estimates(self) -> Estimate:
-        ratio = ratio_of_sums(self.square_sum, self.laplacian_sum)
-        scatter = self.square_square - 2.0 * ratio * self.product + ratio.square() * self.laplacian_square
-        looks = self.weight_sum.square() / self.weight_square  # as many of equal weight would have the same error
-        correction = torch.where(looks > 1.0 + 1e-9, looks / (looks - 1.0), torch.nan)
-        stderr = (correction * scatter.clamp(min=0.0)).sqrt() / self.laplacian_sum
-        return Estimate(ratio, stderr, (looks - 1.0).clamp(min=0.0))
+        return rugh_average(read_sums(self, RughSums))

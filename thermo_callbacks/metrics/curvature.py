@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from thermo_callbacks.functional import Estimate
+from thermo_callbacks.functional.curvature.averages import TraceSums, trace_average, trace_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics.base import EstimatedMetric
+from thermo_callbacks.metrics.states import add_sums, read_sums
 
 
 class TraceMetric(EstimatedMetric):
     r"""Base of metrics that average layers' traces over updates, with weights and a standard error.
 
-    .. math:: \bar x = \sum_k w_k x_k, \qquad w_k = \frac{W_k}{\sum_j W_j}, \qquad
-              s^2(\bar x) = \max\Big(\frac{\sum_k w_k (x_k - \bar x)^2}{1 - \sum_k w_k^2} \sum_k w_k^2,\
-              \sum_k w_k^2 s_k^2\Big)
-
-    The first member is the scatter between updates, which holds probes, batches and drift alike; the second is what the
-    probes' own variances :math:`s_k^2` imply: all there is after one update, and conservative for single-probe bounds.
-    Updates count as independent. Student's t has :math:`(1 - S_2)^2 / (S_2 - 2 S_3 + S_2^2)` degrees of freedom with
-    :math:`S_p = \sum_k w_k^p` (Satterthwaite 1946): k - 1 for equal weights, and at least 1. The
-    larger of two estimates errs on the safe side, by a tenth of the error where both are equal, and so do weights that
-    grow fast at few updates.
+    The mean, its error and its degrees of freedom are those of
+    :func:`~thermo_callbacks.functional.curvature.averages.trace_average`: the larger of the scatter between updates,
+    which holds probes, batches and drift alike, and of what the probes' own variances imply: all there is after one
+    update, and conservative for single-probe bounds. Updates count as independent. The larger of two estimates errs on
+    the safe side, by a tenth of the error where both are equal, and so do weights that grow fast at few updates.
 
     The global value of an update is the sum of its layers, and its variance the sum of theirs: right for probes
     restricted to a layer, whose traces are independent, and for single-probe bounds, of which each is twice the squared
@@ -52,19 +47,9 @@ class TraceMetric(EstimatedMetric):
         ValueError: If ``sizes`` is empty or holds a number below 1.
     """
 
-    weight_sum: Tensor
-    weight_square: Tensor
-    weight_cube: Tensor
-    trace_sum: Tensor
-    trace_square: Tensor
-    variance_sum: Tensor
-
     def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(sizes, **kwargs)
-        self._add_sum_state(
-            "weight_sum", "weight_square", "weight_cube", "trace_sum", "trace_square", "variance_sum",
-            length=self.num_layers + 1,
-        )  # fmt: skip
+        self._add_sum_state(*TraceSums._fields, length=self.num_layers + 1)
 
     def update(self, traces: Tensor, variances: Tensor, weight: float = 1.0) -> None:
         """Add the traces of one moment.
@@ -83,21 +68,7 @@ class TraceMetric(EstimatedMetric):
                     f"{name} must hold one value for each layer ({self.num_layers}), got shape {tuple(given.shape)}: "
                     "say sizes=[...] with the number of coordinates of each layer"
                 )
-        if not 0.0 < weight < math.inf:
-            raise ValueError(f"weight must be positive and finite, got {weight}")
-        columns, errors = (
-            torch.cat([layers, layers.sum(0, keepdim=True)]).to(self.trace_sum)
-            for layers in (traces.detach().double().view(-1), variances.detach().double().view(-1))
-        )
-        counted = columns.isfinite() & errors.isfinite()
-        columns, errors = torch.where(counted, columns, 0.0), torch.where(counted, errors, 0.0)
-        weights = weight * counted.to(columns)
-        self.weight_sum = self.weight_sum + weights
-        self.weight_square = self.weight_square + weights.square()
-        self.weight_cube = self.weight_cube + weights.pow(3)
-        self.trace_sum = self.trace_sum + weights * columns
-        self.trace_square = self.trace_square + weights * columns.square()
-        self.variance_sum = self.variance_sum + weights.square() * errors
+        add_sums(self, trace_sums(traces, variances, weight))
 
     def update_window(self, window: WindowStatistics) -> None:
         """Windows of steps hold no curvature.
@@ -111,18 +82,8 @@ class TraceMetric(EstimatedMetric):
         raise NotImplementedError(f"{type(self).__name__} takes traces and not windows of steps: call update()")
 
     def _estimates(self) -> Estimate:
-        """Weighted means of all columns; see :class:`TraceMetric`."""
-        value = self.trace_sum / self.weight_sum  # NaN before the first update
-        second, third = self.weight_square / self.weight_sum.square(), self.weight_cube / self.weight_sum.pow(3)
-        # the sums' rounding leaves 1 - S_2 of a single update at some 1e-16
-        several = second < 1.0 - 1e-12
-        spread = (self.trace_square / self.weight_sum - value.square()).clamp(min=0.0)
-        scatter = torch.where(several, spread / (1.0 - second) * second, 0.0)
-        implied = self.variance_sum / self.weight_sum.square()
-        degrees_of_freedom = (1.0 - second).square() / (second - 2.0 * third + second.square())
-        # 1 for two updates, whatever their weights; a single one leaves 0 / 0
-        degrees_of_freedom = torch.where(several, degrees_of_freedom, 1.0).clamp(min=1.0)
-        return Estimate(value, torch.maximum(scatter, implied).sqrt(), degrees_of_freedom)
+        """Weighted means of all columns."""
+        return trace_average(read_sums(self, TraceSums))
 
 
 class FreeEnergyLaplacian(TraceMetric):

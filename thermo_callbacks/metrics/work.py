@@ -2,11 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from thermo_callbacks.metrics.efficiency_base import EfficiencyMetric, Tensors
+from thermo_callbacks.functional.activations.pairs import paired
+from thermo_callbacks.functional.activations.powers import (
+    PowerSums,
+    efficiencies_by_type,
+    module_efficiencies,
+    network_efficiency,
+    pooled_efficiency,
+    power_sums,
+    sample_powers,
+)
+from thermo_callbacks.functional.statistics import Estimate
+from thermo_callbacks.metrics.base import SummedMetric
+from thermo_callbacks.metrics.states import add_sums, read_sums
+
+Tensors = Tensor | Sequence[Tensor]
+"""A tensor ``[B, ...]`` of B samples, or one for each module."""
+
+
+class EfficiencyMetric(SummedMetric):
+    """Base of the ratios of powers of several modules, in sums that add up.
+
+    Args:
+        num_modules: Number of modules M.
+        **kwargs: Passed to :class:`torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If ``num_modules`` is below 1.
+    """
+
+    def __init__(self, num_modules: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if num_modules < 1:
+            raise ValueError(f"num_modules must be at least 1, got {num_modules}")
+        self.num_modules = num_modules
+        double = torch.float64
+        self.add_state("totals", torch.zeros(2 * num_modules, dtype=double), dist_reduce_fx="sum")
+        self.add_state("products", torch.zeros(2 * num_modules, 2 * num_modules, dtype=double), dist_reduce_fx="sum")
+        self.add_state("replicates", torch.zeros(num_modules, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def compute(self) -> Tensor:
+        """Product over the modules that have a value, a scalar; NaN where none has."""
+        return network_efficiency(self._sums()).value
+
+    def compute_layers(self) -> Tensor:
+        """Efficiency of each module, ``[M]``; NaN where it has none."""
+        return self.estimate_layers().value
+
+    def estimate(self) -> Estimate:
+        """Product over the modules that have a value, with its standard error; scalars."""
+        return self._of_all_ranks(network_efficiency)
+
+    def estimate_layers(self) -> Estimate:
+        """Efficiency of each module with its standard error, each ``[M]``."""
+        return self._of_all_ranks(module_efficiencies)
+
+    def estimate_pooled(self) -> Estimate:
+        """Sum of all modules' numerators over that of their denominators; scalars.
+
+        The mean efficiency, weighted by what each module takes in: a value for the whole of a network whose modules
+        don't follow one another.
+
+        Returns:
+            The mean with its standard error.
+        """
+        return self._of_all_ranks(pooled_efficiency)
+
+    def estimate_types(self, types: Sequence[str]) -> dict[str, Estimate]:
+        """Sum of numerators over sum of denominators of the modules of each type.
+
+        Args:
+            types: Type of each module.
+
+        Returns:
+            Type to its efficiency, weighted by what each module takes in, with its standard error; scalars.
+
+        Raises:
+            ValueError: If there isn't one type for each module.
+        """
+        if len(types) != self.num_modules:
+            raise ValueError(f"types must hold one name for each of the {self.num_modules} modules, got {len(types)}")
+        return self._over_ranks(lambda: efficiencies_by_type(self._sums(), types))
+
+    def _sums(self) -> PowerSums:
+        return read_sums(self, PowerSums)
+
+    def _of_all_ranks(self, estimate: Callable[[PowerSums], Estimate]) -> Estimate:
+        return self._over_ranks(lambda: estimate(self._sums()))
+
+    def _add(self, numerators: Tensors, denominators: Tensors, names: tuple[str, str]) -> None:
+        """Add tensors of each module; the names are those of the arguments, for errors."""
+        sides = [[side] if isinstance(side, Tensor) else list(side) for side in (numerators, denominators)]
+        for name, side in zip(names, sides, strict=True):
+            if len(side) != self.num_modules:
+                raise ValueError(
+                    f"{name} must hold one tensor for each module ({self.num_modules}), got {len(side)}: say "
+                    "num_modules=..."
+                )
+        pairs = [paired(**dict(zip(names, pair, strict=True))) for pair in zip(*sides, strict=True)]
+        add_sums(self, power_sums(*([sample_powers(tensor) for tensor in side] for side in zip(*pairs, strict=True))))
 
 
 class WorkEfficiency(EfficiencyMetric):
@@ -52,16 +152,7 @@ class WorkEfficiency(EfficiencyMetric):
             input: Pre-activations z ``[B, ...]``, or those of each module.
             output: Activations a, of the same shapes.
         """
-        self._add_tensors(output, input, ("output", "input"))
-
-    def update_sums(self, input: Sequence[Tensor | None], output: Sequence[Tensor | None]) -> None:
-        """Add a batch of which only sums are known.
-
-        Args:
-            input: Sums of squares of z by replicate ``[K]`` of each module; None for one that was not called.
-            output: Sums of squares of a, likewise.
-        """
-        self._add_sums(output=output, input=input)
+        self._add(output, input, ("output", "input"))
 
 
 class LearningEfficiency(EfficiencyMetric):
@@ -98,13 +189,4 @@ class LearningEfficiency(EfficiencyMetric):
             grad_input: Gradients at the activations' inputs ``[B, ...]``, or those of each module.
             grad_output: Gradients at their outputs, of the same shapes.
         """
-        self._add_tensors(grad_input, grad_output, ("grad_input", "grad_output"))
-
-    def update_sums(self, grad_input: Sequence[Tensor | None], grad_output: Sequence[Tensor | None]) -> None:
-        """Add a batch of which only sums are known.
-
-        Args:
-            grad_input: Sums of squares by replicate ``[K]`` of each module; None for one without.
-            grad_output: Likewise at the outputs.
-        """
-        self._add_sums(grad_input=grad_input, grad_output=grad_output)
+        self._add(grad_input, grad_output, ("grad_input", "grad_output"))

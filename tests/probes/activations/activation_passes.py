@@ -22,14 +22,8 @@ from thermo_callbacks.probes.activations.records import ActivationRecord
 
 DOUBLE = torch.float64
 NUMBERS = [  # all that isn't text
-    "mean_square_input",
-    "mean_square_output",
     "work_efficiency",
-    "work_efficiency_stderr",
     "learning_efficiency",
-    "learning_efficiency_stderr",
-    "temperature_hot",
-    "temperature_cold",
     "carnot_bound",
     "dead_fraction",
     "saturated_fraction",
@@ -80,12 +74,8 @@ def by_hand(z: Tensor, a: Tensor, *, features: Sequence[int] = (1,)) -> dict[str
     samples = a.movedim(list(features), list(range(-len(features), 0))).flatten(0, -len(features) - 1)
     work = work_efficiency(z, a)
     return {
-        "mean_square_input": z.square().mean().item(),
-        "mean_square_output": a.square().mean().item(),
         "work_efficiency": work.item(),
         "learning_efficiency": learning_efficiency(z.grad, a.grad).item(),
-        "temperature_hot": z.var(correction=0).item(),
-        "temperature_cold": a.var(correction=0).item(),
         "carnot_bound": carnot_bound(z, a).item(),
         "dead_fraction": dead_fraction(samples).item(),
         "saturated_fraction": saturated_fraction(z.grad, a.grad).item(),

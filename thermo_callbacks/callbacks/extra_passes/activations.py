@@ -12,7 +12,12 @@ from torch import Tensor
 
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector
 from thermo_callbacks.catalog import Scalars
-from thermo_callbacks.metrics import WorkEfficiency
+from thermo_callbacks.functional.activations.powers import (
+    efficiencies_by_type,
+    network_efficiency,
+    pooled_efficiency,
+    power_sums,
+)
 from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
 from thermo_callbacks.probes.activations.records import ActivationRecord
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
@@ -84,14 +89,13 @@ def _record(engines: Mapping[str, ActivationRecord]) -> Scalars:
     """Efficiencies of each activation, of each type, and of the whole network."""
     if not engines:
         return {}
-    metric = WorkEfficiency(len(engines), sync_on_compute=False)
     powers = [engine.powers for engine in engines.values()]
-    metric.update_sums([power.input for power in powers], [power.output for power in powers])
-    pooled = metric.estimate_pooled()
+    sums = power_sums([power.output for power in powers], [power.input for power in powers])
+    pooled = pooled_efficiency(sums)
     record = {
         "thermo/work_efficiency": float(pooled.value),
         "thermo/work_efficiency_stderr": float(pooled.stderr),
-        "thermo/work_efficiency_product": float(metric.compute()),
+        "thermo/work_efficiency_product": float(network_efficiency(sums).value),
     }
     for name, engine in engines.items():
         record |= {
@@ -102,5 +106,5 @@ def _record(engines: Mapping[str, ActivationRecord]) -> Scalars:
             f"thermo_dead_fraction/{name}": engine.dead_fraction,
             f"thermo_saturated_fraction/{name}": engine.saturated_fraction,
         }
-    types = metric.estimate_types([engine.activation for engine in engines.values()])
+    types = efficiencies_by_type(sums, [engine.activation for engine in engines.values()])
     return record | {f"thermo_engine/{kind}": float(estimate.value) for kind, estimate in types.items()}

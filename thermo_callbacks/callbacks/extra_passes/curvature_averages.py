@@ -1,19 +1,28 @@
-"""Running averages of the curvature that looks find, and the values that are recorded of them."""
+"""Running averages of the curvature over extra passes, and the values that are recorded of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from thermo_callbacks.catalog import Scalars
-from thermo_callbacks.metrics import EntropyDestruction, FreeEnergyLaplacian, RughTemperature
-from thermo_callbacks.metrics.base import EstimatedMetric
+from thermo_callbacks.functional.curvature.averages import (
+    RughSums,
+    TraceSums,
+    rugh_average,
+    rugh_sums,
+    trace_average,
+    trace_sums,
+)
+from thermo_callbacks.functional.statistics import Estimate
 
 COLUMNS = ("traces", "trace_variances", "mobility_traces", "mobility_variances", "gradient_products")
 """What an extra pass finds for each layer: fields of a curvature sample."""
+_SUMS: dict[str, Any] = {"laplacian": TraceSums, "destruction": TraceSums, "rugh": RughSums}
 _TAGS = {"laplacian": "laplacian", "destruction": "entropy_destruction", "rugh": "rugh_temperature"}
 _REASONS = {
     "laplacian": "the curvature of some layer is not finite",
@@ -22,8 +31,8 @@ _REASONS = {
     "rugh": "it needs a Laplacian above zero, and one optimizer that steps once a batch",
 }
 FORGETTING = 3
-"""Power of the look's number that it weighs with in the running averages: the last fifth of a run weighs half, and the
-error still falls as one over the root of the number of extra passes."""
+"""Power of its number that an extra pass weighs with in the averages: the last fifth of a run weighs half, and the error
+still falls as one over the root of the number of extra passes."""
 
 
 class CurvatureAverages:
@@ -38,28 +47,26 @@ class CurvatureAverages:
         self._wanted, self._warn_once = wanted, warn_once
         self.extra_passes = 0
         self._names: tuple[str, ...] = ()
-        self._metrics: dict[str, EstimatedMetric] = {}
+        self._sums: dict[str, Any] = {}
         self._restored: dict[str, Any] | None = None
 
     def start(self, names: tuple[str, ...]) -> None:
         """Start afresh if the layers are others, and with the sums of a checkpoint if they belong to these.
 
         Args:
-            names: Names of the layers that are looked at from now on.
+            names: Names of the layers that are measured from now on.
         """
         if self._names == names:
             return
         self._names, self.extra_passes = names, 0
-        options: dict[str, Any] = {"sizes": [1] * len(names), "sync_on_compute": False}
-        self._metrics = {
-            "laplacian": FreeEnergyLaplacian(**options),
-            "destruction": EntropyDestruction(**options),
-            "rugh": RughTemperature(**options),
-        }
+        restored: dict[str, Any] = {}
         if self._restored is not None and self._restored["names"] == list(names):
-            self.extra_passes = self._restored["extra_passes"]
-            for name, states in self._restored["metrics"].items():
-                _load(self._metrics[name], states)
+            self.extra_passes, restored = self._restored["extra_passes"], self._restored["metrics"]
+        empty = torch.zeros(len(names) + 1, dtype=torch.float64)
+        self._sums = {
+            name: kind(**{field: restored.get(name, {}).get(field, empty).clone() for field in kind._fields})
+            for name, kind in _SUMS.items()
+        }
         self._restored = None
 
     def add(self, columns: Tensor) -> None:
@@ -68,14 +75,16 @@ class CurvatureAverages:
         Args:
             columns: What it has found, ``[columns, L]``.
         """
-        look = dict(zip(COLUMNS, columns, strict=True))
+        found = dict(zip(COLUMNS, columns, strict=True))
         weight = float(self.extra_passes**FORGETTING)
-        traces = look["traces"]
-        self._metrics["laplacian"].update(traces, look["trace_variances"], weight)
+        self._add("laplacian", trace_sums(found["traces"], found["trace_variances"], weight))
         if "destruction" in self._wanted:
-            self._metrics["destruction"].update(look["mobility_traces"], look["mobility_variances"], weight)
+            self._add("destruction", trace_sums(found["mobility_traces"], found["mobility_variances"], weight))
         if "rugh" in self._wanted:
-            self._metrics["rugh"].update(look["gradient_products"], traces, weight)
+            self._add("rugh", rugh_sums(found["gradient_products"], found["traces"], weight))
+
+    def _add(self, name: str, sums: TraceSums | RughSums) -> None:
+        self._sums[name] = type(sums)(*(one + more for one, more in zip(self._sums[name], sums, strict=True)))
 
     def record(self, rate: float) -> Scalars:
         """Values under their tags: averages with their standard errors.
@@ -88,48 +97,39 @@ class CurvatureAverages:
         """
         record: Scalars = {}
         if "laplacian" in self._wanted:
-            laplacian = self._metrics["laplacian"]
-            record |= self._values_of("laplacian", "thermo_laplacian", 1.0)
-            lower, upper = laplacian.estimate().interval(0.95)
+            laplacian = trace_average(self._sums["laplacian"])
+            record |= self._values("laplacian", laplacian)
+            record |= self._by_layer("thermo_laplacian", laplacian.value)
+            lower, upper = (end[-1] for end in laplacian.interval(0.95))
             record |= {"thermo/laplacian_lower": float(lower), "thermo/laplacian_upper": float(upper)}
-            by_layer = zip(self._names, laplacian.estimate_layers().stderr.tolist(), strict=True)
-            record |= {f"thermo_laplacian_stderr/{name}": value for name, value in by_layer}
+            record |= self._by_layer("thermo_laplacian_stderr", laplacian.stderr)
         if "destruction" in self._wanted:
-            record |= self._values_of("destruction", "thermo_entropy_destruction", rate)
+            destruction = trace_average(self._sums["destruction"])
+            record |= self._values("destruction", destruction, rate)
+            record |= self._by_layer("thermo_entropy_destruction", rate * destruction.value)
         if "rugh" in self._wanted:
-            record |= self._values_of("rugh", "", 1.0)
+            record |= self._values("rugh", rugh_average(self._sums["rugh"]))
         for name in self._wanted:
             tag = f"thermo/{_TAGS[name]}"
             if math.isnan(record[tag]):
                 self._warn_once(tag, f"no value (NaN) for {tag} at an extra pass: {_REASONS[name]}.")
         return record
 
-    def _values_of(self, name: str, family: str, factor: float) -> Scalars:
-        """One metric's values times a factor: global with its error, and by layer."""
-        metric, tag = self._metrics[name], f"thermo/{_TAGS[name]}"
-        estimate = metric.estimate()
-        record = {tag: factor * float(estimate.value), f"{tag}_stderr": factor * float(estimate.stderr)}
-        if family:
-            layers = zip(self._names, metric.compute_layers().tolist(), strict=True)
-            record |= {f"{family}/{layer}": factor * value for layer, value in layers}
-        return record
+    def _values(self, name: str, estimate: Estimate, factor: float = 1.0) -> Scalars:
+        """Value of all layers together and its error, times a factor."""
+        tag = f"thermo/{_TAGS[name]}"
+        return {tag: factor * float(estimate.value[-1]), f"{tag}_stderr": factor * float(estimate.stderr[-1])}
+
+    def _by_layer(self, family: str, columns: Tensor) -> Scalars:
+        return {f"{family}/{name}": value for name, value in zip(self._names, columns[:-1].tolist(), strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
         """Sums of the running averages."""
-        states = {
-            name: {state: getattr(metric, state).cpu().clone() for state in metric.metric_state}
-            for name, metric in self._metrics.items()
+        sums = {
+            name: {field: value.clone() for field, value in sums._asdict().items()} for name, sums in self._sums.items()
         }
-        return {"names": list(self._names), "extra_passes": self.extra_passes, "metrics": states}
+        return {"names": list(self._names), "extra_passes": self.extra_passes, "metrics": sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Keep the sums until the first extra pass shows whether they belong to the same layers."""
         self._restored = state
-
-
-def _load(metric: EstimatedMetric, states: Mapping[str, Tensor]) -> None:
-    """Put sums into a metric, with the bookkeeping of an update."""
-    for name, value in states.items():
-        setattr(metric, name, value.clone())
-    metric._update_count += 1
-    metric._computed = None

@@ -35,8 +35,21 @@ def dead_fraction(output: Tensor) -> Tensor:
             f"output must be a floating-point tensor of shape [B, ...] with B >= 2 samples, got shape "
             f"{tuple(output.shape)} and {output.dtype}: one sample can't show whether a neuron answers"
         )
-    constant = output.amax(0) == output.amin(0)
+    constant = constant_neurons(output, [0])
     return constant.to(torch.promote_types(output.dtype, torch.float32)).mean()
+
+
+def constant_neurons(output: Tensor, samples: list[int]) -> Tensor:
+    """Which neurons have the same output for every sample.
+
+    Args:
+        output: Activations.
+        samples: Dimensions along which the samples lie.
+
+    Returns:
+        A mask of the shape of the other dimensions.
+    """
+    return output.amax(samples) == output.amin(samples)
 
 
 def saturated_fraction(grad_input: Tensor, grad_output: Tensor, threshold: float = 0.01) -> Tensor:
@@ -66,6 +79,21 @@ def saturated_fraction(grad_input: Tensor, grad_output: Tensor, threshold: float
     if not threshold > 0.0:
         raise ValueError(f"threshold must be a positive slope (for example 0.01), got {threshold}")
     arrived, sent = paired(grad_input=grad_input, grad_output=grad_output)
-    slope = (arrived / sent).abs()
-    known = slope.isfinite()  # the comparison below is false where it isn't
-    return ratio_of_sums((slope < threshold).to(slope.dtype).sum(), known.to(slope.dtype).sum())
+    known = arrived.isfinite() & sent.isfinite()
+    saturated, reached = saturation_counts(arrived[known].abs(), sent[known].abs(), threshold).to(arrived.dtype)
+    return ratio_of_sums(saturated, reached)
+
+
+def saturation_counts(at_input: Tensor, at_output: Tensor, threshold: float) -> Tensor:
+    """Number of elements with a slope below the threshold, and of all that a learning signal reaches.
+
+    Args:
+        at_input: Magnitudes of the gradients at the input.
+        at_output: Magnitudes of the gradients at the output, same shape.
+        threshold: Slope below which an element is saturated.
+
+    Returns:
+        The two counts, ``[2]``.
+    """
+    saturated = at_input < threshold * at_output  # false where nothing arrives at the output
+    return torch.stack([saturated.count_nonzero(), at_output.count_nonzero()])

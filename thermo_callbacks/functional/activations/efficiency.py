@@ -10,7 +10,12 @@ from torch import Tensor
 
 from thermo_callbacks.functional.activations.checks import Activation, scalar_function, slopes
 from thermo_callbacks.functional.activations.gain import SMALLEST, exceeding_point
-from thermo_callbacks.functional.activations.pairs import paired, power_ratio
+from thermo_callbacks.functional.activations.pairs import paired
+from thermo_callbacks.functional.activations.powers import (
+    carnot_bound_of_variances,
+    power_ratio_of_tensors,
+    variance_from_sums,
+)
 from thermo_callbacks.functional.activations.quadrature import Numbers, gaussian_mean_square
 
 ACCURACY = 1e-5  # relative error above which gaussian_efficiency refuses: four digits would not be sure
@@ -57,7 +62,7 @@ def work_efficiency(input: Tensor, output: Tensor) -> Tensor:
         tensor(0.5000)
     """
     z, a = paired(input=input, output=output)
-    return power_ratio(a, z)
+    return power_ratio_of_tensors(a, z)
 
 
 def learning_efficiency(grad_input: Tensor, grad_output: Tensor) -> Tensor:
@@ -88,7 +93,7 @@ def learning_efficiency(grad_input: Tensor, grad_output: Tensor) -> Tensor:
         tensor(0.5000)
     """
     arrived, sent = paired(grad_input=grad_input, grad_output=grad_output)
-    return power_ratio(arrived, sent)
+    return power_ratio_of_tensors(arrived, sent)
 
 
 def carnot_bound(input: Tensor, output: Tensor) -> Tensor:
@@ -118,13 +123,19 @@ def carnot_bound(input: Tensor, output: Tensor) -> Tensor:
         tensor(0.7500)
     """
     z, a = paired(input=input, output=output)
-    return 1.0 - power_ratio(_centred(a), _centred(z))
+    hot, cold = _centred(z), _centred(a)
+    scale = torch.maximum(hot.abs().amax(), cold.abs().amax())  # 1e-25 squared is 0 in float32
+    return carnot_bound_of_variances(*(_variance(deviations / scale) for deviations in (hot, cold)))
 
 
 def _centred(tensor: Tensor) -> Tensor:
     """Deviations from the mean, exactly 0 for a constant."""
     shifted = tensor - tensor.flatten()[0]
     return shifted - shifted.mean()
+
+
+def _variance(tensor: Tensor) -> Tensor:
+    return variance_from_sums(tensor.square().sum(), tensor.sum(), tensor.new_tensor(tensor.numel()))
 
 
 def implied_init_gain(efficiency: Tensor) -> Tensor:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.statistics import ratio_of_sums
-
 
 def paired(**tensors: Tensor) -> tuple[Tensor, Tensor]:
     """Check that two tensors are of one shape and floating dtype, and give them the digits that sums of squares need.
@@ -34,17 +32,3 @@ def paired(**tensors: Tensor) -> tuple[Tensor, Tensor]:
         )
     dtype = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
     return first.to(dtype), second.to(dtype)
-
-
-def power_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Ratio of two mean squares, at any scale.
-
-    Args:
-        numerator: Any shape.
-        denominator: Same shape.
-
-    Returns:
-        The ratio, a scalar; NaN where the denominator is zero everywhere.
-    """
-    scale = torch.maximum(numerator.abs().amax(), denominator.abs().amax())  # 1e-25 squared is 0 in float32
-    return ratio_of_sums((numerator / scale).square().mean(), (denominator / scale).square().mean())

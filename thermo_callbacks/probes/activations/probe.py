@@ -14,7 +14,7 @@ from thermo_callbacks.probes.activations.calls import CallLog, Passage, Site
 from thermo_callbacks.probes.activations.engine_types import Called, EngineTypes
 from thermo_callbacks.probes.activations.gradients import custom_nodes
 from thermo_callbacks.probes.activations.hooks import Arguments, CallWatch, Frame, Keywords
-from thermo_callbacks.probes.activations.records import ActivationRecord, make_record
+from thermo_callbacks.probes.activations.records import ActivationRecord, make_records
 from thermo_callbacks.probes.activations.registry import (
     ACTIVATION_MODULES,
     FEATURE_DIMENSION,
@@ -131,11 +131,7 @@ class ActivationProbe:
         if self._log.fault is not None:
             raise RuntimeError(f"measuring activations failed: {self._log.fault}") from self._log.fault
         calls = self._log.read()
-        verdicts = self._engines.decide([call.called for call in calls])
-        return {
-            call.name: make_record(call.name, call.activation, call.shape.numel(), call.sums, verdict)
-            for call, verdict in zip(calls, verdicts, strict=True)
-        }
+        return make_records(calls, self._engines.decide([call.called for call in calls]))
 
     def _call_function(self, function: Function, arguments: Arguments, keywords: Keywords) -> Any:
         activation, frame = self._functions.get(function), self._watch.frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -10,11 +11,11 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional.activations.efficiency import implied_init_gain
-from thermo_callbacks.functional.statistics import RatioSums, ratio_of_sums, ratio_stderr
+from thermo_callbacks.functional.activations.powers import carnot_bound_of_variances, power_ratio, variance_from_sums
+from thermo_callbacks.functional.statistics import ratio_of_sums
+from thermo_callbacks.probes.activations.calls import Call
 from thermo_callbacks.probes.activations.engine_types import Verdict
 from thermo_callbacks.probes.activations.sums import CallSums
-
-ROUNDING = 1e-13  # of the mean square: what is left of a constant's variance
 
 
 class Powers(NamedTuple):
@@ -40,117 +41,91 @@ class ActivationRecord:
     Attributes:
         name: Where the call stands in the model.
         activation: Type of the activation, as in ``ReLU``.
-        count: Number of elements.
-        mean_square_input: Mean square of the input z.
-        mean_square_output: Mean square of the output a.
         work_efficiency: See :func:`~thermo_callbacks.functional.work_efficiency`.
-        work_efficiency_stderr: Its standard error, samples being the replicates.
         learning_efficiency: See :func:`~thermo_callbacks.functional.learning_efficiency`; the gradient at z is what
             comes through this call.
-        learning_efficiency_stderr: Its standard error.
-        temperature_hot: Variance of z over all elements.
-        temperature_cold: Variance of a.
         carnot_bound: See :func:`~thermo_callbacks.functional.carnot_bound`.
         dead_fraction: See :func:`~thermo_callbacks.functional.dead_fraction`; neurons are channels.
         saturated_fraction: See :func:`~thermo_callbacks.functional.saturated_fraction`.
         implied_gain: See :func:`~thermo_callbacks.functional.implied_init_gain`.
-        engine_measured: ``"driven"`` if more came out than went in, else ``"passive"``.
         engine: Type of engine of the function, see :func:`~thermo_callbacks.functional.engine_type`.
         engine_reason: Why ``engine`` is None.
-        powers: Sums by replicate, for the metrics.
+        powers: Sums by replicate, for means over several activations and their errors.
     """
 
     name: str
     activation: str
-    count: int
-    mean_square_input: float
-    mean_square_output: float
     work_efficiency: float
-    work_efficiency_stderr: float
     learning_efficiency: float
-    learning_efficiency_stderr: float
-    temperature_hot: float
-    temperature_cold: float
     carnot_bound: float
     dead_fraction: float
     saturated_fraction: float
     implied_gain: float
-    engine_measured: Literal["passive", "driven"] | None
     engine: Literal["passive", "driven"] | None
     engine_reason: str | None
     powers: Powers
 
 
-def make_record(name: str, activation: str, count: int, sums: CallSums, verdict: Verdict) -> ActivationRecord:
-    """Compute a record.
+def make_records(calls: Sequence[Call], verdicts: Sequence[Verdict]) -> dict[str, ActivationRecord]:
+    """Records of the finished calls of a pass.
 
     Args:
-        name: Where the call stands in the model.
-        activation: Type of the activation.
-        count: Number of elements.
-        sums: Sums of the call, on the host.
-        verdict: Type of engine of the function.
+        calls: The calls, with their sums on the host.
+        verdicts: Type of engine of each.
 
     Returns:
-        The record. Sums that aren't finite make everything that depends on them NaN.
-
-    Raises:
-        ValueError: If the sums of the output are missing.
+        Name to record. Sums that aren't finite make everything that depends on them NaN.
     """
-    if sums.output_power is None or sums.output_sum is None or sums.constant is None:
-        raise ValueError(f"sums must hold the output of {name}, got its input only: wait until the call has returned")
-    work, work_stderr = _ratio(sums.output_power, sums.input_power)
+    powers = [_powers(call.sums) for call in calls]
+    records = {}
+    for call, verdict, own, values in zip(calls, verdicts, powers, _values(calls, powers), strict=True):
+        work, learning, bound, dead, saturated, gain = values
+        records[call.name] = ActivationRecord(
+            name=call.name,
+            activation=call.activation,
+            work_efficiency=work,
+            learning_efficiency=learning,
+            carnot_bound=bound,
+            dead_fraction=dead,
+            saturated_fraction=saturated,
+            implied_gain=gain,
+            engine=verdict.engine,
+            engine_reason=verdict.reason,
+            powers=own,
+        )
+    return records
+
+
+def _powers(sums: CallSums) -> Powers:
+    if sums.output_power is None:
+        raise ValueError("sums must hold the output of a call, got its input only: wait until the call has returned")
     arrived, sent = (None, None) if sums.gradient_power is None else sums.gradient_power
-    learning, learning_stderr = _ratio(arrived, sent)
-    saturated, reached = (0.0, 0.0) if sums.slopes is None else sums.slopes.tolist()
-    hot_square, hot = _moments(sums.input_power, sums.input_sum, count)
-    cold_square, cold = _moments(sums.output_power, sums.output_sum, count)
-    known = not math.isnan(work)
-    return ActivationRecord(
-        name=name,
-        activation=activation,
-        count=count,
-        mean_square_input=hot_square,
-        mean_square_output=cold_square,
-        work_efficiency=work,
-        work_efficiency_stderr=work_stderr,
-        learning_efficiency=learning,
-        learning_efficiency_stderr=learning_stderr,
-        temperature_hot=hot,
-        temperature_cold=cold,
-        carnot_bound=1.0 - cold / hot if hot > 0.0 else math.nan,
-        dead_fraction=sums.constant.item() / sums.neurons if sums.neurons and math.isfinite(cold) else math.nan,
-        saturated_fraction=saturated / reached if reached and math.isfinite(learning) else math.nan,
-        implied_gain=implied_init_gain(torch.tensor(work, dtype=torch.float64)).item(),
-        engine_measured=("driven" if work > 1.0 else "passive") if known else None,
-        engine=verdict.engine,
-        engine_reason=verdict.reason,
-        powers=Powers(sums.input_power, sums.output_power, arrived, sent),
-    )
+    return Powers(sums.input_power, sums.output_power, arrived, sent)
 
 
-def _ratio(numerator: Tensor | None, denominator: Tensor | None) -> tuple[float, float]:
-    """Ratio of sums over replicates and its standard error."""
-    if numerator is None or denominator is None:
-        return math.nan, math.nan
-    total, base = numerator.sum(), denominator.sum()
-    if not (total.isfinite() and base.isfinite()):
-        return math.nan, math.nan
-    sums = RatioSums(
-        numerator=total,
-        denominator=base,
-        numerator_square=numerator.square().sum(),
-        denominator_square=denominator.square().sum(),
-        product=(numerator * denominator).sum(),
-        batches=torch.tensor(float(len(numerator)), dtype=torch.float64),
-    )
-    return ratio_of_sums(total, base).item(), ratio_stderr(sums).item()
+def _values(calls: Sequence[Call], powers: Sequence[Powers]) -> list[list[float]]:
+    """Efficiencies, Carnot bound, dead and saturated fractions and implied gain of each call."""
+    heat, work, arrived, sent = (_column([own[side] for own in powers]) for side in range(4))
+    sums = [call.sums for call in calls]
+    counts = _column([call.shape.numel() for call in calls])
+    efficiency, learning = power_ratio(work, heat), power_ratio(arrived, sent)
+    hot = variance_from_sums(heat, _column([own.input_sum for own in sums]), counts)
+    cold = variance_from_sums(work, _column([own.output_sum for own in sums]), counts)
+    dead = ratio_of_sums(_column([own.constant for own in sums]), _column([own.neurons for own in sums]))
+    slopes = [(None, None) if own.slopes is None else own.slopes for own in sums]
+    saturated = ratio_of_sums(*(_column([own[side] for own in slopes]) for side in (0, 1)))
+    columns = [
+        efficiency,
+        learning,
+        carnot_bound_of_variances(hot, cold),
+        torch.where(cold.isfinite(), dead, torch.nan),
+        torch.where(learning.isfinite(), saturated, torch.nan),
+        implied_init_gain(efficiency),
+    ]
+    return [list(row) for row in torch.stack(columns, 1).tolist()]
 
 
-def _moments(power: Tensor, total: Tensor, count: int) -> tuple[float, float]:
-    """Mean square and variance; NaN if an element isn't finite."""
-    mean_square = power.sum().item() / count
-    if not math.isfinite(mean_square):
-        return math.nan, math.nan
-    variance = mean_square - (total.item() / count) ** 2
-    return mean_square, variance if variance > ROUNDING * mean_square else 0.0
+def _column(values: Sequence[Tensor | float | None]) -> Tensor:
+    """Sums of tensors, numbers as they are, and NaN for None; one for each call."""
+    numbers = [float(value.sum()) if isinstance(value, Tensor) else value for value in values]
+    return torch.tensor([math.nan if number is None else number for number in numbers], dtype=torch.float64)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils._python_dispatch import _disable_current_modes
 
+from thermo_callbacks.functional.activations.activity import constant_neurons, saturation_counts
 from thermo_callbacks.probes.guard import no_trace
 
 REPLICATES = 512  # most groups of samples that are kept apart
@@ -67,9 +68,9 @@ class CallSums:
             rows = _rows(tensor)
             kept = {1} if rows.ndim == 2 else set(range(1, rows.ndim)) if features is None else {features % rows.ndim}
             samples = [dimension for dimension in range(rows.ndim) if dimension not in kept]
-            highest = rows.amax(samples)
-            self.constant = (highest == rows.amin(samples)).sum()
-            self.neurons = highest.numel() if highest.numel() < rows.numel() else 0
+            constant = constant_neurons(rows, samples)
+            self.constant = constant.sum()
+            self.neurons = constant.numel() if constant.numel() < rows.numel() else 0
 
     def add_gradients(self, arrived: Tensor | None, sent: Tensor, threshold: float) -> None:
         """Add the gradients of a backward pass.
@@ -84,9 +85,7 @@ class CallSums:
             powers, slopes = [], torch.zeros(2, dtype=torch.int64, device=sent.device)
             for pair in zip(_pieces(arrived), _pieces(sent), strict=True):
                 powers.append(torch.stack([_row_powers(gradient) for gradient in pair]))
-                at_input, at_output = (gradient.abs() for gradient in pair)
-                saturated = at_input < threshold * at_output  # false where nothing arrives at the output
-                slopes += torch.stack([saturated.count_nonzero(), at_output.count_nonzero()])
+                slopes += saturation_counts(pair[0].abs(), pair[1].abs(), threshold)
             power = torch.stack([_replicates(rows) for rows in torch.cat(powers, 1)])
             self.take_gradients(power, slopes)
 

@@ -1,0 +1,218 @@
+"""Ratios of powers from sums that add up: one activation, one type of activation, a whole network, with errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from thermo_callbacks.functional.statistics import Estimate, ratio_of_sums
+
+ROUNDING = 1e-13  # of the mean square: what is left of a constant's variance
+
+
+def power_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Efficiency: ratio of two sums of squares.
+
+    Args:
+        numerator: Sum of squares at the exit, any shape.
+        denominator: Sum of squares at the entrance, same shape.
+
+    Returns:
+        The ratio, same shape; NaN where the denominator is zero or a sum isn't finite.
+    """
+    finite = numerator.isfinite() & denominator.isfinite()
+    return torch.where(finite, ratio_of_sums(numerator, denominator), torch.nan)
+
+
+def power_ratio_of_tensors(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """:func:`power_ratio` of the sums of squares of two tensors, at any scale.
+
+    Args:
+        numerator: Any shape.
+        denominator: Same shape.
+
+    Returns:
+        The ratio, a scalar.
+    """
+    scale = torch.maximum(numerator.abs().amax(), denominator.abs().amax())  # 1e-25 squared is 0 in float32
+    return power_ratio((numerator / scale).square().sum(), (denominator / scale).square().sum())
+
+
+def variance_from_sums(power: Tensor, total: Tensor, count: Tensor) -> Tensor:
+    """Variance over all elements from their sums, the temperature that a Carnot bound compares.
+
+    Args:
+        power: Sum of squares, any shape.
+        total: Sum of the elements, same shape.
+        count: Number of elements, same shape.
+
+    Returns:
+        The variance, same shape: 0 where it is below rounding, NaN where an element isn't finite.
+    """
+    mean_square = power / count
+    variance = mean_square - (total / count).square()
+    variance = torch.where(variance > ROUNDING * mean_square, variance, 0.0)
+    return torch.where(mean_square.isfinite(), variance, torch.nan)
+
+
+def carnot_bound_of_variances(hot: Tensor, cold: Tensor) -> Tensor:
+    """Carnot's efficiency between two temperatures.
+
+    Args:
+        hot: Variance of the input, any shape.
+        cold: Variance of the output, same shape.
+
+    Returns:
+        The bound, same shape; NaN where the input doesn't vary.
+    """
+    return 1.0 - ratio_of_sums(cold, hot)
+
+
+class PowerSums(NamedTuple):
+    """Sums over replicates (samples, or groups of them) of the powers of M modules; those of several batches add up.
+
+    Modules share the samples of a batch, so the error of an aggregate needs the products of all pairs of sums.
+
+    Attributes:
+        totals: Sums of the M numerators and then of the M denominators, ``[2 M]``.
+        products: Sums over replicates of the products of these, ``[2 M, 2 M]``; NaN between modules whose replicates
+            are not the same samples.
+        replicates: Number of replicates of each module, ``[M]``.
+    """
+
+    totals: Tensor
+    products: Tensor
+    replicates: Tensor
+
+
+def sample_powers(tensor: Tensor) -> Tensor:
+    """Sum of squares of each sample, in double precision.
+
+    Args:
+        tensor: Elements of B samples, ``[B, ...]``.
+
+    Returns:
+        The sums, ``[B]``.
+    """
+    return tensor.double().square().reshape(tensor.shape[0] if tensor.ndim else 1, -1).sum(1)
+
+
+def power_sums(numerators: Sequence[Tensor | None], denominators: Sequence[Tensor | None]) -> PowerSums:
+    """Sums of one batch.
+
+    Args:
+        numerators: Sums of squares by replicate ``[K]`` of each module, in double precision; None for a module that
+            was not called.
+        denominators: Likewise.
+
+    Returns:
+        The sums. A module whose sums are not finite does not count.
+    """
+    modules = len(numerators)
+    groups: dict[int, dict[int, tuple[Tensor, Tensor]]] = {}
+    for module, (numerator, denominator) in enumerate(zip(numerators, denominators, strict=True)):
+        if numerator is not None and denominator is not None:
+            groups.setdefault(len(numerator), {})[module] = (numerator, denominator)
+    given = next((side for side in numerators if side is not None), torch.zeros(0, dtype=torch.float64))
+    totals, products = given.new_zeros(2 * modules), given.new_zeros(2 * modules, 2 * modules)
+    replicates = given.new_zeros(modules, dtype=torch.int64)
+
+    def places(members: list[int]) -> Tensor:
+        first = torch.tensor(members, device=totals.device)
+        return torch.cat([first, first + modules])
+
+    if len(groups) > 1:  # replicates of different numbers are not the same samples: no covariance is known
+        present = places([module for group in groups.values() for module in group])
+        products[present[:, None], present] = torch.nan
+    for length, group in groups.items():
+        rows = torch.stack([side for sides in zip(*group.values(), strict=True) for side in sides], 1)
+        finite = rows.sum(0).isfinite().view(2, -1).all(0)
+        rows = torch.where(finite.repeat(2), rows, 0.0)
+        own = places(list(group))
+        totals[own] = rows.sum(0)
+        products[own[:, None], own] = rows.T @ rows
+        replicates[own[: len(group)]] = finite * length
+    return PowerSums(totals, products, replicates)
+
+
+def module_efficiencies(sums: PowerSums) -> Estimate:
+    """Efficiency of each module.
+
+    Args:
+        sums: Sums over replicates.
+
+    Returns:
+        Efficiencies with their standard errors, each ``[M]``; NaN for a module without sums.
+    """
+    numerator, denominator = sums.totals.view(2, -1)
+    value = power_ratio(numerator, denominator)
+    squares, cross = sums.products.diagonal().view(2, -1), sums.products.diagonal(len(value))
+    scatter = squares[0] - 2.0 * value * cross + value.square() * squares[1]
+    return _estimate(value, scatter / denominator.square(), sums.replicates)
+
+
+def pooled_efficiency(sums: PowerSums, members: Sequence[bool] | None = None) -> Estimate:
+    """Sum of numerators over sum of denominators: the mean weighted by what each module takes in.
+
+    Args:
+        sums: Sums over replicates.
+        members: Whether each module belongs to the mean; None: all of them.
+
+    Returns:
+        The mean with its standard error, scalars.
+    """
+    chosen = torch.tensor(members or [True] * len(sums.replicates), device=sums.totals.device)
+    numerator, denominator = torch.where(chosen, sums.totals.view(2, -1), 0.0).sum(1)
+    value = power_ratio(numerator, denominator)
+    slopes = chosen / denominator
+    scatter = _scatter(sums.products, torch.cat([slopes, -slopes * value]))
+    return _estimate(value, scatter, torch.where(chosen, sums.replicates, 0).amax())
+
+
+def efficiencies_by_type(sums: PowerSums, types: Sequence[str]) -> dict[str, Estimate]:
+    """:func:`pooled_efficiency` of the modules of each type.
+
+    Args:
+        sums: Sums over replicates.
+        types: Type of each module.
+
+    Returns:
+        Type to its efficiency, in the order in which the types appear.
+    """
+    return {kind: pooled_efficiency(sums, [other == kind for other in types]) for kind in dict.fromkeys(types)}
+
+
+def network_efficiency(sums: PowerSums) -> Estimate:
+    """Product over the modules that have a value: the network as a chain of engines.
+
+    Args:
+        sums: Sums over replicates.
+
+    Returns:
+        The product with its standard error, scalars; NaN where no module has a value.
+    """
+    numerator, denominator = sums.totals.view(2, -1)
+    value = power_ratio(numerator, denominator)
+    known = value.isfinite()
+    factors = torch.where(known, value, 1.0)
+    others = torch.where(torch.eye(len(factors), device=factors.device) > 0, 1.0, factors).prod(1)
+    slopes = torch.where(known, others / denominator, 0.0)  # of the product, by each numerator
+    product = torch.where(known.any(), factors.prod(), torch.nan)
+    scatter = _scatter(sums.products, torch.cat([slopes, -slopes * factors]))
+    return _estimate(product, scatter, torch.where(known, sums.replicates, 0).amax())
+
+
+def _scatter(products: Tensor, direction: Tensor) -> Tensor:
+    """Sum over replicates of the squares of a linear combination of their sums."""
+    used = direction != 0.0
+    return direction @ torch.where(used[:, None] & used, products, 0.0) @ direction
+
+
+def _estimate(value: Tensor, scatter: Tensor, replicates: Tensor) -> Estimate:
+    """A value with its standard error from the scatter of replicates (delta method)."""
+    count = replicates.to(scatter)
+    correction = torch.where(count > 1, count / (count - 1.0), torch.nan)
+    return Estimate(value, (correction * scatter.clamp(min=0.0)).sqrt(), (count - 1.0).clamp(min=0.0))

@@ -1,0 +1,156 @@
+"""Averages of traces and of the Rugh temperature over extra passes, from weighted sums that add up."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from thermo_callbacks.functional.curvature.trace import rugh_temperature
+from thermo_callbacks.functional.statistics import Estimate
+
+
+class TraceSums(NamedTuple):
+    """Weighted sums over updates k of L layers and, in the last column, of their sum; each ``[L + 1]``.
+
+    Attributes:
+        weight_sum: Sum of the weights :math:`W_k`.
+        weight_square: Sum of their squares.
+        weight_cube: Sum of their cubes.
+        trace_sum: Sum of :math:`W_k x_k` with the traces x.
+        trace_square: Sum of :math:`W_k x_k^2`.
+        variance_sum: Sum of :math:`W_k^2 s_k^2` with the traces' variances.
+    """
+
+    weight_sum: Tensor
+    weight_square: Tensor
+    weight_cube: Tensor
+    trace_sum: Tensor
+    trace_square: Tensor
+    variance_sum: Tensor
+
+
+class RughSums(NamedTuple):
+    """Weighted sums over updates of L layers and, in the last column, of their sum; each ``[L + 1]``.
+
+    Attributes:
+        square_sum: Sum of weights times squared gradients.
+        laplacian_sum: Sum of weights times Laplacians.
+        square_square: Sum of the squares of weighted squared gradients: the error of a weighted sum takes the weights
+            squared.
+        laplacian_square: Sum of the squares of weighted Laplacians.
+        product: Sum of their products.
+        weight_sum: Sum of the weights.
+        weight_square: Sum of their squares.
+    """
+
+    square_sum: Tensor
+    laplacian_sum: Tensor
+    square_square: Tensor
+    laplacian_square: Tensor
+    product: Tensor
+    weight_sum: Tensor
+    weight_square: Tensor
+
+
+def trace_sums(traces: Tensor, variances: Tensor, weight: float = 1.0) -> TraceSums:
+    """Sums of one update.
+
+    The variance of the layers' sum is the sum of theirs: right for probes restricted to a layer, whose traces are
+    independent, and for the bounds of :func:`~thermo_callbacks.functional.curvature.single_probe`.
+
+    Args:
+        traces: Trace of each layer's block, ``[L]``; one that is not finite is left out, and the layers' sum with it.
+        variances: Squared standard error of each, same shape.
+        weight: Weight of the update.
+
+    Returns:
+        The sums, in double precision.
+
+    Raises:
+        ValueError: If ``weight`` isn't positive and finite.
+    """
+    columns, errors, weights = _weighted(traces, variances, weight)
+    return TraceSums(
+        weights, weights.square(), weights.pow(3), weights * columns, weights * columns.square(),
+        weights.square() * errors,
+    )  # fmt: skip
+
+
+def trace_average(sums: TraceSums) -> Estimate:
+    r"""Weighted mean of traces with its standard error.
+
+    .. math:: \bar x = \sum_k w_k x_k, \qquad w_k = \frac{W_k}{\sum_j W_j}, \qquad
+              s^2(\bar x) = \max\Big(\frac{\sum_k w_k (x_k - \bar x)^2}{1 - \sum_k w_k^2} \sum_k w_k^2,\
+              \sum_k w_k^2 s_k^2\Big)
+
+    The first member is the scatter between updates, the second what the probes' own variances imply. Degrees of
+    freedom: :math:`(1 - S_2)^2 / (S_2 - 2 S_3 + S_2^2)` with :math:`S_p = \sum_k w_k^p` (Satterthwaite 1946).
+
+    Args:
+        sums: Sums over updates.
+
+    Returns:
+        Means and errors, each ``[L + 1]``; NaN before the first update.
+    """
+    value = sums.trace_sum / sums.weight_sum
+    second, third = sums.weight_square / sums.weight_sum.square(), sums.weight_cube / sums.weight_sum.pow(3)
+    several = second < 1.0 - 1e-12  # the sums' rounding leaves 1 - S_2 of a single update at some 1e-16
+    spread = (sums.trace_square / sums.weight_sum - value.square()).clamp(min=0.0)
+    scatter = torch.where(several, spread / (1.0 - second) * second, 0.0)
+    implied = sums.variance_sum / sums.weight_sum.square()
+    degrees_of_freedom = (1.0 - second).square() / (second - 2.0 * third + second.square())
+    # 1 for two updates, whatever their weights; a single one leaves 0 / 0
+    degrees_of_freedom = torch.where(several, degrees_of_freedom, 1.0).clamp(min=1.0)
+    return Estimate(value, torch.maximum(scatter, implied).sqrt(), degrees_of_freedom)
+
+
+def rugh_sums(gradient_products: Tensor, laplacians: Tensor, weight: float = 1.0) -> RughSums:
+    """Sums of one update.
+
+    Args:
+        gradient_products: Product of two independent gradients in each layer, ``[L]``.
+        laplacians: Laplacian of each layer, same shape.
+        weight: Weight of the update.
+
+    Returns:
+        The sums, in double precision.
+
+    Raises:
+        ValueError: If ``weight`` isn't positive and finite.
+    """
+    square, laplacian, weights = _weighted(gradient_products, laplacians, weight)
+    return RughSums(
+        weights * square, weights * laplacian, (weights * square).square(), (weights * laplacian).square(),
+        weights.square() * square * laplacian, weights, weights.square(),
+    )  # fmt: skip
+
+
+def rugh_average(sums: RughSums) -> Estimate:
+    """Rugh temperature of the mean squared gradient and the mean Laplacian, with its standard error (delta method).
+
+    Args:
+        sums: Sums over updates.
+
+    Returns:
+        Temperatures and errors, each ``[L + 1]``; the error of a single update is NaN.
+    """
+    ratio = rugh_temperature(sums.square_sum, sums.laplacian_sum)
+    scatter = sums.square_square - 2.0 * ratio * sums.product + ratio.square() * sums.laplacian_square
+    updates = sums.weight_sum.square() / sums.weight_square  # as many of equal weight would have the same error
+    correction = torch.where(updates > 1.0 + 1e-9, updates / (updates - 1.0), torch.nan)
+    stderr = (correction * scatter.clamp(min=0.0)).sqrt() / sums.laplacian_sum
+    return Estimate(ratio, stderr, (updates - 1.0).clamp(min=0.0))
+
+
+def _weighted(first: Tensor, second: Tensor, weight: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Two numbers of each layer and of their sum, and the weights; all 0 where one of the two is not finite."""
+    if not 0.0 < weight < math.inf:
+        raise ValueError(f"weight must be positive and finite, got {weight}")
+    layers = torch.stack([side.detach().double().reshape(-1) for side in (first, second)])
+    columns = torch.cat([layers, layers.sum(1, keepdim=True)], 1)
+    counted = columns.isfinite().all(0)
+    columns = torch.where(counted, columns, 0.0)
+    return columns[0], columns[1], weight * counted.to(columns)
