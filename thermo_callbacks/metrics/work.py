@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from thermo_callbacks.functional.activations.pairs import paired
@@ -14,6 +13,7 @@ from thermo_callbacks.functional.activations.powers import (
     efficiencies_by_type,
     module_efficiencies,
     network_efficiency,
+    no_power_sums,
     pooled_efficiency,
     power_sums,
     sample_powers,
@@ -42,10 +42,8 @@ class EfficiencyMetric(SummedMetric):
         if num_modules < 1:
             raise ValueError(f"num_modules must be at least 1, got {num_modules}")
         self.num_modules = num_modules
-        double = torch.float64
-        self.add_state("totals", torch.zeros(2 * num_modules, dtype=double), dist_reduce_fx="sum")
-        self.add_state("products", torch.zeros(2 * num_modules, 2 * num_modules, dtype=double), dist_reduce_fx="sum")
-        self.add_state("replicates", torch.zeros(num_modules, dtype=torch.int64), dist_reduce_fx="sum")
+        for name, zeros in no_power_sums(num_modules)._asdict().items():
+            self.add_state(name, zeros, dist_reduce_fx="sum")
 
     def compute(self) -> Tensor:
         """Product over the modules that have a value, a scalar; NaN where none has."""

@@ -31,8 +31,8 @@ _REASONS = {
     "rugh": "it needs a Laplacian above zero, and one optimizer that steps once a batch",
 }
 FORGETTING = 3
-"""Power of its number that an extra pass weighs with in the averages: the last fifth of a run weighs half, and the error
-still falls as one over the root of the number of extra passes."""
+"""Power of its number that an extra pass weighs with in the averages: the last fifth of a run weighs half, and the
+error still falls as one over the root of the number of extra passes."""
 
 
 class CurvatureAverages:

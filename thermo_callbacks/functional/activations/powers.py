@@ -88,6 +88,24 @@ class PowerSums(NamedTuple):
     replicates: Tensor
 
 
+def no_power_sums(modules: int, device: torch.device | None = None) -> PowerSums:
+    """Sums before the first batch.
+
+    Args:
+        modules: Number of modules M.
+        device: Device of the sums; None: the default.
+
+    Returns:
+        Zeros in double precision.
+    """
+    size = 2 * modules
+    return PowerSums(
+        torch.zeros(size, dtype=torch.float64, device=device),
+        torch.zeros(size, size, dtype=torch.float64, device=device),
+        torch.zeros(modules, dtype=torch.int64, device=device),
+    )
+
+
 def sample_powers(tensor: Tensor) -> Tensor:
     """Sum of squares of each sample, in double precision.
 
@@ -116,12 +134,11 @@ def power_sums(numerators: Sequence[Tensor | None], denominators: Sequence[Tenso
     for module, (numerator, denominator) in enumerate(zip(numerators, denominators, strict=True)):
         if numerator is not None and denominator is not None:
             groups.setdefault(len(numerator), {})[module] = (numerator, denominator)
-    given = next((side for side in numerators if side is not None), torch.zeros(0, dtype=torch.float64))
-    totals, products = given.new_zeros(2 * modules), given.new_zeros(2 * modules, 2 * modules)
-    replicates = given.new_zeros(modules, dtype=torch.int64)
+    device = next((side.device for side in numerators if side is not None), None)
+    totals, products, replicates = no_power_sums(modules, device)
 
     def places(members: list[int]) -> Tensor:
-        first = torch.tensor(members, device=totals.device)
+        first = torch.tensor(members, device=device)
         return torch.cat([first, first + modules])
 
     if len(groups) > 1:  # replicates of different numbers are not the same samples: no covariance is known
