@@ -28,6 +28,7 @@ def trainer(loaders: Any = ("a", "b"), **changes: Any) -> Any:
     rows: list[dict[str, float]] = []
     settings = {
         "sanity_checking": False,
+        "world_size": 1,
         "is_global_zero": True,
         "global_step": 0,
         "val_dataloaders": list(loaders) if isinstance(loaders, tuple) else loaders,

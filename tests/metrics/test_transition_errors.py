@@ -10,8 +10,9 @@ from oracles import normal
 from torch.testing import assert_close
 from transition_states import GAUSSIAN, PAIRS, STATES, classifier, fed, regression
 
+from thermo_callbacks.functional.transition import state_moments
+from thermo_callbacks.functional.transition_state import priorities
 from thermo_callbacks.metrics.transition import TransitionTemperature
-from thermo_callbacks.metrics.transition_state import priorities, state_moments
 
 REPETITIONS = 160
 

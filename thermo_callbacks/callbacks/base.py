@@ -139,7 +139,14 @@ class Monitor(Callback):
                 self._transition.load_state_dict(self._transition_state, pl_module.device)
                 self._transition_state = {}
             if self._plan.extra_passes and not self._guard.disabled:
-                collectors = build_collectors(self._plan, self._extra_pass_settings, trainer, pl_module, session)
+                collectors = build_collectors(
+                    self._plan,
+                    self._extra_pass_settings,
+                    trainer,
+                    pl_module,
+                    layers=session.layers,
+                    sharded=session.sharded,
+                )
                 self._extra_passes = ExtraPassSchedule(
                     collectors, every=self.curvature_every_n_steps, first=self.window
                 )

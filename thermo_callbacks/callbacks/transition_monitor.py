@@ -9,17 +9,20 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from thermo_callbacks.callbacks.compat import Callback, logging_step
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.functional.statistics import Estimate
-from thermo_callbacks.metrics.transition import TransitionTemperature
-from thermo_callbacks.metrics.transition_state import (
-    StateMoments,
+from thermo_callbacks.functional.transition import StateMoments, missing_reason, state_moments, temperature_estimate
+from thermo_callbacks.functional.transition_state import (
     StateRecord,
-    missing_reason,
-    state_moments,
-    temperature_estimate,
+    check_max_residuals,
+    check_samples,
+    empty_state,
+    merge_states,
+    with_samples,
+    without_free_places,
 )
 from thermo_callbacks.probes.guard import Guard
 
@@ -80,7 +83,7 @@ class TransitionTemperatureMonitor(Callback):
         _check_datasets(datasets)
         if reference not in get_args(Reference):
             raise ValueError(f"reference must be one of {', '.join(get_args(Reference))}, got {reference!r}")
-        TransitionTemperature(max_residuals=max_residuals)  # refuses what it can't do
+        check_max_residuals(max_residuals)
         self.outputs_fn, self.datasets, self.reference = outputs_fn, tuple(datasets), reference
         self.max_residuals = max_residuals
         arguments = {"datasets": self.datasets, "reference": reference, "max_residuals": max_residuals}
@@ -91,7 +94,8 @@ class TransitionTemperatureMonitor(Callback):
     def _forget(self) -> None:
         self._guard = Guard(type(self).__name__)
         self._latest: dict[str, float] = {}
-        self._metric: TransitionTemperature | None = None
+        self._states: list[StateRecord] = []  # sets A and B in the validation under way
+        self._dimensions: int | None = None  # of its outputs
         self._places: dict[int, int] = {}  # dataloader to state: 0 for set A, 1 for set B
         self._refused = False  # a batch of this validation told no loss or no outputs
         self._record: StateRecord | None = None  # set A at the reference
@@ -114,7 +118,7 @@ class TransitionTemperatureMonitor(Callback):
         """State for copies and pickles: without what belongs to the model that is validated."""
         # Lightning binds the module's log and log_dict to every callback: they would take model and Trainer along
         own = {name: value for name, value in self.__dict__.items() if name not in {"log", "log_dict"}}
-        return {**own, "_metric": None, "_model": None}
+        return {**own, "_states": [], "_model": None}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins, but not a validation of the same model before it."""
@@ -127,25 +131,23 @@ class TransitionTemperatureMonitor(Callback):
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Start with empty sums, in the sanity check too: what is missing shows before training does."""
-        self._metric, self._refused = None, False
+        self._states, self._dimensions, self._refused = [], None, False
         self._places = _places(self.datasets, trainer.val_dataloaders)
-        if self._guard.disabled:
-            return
-        metric = TransitionTemperature(max_residuals=self.max_residuals)
-        self._metric = metric.to(pl_module.device)
+        if not self._guard.disabled:
+            self._states = [empty_state(self.max_residuals, pl_module.device)] * 2
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Take in losses and outputs of a batch."""
-        if self._metric is None or self._refused or self._guard.disabled or dataloader_idx not in self._places:
+        if not self._states or self._refused or self._guard.disabled or dataloader_idx not in self._places:
             return
         # trainer.validate runs in inference mode, whose tensors no later step of a fit could use
         with self._guard.protect("taking in a validation batch"), torch.inference_mode(False):
             with self._guard.invisible(pl_module.device):
                 found = _read(outputs) if self.outputs_fn is None else self.outputs_fn(pl_module, batch, outputs)
                 if found is not None:
-                    self._metric.update("final" if self._places[dataloader_idx] else "initial", *found)
+                    self._add(self._places[dataloader_idx], *found)
                     return
             self._refused = True
             self._guard.warn_once(
@@ -158,16 +160,16 @@ class TransitionTemperatureMonitor(Callback):
         """Compute and log, while callbacks that act at the end of validation can still see it."""
         if trainer.sanity_checking:
             return
-        metric, self._metric = self._metric, None
+        states, self._states = self._states, []
         able = not self._refused and not self._guard.disabled
         # a process that gave up alone would leave the others waiting for its sums
-        if not trainer.strategy.reduce_boolean_decision(able) or metric is None:
+        if not trainer.strategy.reduce_boolean_decision(able) or not states:
             if able:
                 self._guard.warn_once(f"{self._guard.name} has no value: another process could not read its samples.")
             return
         with self._guard.protect("ending a validation"), torch.inference_mode(False):
             with self._guard.invisible(pl_module.device):
-                record = self._close(metric, trainer.global_step)
+                record = self._close([_of_all_ranks(state, trainer) for state in states], trainer.global_step)
                 self._latest = record
                 for logger in trainer.loggers:
                     logger.log_metrics(record, step=logging_step(trainer))
@@ -177,12 +179,17 @@ class TransitionTemperatureMonitor(Callback):
         """Let callbacks that act at the end of the epoch monitor the values."""
         Publisher.offer(trainer, self._latest)
 
-    def _close(self, metric: TransitionTemperature, step: int) -> dict[str, float]:
+    def _add(self, place: int, losses: Tensor, outputs: Tensor) -> None:
+        """Take samples into the state of a set."""
+        self._dimensions = check_samples(losses, outputs, self._dimensions).ndim
+        self._states[place] = with_samples(self._states[place], losses, outputs)
+
+    def _close(self, states: Sequence[StateRecord], step: int) -> dict[str, float]:
         """Values of a validation that has ended; and the next reference."""
-        now = metric.record("initial")
+        now, shifted = states
         record: dict[str, float] = {}
         if 1 in self._places.values():
-            record |= self._values("shift", state_moments(now), state_moments(metric.record("final")))
+            record |= self._values("shift", state_moments(now), state_moments(shifted))
         if self._record is None:
             record |= _tagged("outputs", math.nan, math.nan)
         else:
@@ -215,6 +222,14 @@ class TransitionTemperatureMonitor(Callback):
             self._latest, self._record_step = dict(state_dict["latest"]), int(state_dict["record_step"])
             record = state_dict["record"]
             self._record = None if record is None else StateRecord(**record)
+
+
+def _of_all_ranks(state: StateRecord, trainer: Any) -> StateRecord:
+    """The samples of all processes."""
+    if trainer.world_size > 1:
+        # as the metrics do: strategy.all_gather keeps a graph, and warns of what torch has deprecated
+        state = merge_states(StateRecord(*(torch.stack(gather_all_tensors(part)) for part in state)))
+    return without_free_places(state)
 
 
 def _tagged(name: str, value: float, stderr: float) -> dict[str, float]:

@@ -94,6 +94,17 @@ def predictive_entropy(logits: Tensor) -> Tensor:
             f"logits must be a floating-point tensor of shape [B, C] with B >= 1 samples and C >= 2 classes, got shape "
             f"{tuple(logits.shape)} and {logits.dtype}: give a single logit z as two columns [0, z]"
         )
-    probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
-    entropies: Tensor = torch.special.entr(probabilities).sum(1)
-    return entropies.mean()
+    return prediction_entropies(logits.to(torch.promote_types(logits.dtype, torch.float32))).mean()
+
+
+def prediction_entropies(logits: Tensor) -> Tensor:
+    """Shannon entropy of each prediction, whose mean is the :func:`predictive_entropy`.
+
+    Args:
+        logits: Unnormalised log-probabilities, ``[B, C]``.
+
+    Returns:
+        The entropies in nats, ``[B]``.
+    """
+    entropies: Tensor = torch.special.entr(logits.softmax(1)).sum(1)
+    return entropies

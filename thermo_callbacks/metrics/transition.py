@@ -8,19 +8,21 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional import vasicek_entropy
 from thermo_callbacks.functional.statistics import Estimate
-from thermo_callbacks.metrics.base import SummedMetric
-from thermo_callbacks.metrics.transition_state import (
-    StateMoments,
+from thermo_callbacks.functional.transition import StateMoments, missing_reason, state_moments, temperature_estimate
+from thermo_callbacks.functional.transition_state import (
     StateRecord,
-    enter_lowest,
+    check_losses,
+    check_max_residuals,
+    check_samples,
+    empty_state,
     lowest_priorities,
-    missing_reason,
-    priorities,
-    state_moments,
-    temperature_estimate,
+    with_samples,
+    with_weights,
+    without_free_places,
 )
+from thermo_callbacks.metrics.base import SummedMetric
+from thermo_callbacks.metrics.states import read_sums
 
 Entropy = Literal["outputs", "weights"]
 State = Literal[0, 1, "initial", "final"]
@@ -69,25 +71,17 @@ class TransitionTemperature(SummedMetric):
         0.8656
     """
 
-    totals: Tensor
-    products: Tensor
-    replicates: Tensor
-    residuals: Tensor
-
     def __init__(self, entropy: Entropy = "outputs", *, max_residuals: int = 16_384, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if entropy not in get_args(Entropy):
             raise ValueError(f"entropy must be one of {', '.join(get_args(Entropy))}, got {entropy!r}")
-        if max_residuals < 100:
-            raise ValueError(f"max_residuals must be at least 100 to show a density, got {max_residuals}")
+        check_max_residuals(max_residuals)
         self.entropy, self.max_residuals = entropy, max_residuals
         self._dimensions: int | None = None  # dimensions of the outputs so far
-        for name, shape in (("totals", (2, 3)), ("products", (2, 3, 3))):
-            self.add_state(name, torch.zeros(*shape, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("replicates", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
-        places = max_residuals if entropy == "outputs" else 0
-        free = torch.full((2, 4, places), torch.inf, dtype=torch.float64)
-        self.add_state("residuals", free, dist_reduce_fx=lowest_priorities)
+        empty = empty_state(max_residuals if entropy == "outputs" else 0)
+        for name, part in empty._asdict().items():
+            merge = lowest_priorities if name == "residuals" else "sum"
+            self.add_state(name, torch.stack([part, part]), dist_reduce_fx=merge)
 
     def update(
         self, state: State, losses: Tensor, outputs: Tensor | Sequence[Tensor], *, count: int | None = None
@@ -106,30 +100,22 @@ class TransitionTemperature(SummedMetric):
         """
         if state not in _STATES:
             raise ValueError(f"state must be 0 or 'initial', 1 or 'final', got {state!r}")
-        index = _STATES[state]
-        if losses.ndim > 1:
-            raise ValueError(
-                f"losses must hold one number a sample, [B], or their mean, a scalar, got shape {tuple(losses.shape)}: "
-                "flatten them"
-            )
-        losses = losses.detach().double()
+        check_losses(losses)
+        record = self._record(_STATES[state])
         if self.entropy == "weights":
-            self._add_weights(index, losses, outputs, count)
-            return
-        outputs = _checked_outputs(outputs, losses, count)
-        if self._dimensions not in {None, outputs.ndim}:
-            raise ValueError(
-                f"outputs must be of one kind, logits [B, C] or residuals [B], got shape {tuple(outputs.shape)} after "
-                "the other kind: reset first"
-            )
-        self._dimensions = outputs.ndim
-        if outputs.ndim == 2:
-            entropies = torch.special.entr(outputs.detach().double().softmax(1)).sum(1)
-            self._add(index, _replicates(losses, entropies))
+            record = with_weights(record, losses, [outputs] if isinstance(outputs, Tensor) else list(outputs), count)
         else:
-            rows = _replicates(losses, torch.zeros_like(outputs, dtype=torch.float64))
-            self._keep(index, outputs.detach().double(), rows)
-            self._add(index, rows)
+            if count is not None:
+                raise ValueError(
+                    f"count is for a mean loss beside weights, got {count} beside outputs that tell it: leave it out"
+                )
+            checked = check_samples(losses, outputs, self._dimensions)
+            self._dimensions = checked.ndim
+            record = with_samples(record, losses, checked)
+        for name, part in record._asdict().items():
+            states = getattr(self, name).clone()
+            states[_STATES[state]] = part
+            setattr(self, name, states)
 
     def reset(self) -> None:
         """Forget all samples, and which kind of outputs they had."""
@@ -157,8 +143,7 @@ class TransitionTemperature(SummedMetric):
         Returns:
             The sums, with only the residuals that there are.
         """
-        record = self._over_ranks(lambda: self._record(_STATES[state]))
-        return record._replace(residuals=record.residuals[:, record.residuals[0].isfinite()])
+        return without_free_places(self._over_ranks(lambda: self._record(_STATES[state])))
 
     def _estimate(self) -> Estimate:
         return temperature_estimate(*self._moments())
@@ -167,67 +152,4 @@ class TransitionTemperature(SummedMetric):
         return state_moments(self._record(0)), state_moments(self._record(1))
 
     def _record(self, index: int) -> StateRecord:
-        return StateRecord(self.totals[index], self.products[index], self.replicates[index], self.residuals[index])
-
-    def _add_weights(self, index: int, losses: Tensor, weights: Tensor | Sequence[Tensor], count: int | None) -> None:
-        layers = [weights] if isinstance(weights, Tensor) else list(weights)
-        if not layers:
-            raise ValueError("outputs must hold the weights of at least one layer, got none")
-        entropies = [layer.numel() * vasicek_entropy(layer.detach().double().reshape(-1)) for layer in layers]
-        entropy = torch.stack(entropies).sum()
-        if losses.ndim:
-            count = 1
-        rows = torch.stack([losses, entropy.expand_as(losses), torch.ones_like(losses)]).reshape(3, -1)
-        self._add(index, rows * (1 if count is None else count))
-
-    def _keep(self, index: int, residuals: Tensor, rows: Tensor) -> None:
-        """Enter residuals into the sample of those that are kept."""
-        behind = rows[:, :1].expand(-1, residuals.numel()) if rows.shape[1] == 1 else rows
-        order = priorities(residuals, self.totals[index, 2].long())
-        entered = torch.stack([order, residuals, behind[0], behind[2]])
-        kept = self.residuals.clone()
-        kept[index] = enter_lowest(kept[index], entered)
-        self.residuals = kept
-
-    def _add(self, index: int, rows: Tensor) -> None:
-        """Add replicates: rows of summed losses, summed entropies and numbers of samples, ``[3, K]``."""
-        for name, sums in (("totals", rows.sum(1)), ("products", rows @ rows.T), ("replicates", rows.shape[1])):
-            state = getattr(self, name).clone()
-            state[index] += sums
-            setattr(self, name, state)
-
-
-def _replicates(losses: Tensor, entropies: Tensor) -> Tensor:
-    """Samples as replicates, or their batch as one where only its mean loss is known, ``[3, K]``."""
-    if losses.ndim:
-        return torch.stack([losses, entropies, torch.ones_like(entropies)])
-    samples = entropies.new_tensor(entropies.numel())
-    return torch.stack([losses * samples, entropies.sum(), samples])[:, None]
-
-
-def _checked_outputs(outputs: Any, losses: Tensor, count: int | None) -> Tensor:
-    if not isinstance(outputs, Tensor) or outputs.ndim not in {1, 2} or not outputs.is_floating_point():
-        what = (
-            f"shape {tuple(outputs.shape)} and {outputs.dtype}"
-            if isinstance(outputs, Tensor)
-            else type(outputs).__name__
-        )
-        raise ValueError(
-            f"outputs must be a floating-point tensor, logits [B, C] or residuals [B], got {what}: flatten positions "
-            "into samples, or say entropy='weights'"
-        )
-    if outputs.ndim == 2 and outputs.shape[1] < 2:
-        raise ValueError(
-            f"outputs must hold logits of at least 2 classes, got shape {tuple(outputs.shape)}: give a single logit z "
-            "as two columns [0, z], residuals as [B]"
-        )
-    if count is not None:
-        raise ValueError(
-            f"count is for a mean loss beside weights, got {count} beside outputs that tell it: leave it out"
-        )
-    if not outputs.shape[0] or (losses.ndim and losses.shape[0] != outputs.shape[0]):
-        raise ValueError(
-            f"outputs must hold the samples of the losses, {losses.numel() if losses.ndim else 'at least 1'}, got "
-            f"{outputs.shape[0]}"
-        )
-    return outputs
+        return StateRecord(*(states[index] for states in read_sums(self, StateRecord)))

@@ -1,31 +1,31 @@
-"""What takes part in an extra pass, as a plan asks for it."""
+"""Collectors of a fit, as a plan asks for them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from thermo_callbacks.callbacks.arguments import Loss
 from thermo_callbacks.callbacks.extra_passes.activations import ActivationCollector
 from thermo_callbacks.callbacks.extra_passes.bulk import BulkCollector
-from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureCollector
+from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureCollector, Layers
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector
 from thermo_callbacks.callbacks.presets import Plan
-from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.probes.bulk import BulkProbe
 
 
 @dataclass(frozen=True)
 class ExtraPassSettings:
-    """How a monitor looks.
+    """Settings of a monitor's extra passes.
 
     Attributes:
         name: What to call the monitor in a warning.
         seed: Seed of all that is random.
         loss_fn: Loss of a module and a batch, in place of the training step.
         within_layers: Whether each layer has probes of its own.
-        activations: Activations that are looked at besides those of ``torch.nn``.
-        engines: Where the type of engine of each activation is put down.
+        activations: Activations that are measured besides those of ``torch.nn``.
+        engines: Takes the type of engine of each activation.
         bulk_probe: Measures the bulk.
     """
 
@@ -39,19 +39,26 @@ class ExtraPassSettings:
 
 
 def build_collectors(
-    plan: Plan, settings: ExtraPassSettings, trainer: Any, pl_module: Any, session: Session
+    plan: Plan,
+    settings: ExtraPassSettings,
+    trainer: Any,
+    pl_module: Any,
+    *,
+    layers: Callable[[], Layers],
+    sharded: bool,
 ) -> list[Collector]:
-    """Collectors of a run.
+    """Collectors of a fit.
 
     Args:
         plan: What is measured.
         settings: How.
         trainer: The Trainer.
         pl_module: The module in training.
-        session: The session of the fit.
+        layers: Gives the layers that are trained now.
+        sharded: Whether parameters are sharded over processes.
 
     Returns:
-        The collectors, in the order in which they look.
+        The collectors, in the order in which they measure.
     """
     common: dict[str, Any] = {"name": settings.name, "loss_fn": settings.loss_fn}
     collectors: list[Collector] = []
@@ -67,7 +74,7 @@ def build_collectors(
             CurvatureCollector(
                 trainer,
                 pl_module,
-                layers=session.layers,
+                layers=layers,
                 wanted=plan.curvature,
                 within_layers=settings.within_layers,
                 **common,
@@ -75,7 +82,7 @@ def build_collectors(
         )
     if plan.bulk:
         bulk = BulkCollector(trainer, pl_module, probe=settings.bulk_probe, **common)
-        if session.sharded:
+        if sharded:
             bulk.guard.disable("it needs whole parameters in one process, and these are sharded")
         collectors.append(bulk)
     return collectors
