@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional import transition_temperature
+from thermo_callbacks.functional.transition import StateMoments, resolved_temperature, temperature_estimate
 from thermo_callbacks.probes.parameters.weights import (
     Choices,
     EntropyChange,
@@ -21,8 +21,6 @@ from thermo_callbacks.probes.parameters.weights import (
 
 EARLY = 16
 """Losses that the error of the first one is read from: their scatter changes as training goes on."""
-RESOLVED = 2.0
-"""Standard errors that an entropy must have changed by for a temperature to say anything."""
 
 WarnOnce = Callable[[str, str], None]
 
@@ -49,7 +47,7 @@ class TypeOneTransition:
     those of the process's own batches, where parameters are sharded the mean over all.
 
     Args:
-        sample: Elements looked at in each parameter tensor; None for all.
+        sample: Elements read of each parameter tensor; None for all.
         seed: Seed of their choice.
     """
 
@@ -58,12 +56,6 @@ class TypeOneTransition:
         self._choices: Choices = {}
         self._energy: tuple[float, float] | None = None  # initial loss and the variance of a batch's loss
         self._start: dict[str, _Start] = {}
-        self._left_out: list[str] = []
-
-    @property
-    def left_out(self) -> list[str]:
-        """Layer and shape of the tensors without an entropy, at the start or when last looked at."""
-        return list(self._left_out)
 
     def start(self, layers: Layers, heat: Mapping[str, float] | None = None) -> None:
         """Record the initial state of layers that are not known yet.
@@ -100,35 +92,27 @@ class TypeOneTransition:
         self.start(layers, heat)
         now = self._measure(layers)
         changes = {name: entropy_change(self._start[name].tensors, tensors) for name, tensors in now.items()}
-        self._note_left_out(layers, now)
         record = {} if losses is None else self._global(losses, changes.values(), warn_once)
-        missing = []
-        for name, change in changes.items():
-            if not any(math.isfinite(tensor.entropy) for tensor in self._start[name].tensors):
-                continue  # nothing in it will ever have a temperature
-            released = self._start[name].heat - heat[name] if name in heat else math.nan
-            value = _temperature(released, change)
-            record[f"thermo_transition_temperature/{name}"] = value
-            if math.isnan(value):
-                missing.append(name)
+        # a layer without an entropy at the start will never have a temperature
+        able = [name for name in changes if any(math.isfinite(one.entropy) for one in self._start[name].tensors)]
+        released = [self._start[name].heat - heat[name] if name in heat else math.nan for name in able]
+        values = resolved_temperature(
+            _column(released),
+            _column([changes[name].value for name in able]),
+            _column([changes[name].variance for name in able]),
+        ).tolist()
+        missing = [name for name, value in zip(able, values, strict=True) if math.isnan(value)]
         if missing:
             warn_once(
                 "transition_temperature of layers",
                 f"no transition temperature (NaN) for {', '.join(missing[:3])}: the entropy of the weights has not "
                 "changed beyond its error, has become infinite (equal weights), or the heat is not known.",
             )
-        return record
+        by_layer = zip(able, values, strict=True)
+        return record | {f"thermo_transition_temperature/{name}": value for name, value in by_layer}
 
     def _measure(self, layers: Layers) -> dict[str, list[TensorEntropy]]:
         return weight_entropies(layers, sample=self._sample, seed=self._seed, choices=self._choices)
-
-    def _note_left_out(self, layers: Layers, now: Mapping[str, Sequence[TensorEntropy]]) -> None:
-        self._left_out = [
-            f"{name} {list(parameter.shape)}"
-            for name, parameters in layers.items()
-            for parameter, first, second in zip(parameters, self._start[name].tensors, now[name], strict=True)
-            if not (math.isfinite(first.entropy) and math.isfinite(second.entropy))
-        ]
 
     def _global(self, losses: Tensor, changes: Iterable[EntropyChange], warn_once: WarnOnce) -> dict[str, float]:
         finite = losses.detach().double().cpu()
@@ -140,18 +124,19 @@ class TypeOneTransition:
             math.fsum(part.value for part in known) if known else math.nan, math.fsum(part.variance for part in known)
         )
         energy, variance = (math.nan, math.nan) if self._energy is None else self._energy
-        released = energy - float(finite.mean())  # the mean of nothing is NaN
-        value = _temperature(released, change)
-        stderr = math.nan
-        if math.isnan(value):
+        count = finite.new_tensor(finite.numel())
+        window = _scatter(finite) / max(1, finite.numel())
+        estimate = temperature_estimate(
+            StateMoments(_column([energy, change.value]), _column([variance, change.variance]).diag(), count),
+            StateMoments(_column([float(finite.mean()), 0.0]), _column([window, 0.0]).diag(), count),
+        )
+        if estimate.value.isnan():
             warn_once(
                 "transition_temperature",
                 "no transition temperature (NaN) in a window: no loss is known, no layer's weights have an entropy, or "
                 "their entropy has not changed beyond its error.",
             )
-        else:
-            variance += _scatter(finite) / finite.numel() + value**2 * change.variance
-            stderr = math.sqrt(variance) / abs(change.value)
+        value, stderr = float(estimate.value), float(estimate.stderr)
         return {"thermo/transition_temperature": value, "thermo/transition_temperature_stderr": stderr}
 
     def state_dict(self) -> dict[str, Any]:
@@ -190,12 +175,8 @@ class TypeOneTransition:
         return True
 
 
-def _temperature(released: float, change: EntropyChange) -> float:
-    """Energy over entropy, NaN where the change of entropy does not stand out of its error."""
-    if change.variance and abs(change.value) <= RESOLVED * math.sqrt(change.variance):
-        return math.nan
-    values = torch.tensor([released, 0.0, change.value, 0.0], dtype=torch.float64)
-    return float(transition_temperature(*values))
+def _column(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def _scatter(losses: Tensor) -> float:
