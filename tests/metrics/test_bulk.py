@@ -65,7 +65,7 @@ def test_too_few_samples() -> None:
     assert (value, degrees_of_freedom) == (4.0, 0.0)
     assert stderr.isnan()
     metric.reset()
-    assert metric.count == 0
+    assert metric.num_samples == 0
 
 
 def test_equal_samples_have_no_error() -> None:

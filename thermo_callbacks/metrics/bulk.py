@@ -8,9 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.bulk.complexity import bulk_complexity
+from thermo_callbacks.functional.bulk.chain import check_regulator
+from thermo_callbacks.functional.bulk.complexity import (
+    ComplexitySums,
+    bulk_complexity,
+    complexity_sums,
+    mean_complexity,
+)
 from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.metrics.base import SummedMetric
+from thermo_callbacks.metrics.states import add_sums, read_sums
 
 
 class BulkComplexity(SummedMetric):
@@ -43,27 +50,26 @@ class BulkComplexity(SummedMetric):
         4.2500
     """
 
-    complexity_sum: Tensor
-    complexity_square: Tensor
-    count: Tensor
-
     def __init__(self, regulator: float = 0.1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0.0 <= regulator < float("inf"):
-            raise ValueError(f"regulator must be finite and not negative (m^2, for example 0.1), got {regulator}")
+        check_regulator(regulator)
         self.regulator = regulator
-        for name in ("complexity_sum", "complexity_square"):
-            self.add_state(name, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        for name, nothing in complexity_sums(torch.zeros(0))._asdict().items():
+            self.add_state(name, nothing, dist_reduce_fx="sum")
 
-    def update(self, weights: Sequence[Tensor], slopes: Sequence[Tensor]) -> None:
+    def update(
+        self, weights: Sequence[Tensor] = (), slopes: Sequence[Tensor] = (), *, complexity: Tensor | None = None
+    ) -> None:
         """Add the samples of a batch.
 
         Args:
             weights: Weight matrices from the input on, the l-th ``[n_l, n_(l-1)]``.
             slopes: Slopes of each layer's activation at the states, the l-th ``[S, n_l]``, or ``[n_l]`` for one sample.
+            complexity: Complexity of each sample in nats, ``[S]`` or a scalar, in place of both where it is known.
         """
-        self._add(bulk_complexity(weights, slopes, self.regulator))
+        if complexity is None:
+            complexity = bulk_complexity(weights, slopes, self.regulator)
+        add_sums(self, complexity_sums(complexity))
 
     def update_complexity(self, complexity: Tensor) -> None:
         """Add samples whose complexity is known.
@@ -71,31 +77,12 @@ class BulkComplexity(SummedMetric):
         Args:
             complexity: Complexity of each sample in nats, ``[S]`` or a scalar.
         """
-        # the bookkeeping that Metric wraps around update(): the cached value is stale, there is something to compute
-        self._computed = None
-        self._update_count += 1
-        self._add(complexity)
+        self.update(complexity=complexity)
 
     def compute(self) -> Tensor:
         """Mean complexity, a scalar; NaN without samples."""
-        return self._estimate().value
+        return mean_complexity(read_sums(self, ComplexitySums)).value
 
     def estimate(self) -> Estimate:
         """Mean complexity with its standard error, scalars; the error is NaN with fewer than two samples."""
-        return self._over_ranks(self._estimate)
-
-    def _add(self, complexity: Tensor) -> None:
-        values = complexity.detach().flatten().to(self.complexity_sum)
-        values = values[values.isfinite()]
-        self.complexity_sum = self.complexity_sum + values.sum()
-        self.complexity_square = self.complexity_square + values.square().sum()
-        self.count = self.count + values.numel()
-
-    def _estimate(self) -> Estimate:
-        count = self.count.to(self.complexity_sum)
-        value = self.complexity_sum / count
-        scatter = (self.complexity_square - count * value.square()).clamp(min=0.0)
-        # beyond the digits of the sums there is no scatter to be seen
-        scatter = torch.where(scatter <= 1e-14 * self.complexity_square, 0.0, scatter)
-        stderr = torch.where(count > 1, (scatter / (count - 1) / count).sqrt(), torch.nan)
-        return Estimate(value, stderr, (count - 1).clamp(min=0.0))
+        return self._over_ranks(lambda: mean_complexity(read_sums(self, ComplexitySums)))

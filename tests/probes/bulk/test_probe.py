@@ -110,7 +110,6 @@ class TestChain:
         assert_close(found.bulk_loss.stderr, losses.sum(0).std() / 2)
         assert_close(found.pinned_bulk_loss, losses[:-1].sum(0).mean() + found.boundary_loss)
         assert_close(found.equipartition_temperature, 2 * losses.sum(0).mean() / 17)
-        assert_close(found.pinned_equipartition_temperature, 2 * found.pinned_bulk_loss / 17)
 
     def test_measured_loss_is_zero_without_a_step_and_of_second_order(self) -> None:
         network = perceptron()

@@ -59,7 +59,7 @@ class CurvatureCollector(Collector):
         with self.guard.protect("looking at the training step"):
             self._replay = Replay(pl_module, loss_fn)
         self._module, self._sharded = pl_module, is_sharded(pl_module)
-        self._probe: CurvatureProbe | ShardedCurvatureProbe
+        self._probe: CurvatureProbe
         self._seed, self._within_layers = seed, within_layers
         self._signature: tuple[int, ...] = ()
         self._averages = CurvatureAverages(self._wanted, self._warn_once)

@@ -29,8 +29,7 @@ def checked_chain(
     Raises:
         ValueError: If there is no weight, the shapes don't make a chain, or the regulator is negative or not finite.
     """
-    if not 0.0 <= regulator < float("inf"):
-        raise ValueError(f"regulator must be finite and not negative (m^2, for example 0.1), got {regulator}")
+    check_regulator(regulator)
     if not weights or len(weights) != len(slopes):
         raise ValueError(
             "weights and slopes must hold one tensor for each layer behind the input, and at least one, got "
@@ -52,6 +51,19 @@ def checked_chain(
     for tensor in (*weights, *slopes):
         dtype = torch.promote_types(dtype, tensor.dtype)
     return [weight.to(dtype) for weight in weights], [slope.to(dtype) for slope in slopes]
+
+
+def check_regulator(regulator: float) -> None:
+    """Check that a regulator is one.
+
+    Args:
+        regulator: The regulator m^2.
+
+    Raises:
+        ValueError: If it is negative or not finite.
+    """
+    if not 0.0 <= regulator < float("inf"):
+        raise ValueError(f"regulator must be finite and not negative (m^2, for example 0.1), got {regulator}")
 
 
 def chain_log_determinant(weights: Sequence[Tensor], slopes: Sequence[Tensor], regulator: float) -> Tensor:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from thermo_callbacks.functional.bulk.chain import Elementwise, chain_log_determinant, chain_states, checked_chain
+from thermo_callbacks.functional.statistics import Estimate
 
 
 def bulk_complexity(weights: Sequence[Tensor], slopes: Sequence[Tensor], regulator: float = 0.1) -> Tensor:
@@ -85,3 +88,49 @@ def chain_complexity(
     """
     _, slopes = chain_states(inputs, weights, biases, activations)
     return bulk_complexity(weights, slopes, regulator)
+
+
+class ComplexitySums(NamedTuple):
+    """Sums over samples whose complexity is finite, scalars in double precision; those of several batches add up.
+
+    Attributes:
+        complexity_sum: Sum of the complexities.
+        complexity_square: Sum of their squares.
+        num_samples: Their number.
+    """
+
+    complexity_sum: Tensor
+    complexity_square: Tensor
+    num_samples: Tensor
+
+
+def complexity_sums(complexity: Tensor) -> ComplexitySums:
+    """Sums of some samples.
+
+    Args:
+        complexity: Complexity of each sample in nats, ``[S]`` or a scalar.
+
+    Returns:
+        The sums.
+    """
+    values = complexity.detach().double().flatten()
+    values = values[values.isfinite()]
+    return ComplexitySums(values.sum(), values.square().sum(), torch.tensor(values.numel(), device=values.device))
+
+
+def mean_complexity(sums: ComplexitySums) -> Estimate:
+    """Mean complexity with the standard error of a mean of independent samples.
+
+    Args:
+        sums: Sums over samples.
+
+    Returns:
+        The mean, NaN without samples; its error is NaN with fewer than two.
+    """
+    count = sums.num_samples.to(sums.complexity_sum)
+    value = sums.complexity_sum / count
+    scatter = (sums.complexity_square - count * value.square()).clamp(min=0.0)
+    # beyond the digits of the sums there is no scatter to be seen
+    scatter = torch.where(scatter <= 1e-14 * sums.complexity_square, 0.0, scatter)
+    stderr = torch.where(count > 1, (scatter / (count - 1) / count).sqrt(), torch.nan)
+    return Estimate(value, stderr, (count - 1).clamp(min=0.0))

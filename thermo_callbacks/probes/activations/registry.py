@@ -58,6 +58,12 @@ _PLACES = (nn.functional, torch, Tensor, torch.special, torch._C._nn)
 ACTIVATION_MODULES: tuple[type[nn.Module], ...] = tuple(getattr(nn, kind) for kind in dict.fromkeys(_KINDS.values()))
 """The modules that call one of the functions and do nothing else."""
 
+ELEMENTWISE = tuple(kind for kind in ACTIVATION_MODULES if kind not in {nn.PReLU, nn.RReLU})
+"""Those without parameters and chance."""
+
+SILENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+"""Nothing but the identity in evaluation mode."""
+
 OPAQUE_MODULES: tuple[type[nn.Module], ...] = (Metric, _Loss)
 """Modules whose calls don't belong to the network: they judge its outputs."""
 

@@ -79,15 +79,7 @@ class NetworkBulk:
         return lanczos_log_sums(operator, start, smallest=self.regulator, steps=self.steps, tolerance=TOLERANCE)
 
     def losses(self, before: ParameterValues, after: ParameterValues) -> Tensor:
-        """Measured bulk loss of each sample and layer, without the input, which has no map.
-
-        Args:
-            before: Parameter values that the states are of.
-            after: Parameter values that the map is of.
-
-        Returns:
-            The losses, ``[S, L]``.
-        """
+        """Measured bulk loss of each sample and layer, as :meth:`ChainBulk.losses` gives it."""
         found = []
         for index in torch.split(torch.arange(self.call.samples), self.together):
             call = self.call.rows(index)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_map
 
-from thermo_callbacks.probes.activations.elementwise import ELEMENTWISE, SILENT
+from thermo_callbacks.probes.activations.registry import ELEMENTWISE, SILENT
 from thermo_callbacks.probes.bulk.capture import NetworkCall
 from thermo_callbacks.probes.bulk.eval_mode import ParameterValues, call_network, first_tensor
 

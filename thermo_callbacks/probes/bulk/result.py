@@ -96,11 +96,6 @@ class BulkReading:
         """Temperature 2 H / n of the measured bulk loss, n the neurons that have a map: the input's can't show it."""
         return equipartition_temperature(self.bulk_loss.value, self.mapped)
 
-    @property
-    def pinned_equipartition_temperature(self) -> Tensor:
-        """The same with the output neurons pinned to the targets."""
-        return equipartition_temperature(self.pinned_bulk_loss, self.mapped)
-
     def thermodynamics(self, temperature: float | Tensor) -> BulkThermodynamics:
         """State functions at a temperature.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from thermo_callbacks.functional.bulk.chain import chain_states
-from thermo_callbacks.probes.activations.elementwise import ELEMENTWISE, SILENT
+from thermo_callbacks.probes.activations.registry import ELEMENTWISE, SILENT
 from thermo_callbacks.probes.bulk.capture import NetworkCall, at_least_single
 from thermo_callbacks.probes.bulk.eval_mode import ParameterValues, call_network
 

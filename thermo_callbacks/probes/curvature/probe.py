@@ -47,8 +47,6 @@ class CurvatureProbe:
         within_layers: Whether each layer has a product of its own, with v cut off outside of it: less variance, at the
             price of L products.
         warn_once: Called with a topic and a message when something is worth knowing.
-        reduce: Mean over ranks of one small tensor; None where there is one process. Traces of a mean loss are means of
-            the ranks' traces, and the mean of the ranks' variances still bounds theirs.
         memory: For the vector and what else is written anew each time; None for an own one.
 
     Raises:
@@ -74,7 +72,6 @@ class CurvatureProbe:
         method: Method = "auto",
         within_layers: bool = False,
         warn_once: Callable[[str, str], None] | None = None,
-        reduce: Callable[[Tensor], Tensor] | None = None,
         memory: KeptMemory | None = None,
     ) -> None:
         if method not in get_args(Method):
@@ -86,7 +83,7 @@ class CurvatureProbe:
             )
         self.names = tuple(layers)
         self._replay, self._seed, self._memory = replay, seed, memory or KeptMemory()
-        self._warn_once, self._reduce = warn_once, reduce
+        self._warn_once = warn_once
         self._finite_difference = method == "finite_difference"
         self._may_change = method == "auto"
         self._trusted = False
@@ -130,22 +127,34 @@ class CurvatureProbe:
         """
         with torch.inference_mode(False):
             try:
-                point = self._point(values, batch, batch_idx, step)
-                by_parameter, loss = parameter_rows(
-                    self._derivatives(point, gradients is not None), point, mobilities, gradients
-                )
-                packed = torch.cat([self._order.by_layer(by_parameter).flatten(), loss])
+                packed = self._packed(values, batch, batch_idx, step, mobilities, gradients)
             except SkippedBatch as reason:
                 self._tell("skipped batch", str(reason))
                 size, device = ROWS * len(self.names) + 1, self._parameters[0].device
                 packed = torch.full((size,), torch.nan, dtype=torch.float64, device=device)
             finally:
                 self._memory.rest()
-            if self._reduce is not None:
-                packed = self._reduce(packed)
-            packed = packed.cpu().double()  # the one time that the device is waited for
+            packed = self._of_all_processes(packed).cpu().double()  # the one time that the device is waited for
         rows = packed[:-1].view(ROWS, len(self.names))
         return CurvatureSample(rows[0], rows[1], rows[2], rows[3], rows[4], loss=float(packed[-1]))
+
+    def _packed(
+        self,
+        values: Mapping[nn.Parameter, Tensor],
+        batch: Any,
+        batch_idx: int,
+        step: int,
+        mobilities: Mobilities | None,
+        gradients: Mapping[nn.Parameter, Tensor] | None,
+    ) -> Tensor:
+        """Rows of this process, and behind them its loss."""
+        point = self._point(values, batch, batch_idx, step)
+        derivatives = self._derivatives(point, gradients is not None)
+        by_parameter, loss = parameter_rows(derivatives, point, mobilities, gradients)
+        return torch.cat([self._order.by_layer(by_parameter).flatten(), loss])
+
+    def _of_all_processes(self, packed: Tensor) -> Tensor:
+        return packed
 
     def _point(self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int, step: int) -> EvaluationPoint:
         """Leaves with the values, and the vector."""

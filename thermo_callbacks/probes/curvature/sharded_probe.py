@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from thermo_callbacks.functional.curvature.finite_differences import difference_step
 from thermo_callbacks.functional.curvature.rademacher import rademacher
-from thermo_callbacks.probes.curvature.layer_rows import ROWS, CurvatureSample, LayerOrder, Mobilities, parameter_rows
-from thermo_callbacks.probes.curvature.probe import probe_generator
+from thermo_callbacks.probes.curvature.layer_rows import Mobilities, parameter_rows
+from thermo_callbacks.probes.curvature.probe import CurvatureProbe, probe_generator
 from thermo_callbacks.probes.curvature.products import Derivatives, EvaluationPoint
-from thermo_callbacks.probes.replay import Replay, ReplayError, SkippedBatch
+from thermo_callbacks.probes.replay import Replay, ReplayError
 from thermo_callbacks.probes.sharding import local_part, part_of, reshard, sum_over_processes
 
 
-class ShardedCurvatureProbe:
+class ShardedCurvatureProbe(CurvatureProbe):
     r"""Measures the trace of the Hessian of the training loss, where each process holds a part of the parameters.
 
     .. math:: \tau_l = \sum_{i \in l} v_i (H v)_i, \qquad
@@ -28,7 +28,8 @@ class ShardedCurvatureProbe:
     added up over the processes. There is no second backward pass through the operations that gather the parameters, so
     that all products are differences, of the gradients that the training's own backward pass leaves in ``.grad``:
     already the mean over the processes, as the loss is. For that the parameters themselves are moved, and put back bit
-    by bit, with their gradients. All processes have to measure together.
+    by bit, with their gradients. All processes have to measure together: each gives values, mobilities and gradients of
+    its own parts, and all get the same sample. 16-bit parameters are refused with a :class:`ReplayError`.
 
     Args:
         replay: The loss.
@@ -49,71 +50,36 @@ class ShardedCurvatureProbe:
         within_layers: bool = False,
         warn_once: Callable[[str, str], None] | None = None,
     ) -> None:
-        self.names = tuple(layers)
-        self._replay, self._module, self._seed, self._warn_once = replay, module, seed, warn_once
-        self._parameters = [parameter for owned in layers.values() for parameter in owned]
+        super().__init__(
+            replay, layers, seed=seed, method="finite_difference", within_layers=within_layers, warn_once=warn_once
+        )
+        self._module = module
         self._parts = {p: part_of(p, f"of layer {name}") for name, owned in layers.items() for p in owned}
-        counts = [len(owned) for owned in layers.values()]
-        self._order = LayerOrder(counts, within_layers=within_layers)
 
-    @property
-    def method(self) -> str:
-        """How products are made."""
-        return "finite_difference"
-
-    def measure(
+    def _packed(
         self,
         values: Mapping[nn.Parameter, Tensor],
         batch: Any,
-        batch_idx: int = 0,
-        *,
+        batch_idx: int,
         step: int,
-        mobilities: Mobilities | None = None,
-        gradients: Mapping[nn.Parameter, Tensor] | None = None,
-    ) -> CurvatureSample:
-        """Measure once, in all processes, and leave no trace in the run.
-
-        Args:
-            values: Values of this process's parts of the parameters to measure at; those left out are as they are.
-            batch: This process's batch.
-            batch_idx: Its number in the epoch.
-            step: Number of the step, which with the seed fixes the vector.
-            mobilities: Displacement of parameters per unit of gradient, a tensor of the part's shape or one number.
-            gradients: Parts of the gradients of another batch at the same values.
-
-        Returns:
-            The sample, the same in all processes; all NaN if the training step skips the batch.
-
-        Raises:
-            ReplayError: If the training step can't be replayed, or computes with 16-bit parameters.
-        """
+        mobilities: Mobilities | None,
+        gradients: Mapping[nn.Parameter, Tensor] | None,
+    ) -> Tensor:
+        """Rows of this process's parts, and behind them its share of the mean loss."""
         self._check_precision()
-        if self._warn_once is not None:
-            self._warn_once(
-                "method",
-                "curvature comes from finite differences of the gradient; where activations have kinks (ReLU), these "
-                "can be far off. The reason: the parameters are sharded, and no second derivative passes through the "
-                "operations that gather them",
-            )
-        device = self._parameters[0].device
-        with torch.inference_mode(False):
-            try:
-                with contextlib.ExitStack() as stack:
-                    leaves, vectors = self._prepare(stack, values, step)
-                    point = EvaluationPoint({}, batch, batch_idx, self._parameters, leaves, vectors, self._order.groups)
-                    rows, loss = parameter_rows(self._derivatives(point), point, mobilities, gradients)
-                counted = torch.tensor([self._parts[p].counted for p in self._parameters], device=rows.device)
-                rows = torch.where(counted, rows, 0.0)
-                sums = self._order.by_layer(rows)
-                packed = torch.cat([sums.flatten(), loss / torch.distributed.get_world_size()])
-            except SkippedBatch as reason:
-                if self._warn_once is not None:
-                    self._warn_once("skipped batch", str(reason))
-                size = ROWS * len(self.names) + 1
-                packed = torch.full((size,), torch.nan, dtype=torch.float64, device=device)
-            packed = sum_over_processes(packed, device).cpu()
-        rows = packed[:-1].view(ROWS, len(self.names))
-        return CurvatureSample(rows[0], rows[1], rows[2], rows[3], rows[4], loss=float(packed[-1]))
+        self._tell_method(
+            "the parameters are sharded, and no second derivative passes through the operations that gather them"
+        )
+        with contextlib.ExitStack() as stack:
+            leaves, vectors = self._prepare(stack, values, step)
+            point = EvaluationPoint({}, batch, batch_idx, self._parameters, leaves, vectors, self._order.groups)
+            rows, loss = parameter_rows(self._differences(point), point, mobilities, gradients)
+        counted = torch.tensor([self._parts[p].counted for p in self._parameters], device=rows.device)
+        sums = self._order.by_layer(torch.where(counted, rows, 0.0))
+        return torch.cat([sums.flatten(), loss / torch.distributed.get_world_size()])
+
+    def _of_all_processes(self, packed: Tensor) -> Tensor:
+        return sum_over_processes(packed, packed.device)
 
     def _prepare(
         self, stack: contextlib.ExitStack, values: Mapping[nn.Parameter, Tensor], step: int
@@ -158,7 +124,7 @@ class ShardedCurvatureProbe:
             vectors.append(self._parts[parameter].cut(whole))
         return vectors
 
-    def _derivatives(self, point: EvaluationPoint) -> Derivatives:
+    def _differences(self, point: EvaluationPoint) -> Derivatives:
         """Loss, gradients and products; the step is that of an unsharded network."""
         squares = torch.stack(
             [
