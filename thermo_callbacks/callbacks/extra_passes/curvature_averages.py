@@ -18,7 +18,6 @@ from thermo_callbacks.functional.curvature.averages import (
     trace_average,
     trace_sums,
 )
-from thermo_callbacks.functional.statistics import Estimate
 
 COLUMNS = ("traces", "trace_variances", "mobility_traces", "mobility_variances", "gradient_products")
 """What an extra pass finds for each layer: fields of a curvature sample."""
@@ -77,14 +76,13 @@ class CurvatureAverages:
         """
         found = dict(zip(COLUMNS, columns, strict=True))
         weight = float(self.extra_passes**FORGETTING)
-        self._add("laplacian", trace_sums(found["traces"], found["trace_variances"], weight))
+        updates: dict[str, Any] = {"laplacian": trace_sums(found["traces"], found["trace_variances"], weight)}
         if "destruction" in self._wanted:
-            self._add("destruction", trace_sums(found["mobility_traces"], found["mobility_variances"], weight))
+            updates["destruction"] = trace_sums(found["mobility_traces"], found["mobility_variances"], weight)
         if "rugh" in self._wanted:
-            self._add("rugh", rugh_sums(found["gradient_products"], found["traces"], weight))
-
-    def _add(self, name: str, sums: TraceSums | RughSums) -> None:
-        self._sums[name] = type(sums)(*(one + more for one, more in zip(self._sums[name], sums, strict=True)))
+            updates["rugh"] = rugh_sums(found["gradient_products"], found["traces"], weight)
+        for name, sums in updates.items():
+            self._sums[name] = type(sums)(*map(torch.add, self._sums[name], sums))
 
     def record(self, rate: float) -> Scalars:
         """Values under their tags: averages with their standard errors.
@@ -96,32 +94,24 @@ class CurvatureAverages:
             Tag to value.
         """
         record: Scalars = {}
-        if "laplacian" in self._wanted:
-            laplacian = trace_average(self._sums["laplacian"])
-            record |= self._values("laplacian", laplacian)
-            record |= self._by_layer("thermo_laplacian", laplacian.value)
-            lower, upper = (end[-1] for end in laplacian.interval(0.95))
-            record |= {"thermo/laplacian_lower": float(lower), "thermo/laplacian_upper": float(upper)}
-            record |= self._by_layer("thermo_laplacian_stderr", laplacian.stderr)
-        if "destruction" in self._wanted:
-            destruction = trace_average(self._sums["destruction"])
-            record |= self._values("destruction", destruction, rate)
-            record |= self._by_layer("thermo_entropy_destruction", rate * destruction.value)
-        if "rugh" in self._wanted:
-            record |= self._values("rugh", rugh_average(self._sums["rugh"]))
-        for name in self._wanted:
-            tag = f"thermo/{_TAGS[name]}"
-            if math.isnan(record[tag]):
-                self._warn_once(tag, f"no value (NaN) for {tag} at an extra pass: {_REASONS[name]}.")
+        for name, tag in _TAGS.items():
+            if name not in self._wanted:
+                continue
+            average = rugh_average if name == "rugh" else trace_average
+            factor = rate if name == "destruction" else 1.0
+            estimate = average(self._sums[name])
+            # the last column is that of all layers together
+            values, errors = ([factor * number for number in part.tolist()] for part in estimate[:2])
+            record |= {f"thermo/{tag}": values[-1], f"thermo/{tag}_stderr": errors[-1]}
+            if name != "rugh":
+                record |= zip((f"thermo_{tag}/{layer}" for layer in self._names), values, strict=False)
+            if name == "laplacian":
+                lower, upper = estimate.interval(0.95)
+                record |= {"thermo/laplacian_lower": float(lower[-1]), "thermo/laplacian_upper": float(upper[-1])}
+                record |= zip((f"thermo_laplacian_stderr/{layer}" for layer in self._names), errors, strict=False)
+            if math.isnan(values[-1]):
+                self._warn_once(f"thermo/{tag}", f"no value (NaN) for thermo/{tag} at an extra pass: {_REASONS[name]}.")
         return record
-
-    def _values(self, name: str, estimate: Estimate, factor: float = 1.0) -> Scalars:
-        """Value of all layers together and its error, times a factor."""
-        tag = f"thermo/{_TAGS[name]}"
-        return {tag: factor * float(estimate.value[-1]), f"{tag}_stderr": factor * float(estimate.stderr[-1])}
-
-    def _by_layer(self, family: str, columns: Tensor) -> Scalars:
-        return {f"{family}/{name}": value for name, value in zip(self._names, columns[:-1].tolist(), strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
         """Sums of the running averages."""
