@@ -222,7 +222,7 @@ class Monitor(Callback):
         session = self._session
         if session is None:
             return
-        if self._extra_passes is not None and self._extra_passes.looking:
+        if self._extra_passes is not None and self._extra_passes.measuring:
             with no_trace(pl_module.device.type):
                 self._extra_passes.before_step(optimizer, lambda: session.gradient_factor(optimizer))
         if session.active:
@@ -242,7 +242,7 @@ class Monitor(Callback):
                 with self._guard.invisible(pl_module.device):
                     record = self._close(session, complete)
                     self._publisher.publish(trainer, record, logging_step(trainer))
-        if self._extra_passes is not None and self._extra_passes.looking:
+        if self._extra_passes is not None and self._extra_passes.measuring:
             with self._guard.invisible(pl_module.device):
                 self._publish_extra_pass(trainer, self._extra_passes.batch_end(stepped=stepped), logging_step(trainer))
 

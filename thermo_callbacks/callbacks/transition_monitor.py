@@ -1,4 +1,4 @@
-"""Transition temperature by what a model gives out: between sets of validation data, and along training."""
+"""Transition temperature by the entropy of outputs: between sets of validation data, and along training."""
 
 from __future__ import annotations
 

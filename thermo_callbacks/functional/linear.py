@@ -1,4 +1,4 @@
-r"""Linear models whose transition temperature is known: what a measured one can be held against.
+r"""Linear models with a transition temperature in closed form, to compare a measured one with.
 
 The data are :math:`y = w^* \cdot x + \varepsilon` with :math:`x \sim N(0, I_d)`, :math:`|w^*| = 1` and noise
 :math:`\varepsilon` of variance :math:`s^2`; the model :math:`w \cdot x` starts from independent random weights of mean

@@ -1,4 +1,4 @@
-"""What each value of a sample says about the sample's differential entropy, for errors and covariances."""
+"""Contribution of each value of a sample to its differential entropy, for errors and covariances."""
 
 from __future__ import annotations
 

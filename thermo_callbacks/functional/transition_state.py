@@ -177,7 +177,7 @@ def merge_states(records: StateRecord) -> StateRecord:
 
 
 def without_free_places(record: StateRecord) -> StateRecord:
-    """A state that is complete, with only the residuals that there are.
+    """A state without the places that no residual took.
 
     Args:
         record: The state.

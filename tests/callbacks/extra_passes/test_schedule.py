@@ -62,9 +62,9 @@ def drive(schedule: ExtraPassSchedule, steps: range, accumulate: int = 1) -> lis
             if schedule.due(step):
                 records.append(schedule.batch_start(batch, batch, step))
             stepped = micro == accumulate - 1
-            if stepped and schedule.looking:
+            if stepped and schedule.measuring:
                 schedule.before_step(OPTIMIZER, lambda: 0.5)
-            if schedule.looking:
+            if schedule.measuring:
                 records.append(schedule.batch_end(stepped=stepped))
     return records
 
@@ -149,5 +149,5 @@ def test_nothing_is_left_after_the_end() -> None:
     drive(schedule, range(51))
     schedule.close()
     assert notebook.lines[-1] == ("close", None)
-    assert not schedule.looking
+    assert not schedule.measuring
     assert not schedule.due(51)

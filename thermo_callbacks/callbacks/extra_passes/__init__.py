@@ -1,1 +1,1 @@
-"""Now and then: what takes extra passes through the model."""
+"""Measurements that take extra passes through the model, at one step in many."""

@@ -1,4 +1,4 @@
-"""Activations of one step as heat engines: how much each passes on of what it takes in."""
+"""Collector of activations as heat engines: efficiencies, Carnot bounds, dead and saturated fractions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from thermo_callbacks.probes.sharding import is_sharded
 
 
 class ActivationCollector(Collector):
-    """Watches the activations in the training's own pass, or in a replay where that pass runs as compiled code.
+    """Measures activations in the training's own pass, or in a replay where that pass runs as compiled code.
 
     Args:
         trainer: The Trainer.
@@ -55,7 +55,7 @@ class ActivationCollector(Collector):
         self._engines = engines
 
     def before_forward(self, batch: Any, batch_idx: int) -> None:
-        """Begin to watch the pass, or replay it."""
+        """Start the probe, or measure a replay."""
         if not is_compiled(self._module):
             self._probe.start()
             return
@@ -74,14 +74,14 @@ class ActivationCollector(Collector):
             torch.autograd.grad(loss.value, list(leaves.values()), allow_unused=True)
 
     def after_backward(self) -> Scalars:
-        """Stop watching, and say what was seen in the first process."""
+        """Stop the probe, and give the first process's values."""
         self._probe.stop()
         records = self._probe.result()
         self._engines.update({name: record.engine for name, record in records.items()})
         return _record(records)
 
     def close(self) -> None:
-        """Stop watching, also in the middle of a pass that an exception ended."""
+        """Stop the probe, also in a pass that an exception ended."""
         self._probe.stop()
 
 

@@ -1,4 +1,4 @@
-"""The bulk of a network at one step: complexity, bulk loss, and the state functions that follow from them."""
+"""Collector of the bulk: complexity, bulk loss, and the state functions that follow from them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HISTOGRAM = 1024
 
 
 class BulkCollector(Collector):
-    """Neuron states of the batch after a step, under the weights before it and after it.
+    """Measures neuron states on the batch after a step, under the weights before it and after it.
 
     Args:
         trainer: The Trainer.
@@ -117,7 +117,7 @@ class BulkCollector(Collector):
         self._before = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Number of looks, and the last one for the first law."""
+        """Number of extra passes, and the values of the last one for the first law."""
         return {"extra_passes": self._extra_passes_made, "last": None if self._last is None else list(self._last)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Curvature at the parameters of one step: Laplacian, entropy destruction, configurational temperature."""
+"""Collector of curvature: Laplacian, entropy destruction, configurational temperature."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Layers = Mapping[str, Sequence[nn.Parameter]]
 
 
 class CurvatureCollector(Collector):
-    """Curvature of the loss at the parameters before a step, on the batch after it.
+    """Measures the curvature of the loss at the parameters before a step, on the batch after it.
 
     The batch after the step knows nothing of the parameters before it, and nothing of the step's own batch: two
     gradients at one place with independent noise, whose product is the squared slope of the true loss.
@@ -149,7 +149,7 @@ class CurvatureCollector(Collector):
 
     def _relative_mobilities(self) -> dict[nn.Parameter, Tensor | float]:
         """Displacement of each parameter per unit of gradient and of the largest learning rate."""
-        # schedules move the learning rate from look to look, preconditioners move slowly: an average of what is left
+        # schedules move the learning rate from pass to pass, preconditioners move slowly: an average of what is left
         # when the learning rate is taken out stays right when that jumps
         groups = [(optimizer, group) for optimizer in self._trainer.optimizers for group in optimizer.param_groups]
         self._rate = max(float(group.get("lr", math.nan)) for _, group in groups)

@@ -1,4 +1,4 @@
-"""Looks that are taken now and then: when they are due, and what takes part in them."""
+"""Schedule of extra passes, and the interface of the collectors that take part in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from thermo_callbacks.probes.guard import Guard
 
 
 class Collector:
-    """One thing to look at: told of the moments of the step that is looked at, it answers with values.
+    """Base of collectors: called at each stage of the step that is measured, they return values.
 
     A fault in a collector switches off that collector and nothing else. All methods do nothing unless a subclass
     says so.
@@ -66,7 +66,7 @@ class Collector:
         return {}
 
     def close(self) -> None:
-        """Take everything off the model."""
+        """Remove all hooks and copies."""
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: CPU tensors and plain values."""
@@ -81,14 +81,14 @@ class Collector:
 
 
 class ExtraPassSchedule:
-    """Has its collectors measure at one step in ``every``; the steps in between cost one comparison.
+    """Calls collectors at one step in ``every``; the steps in between cost one comparison.
 
     The first extra pass comes after ``first`` steps, when a window has ended; the distance doubles from there, since a
     run changes fastest at its start, until it is ``every`` steps. Whether an extra pass is due follows from the number
     of the step alone, so that all ranks take it together.
 
     Args:
-        collectors: What to look at.
+        collectors: What to measure.
         every: Steps between two extra passes.
         first: Steps before the first one.
     """
@@ -97,14 +97,14 @@ class ExtraPassSchedule:
         self.collectors = tuple(collectors)
         self._every = every
         self._next = min(first, every)
-        self._looked = 0
-        self._open = False  # the step under way is looked at
+        self._measured = 0
+        self._open = False  # the step under way is measured
         self._running = False  # ... and its first batch is being run
-        self._made = False  # the step that is looked at has been made
+        self._made = False  # the step that is measured has been made
 
     @property
-    def looking(self) -> bool:
-        """Whether the step under way is looked at."""
+    def measuring(self) -> bool:
+        """Whether the step under way is measured."""
         return self._open
 
     def due(self, step: int) -> bool:
@@ -127,7 +127,7 @@ class ExtraPassSchedule:
             step: Number of the step it belongs to.
 
         Returns:
-            What the collectors say of the step before, if that one was looked at.
+            Values of the step before, if that one was measured.
         """
         record: Scalars = {}
         if self._made:
@@ -136,7 +136,7 @@ class ExtraPassSchedule:
                 with collector.guard.protect("measuring after a step"):
                     record |= collector.after_step(batch, batch_idx)
         if step >= self._next:
-            self._looked, self._next = step, step + min(self._every, max(1, step))
+            self._measured, self._next = step, step + min(self._every, max(1, step))
             self._open = self._running = True
             for collector in self._able():
                 with collector.guard.protect("getting ready for a step"):
@@ -162,7 +162,7 @@ class ExtraPassSchedule:
             stepped: Whether it ended in a step; else it is accumulated into the step of a later one.
 
         Returns:
-            What the collectors say of it.
+            Its values.
         """
         record: Scalars = {}
         if self._running:
@@ -178,20 +178,20 @@ class ExtraPassSchedule:
         return (collector for collector in self.collectors if not collector.guard.disabled)
 
     def close(self) -> None:
-        """Take everything off the model."""
+        """Remove all hooks and copies."""
         for collector in self.collectors:
             with collector.guard.protect("ending"):
                 collector.close()
         self._open = self._running = self._made = False
 
     def state_dict(self) -> dict[str, Any]:
-        """When the next look is due, and the states of the collectors by name."""
+        """Step of the next extra pass, and the states of the collectors by name."""
         states: dict[str, Any] = {}
         for collector in self._able():
             with collector.guard.protect("copying its state"):
                 states[collector.key] = collector.state_dict()
         # one that is under way is taken again: the copies of parameters that it holds are no part of a checkpoint
-        due = self._looked if self._open or self._made else self._next
+        due = self._measured if self._open or self._made else self._next
         return {"next": due, "collectors": states}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

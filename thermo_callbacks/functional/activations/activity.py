@@ -1,4 +1,4 @@
-"""How much of an activation answers: dead neurons and saturated elements."""
+"""Dead neurons and saturated elements of an activation."""
 
 from __future__ import annotations
 

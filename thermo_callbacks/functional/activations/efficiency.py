@@ -227,7 +227,7 @@ def engine_type(activation: Activation, *, limit: float = 1e6) -> Literal["passi
 
     Args:
         activation: Elementwise function or module; evaluated as in :func:`gaussian_efficiency`.
-        limit: Largest :math:`|z|` looked at.
+        limit: Largest :math:`|z|` searched.
 
     Returns:
         ``"passive"`` or ``"driven"``.

@@ -1,4 +1,4 @@
-"""Where a function gives out more than it takes in: |f(z)| > |z|, looked for on a grid."""
+"""Search on a grid for a point with |f(z)| > |z|, where a function gives out more than it takes in."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PEAKS, PEAK_POINTS = 256, 129
 def exceeding_point(function: Activation, limit: float) -> float | None:
     r"""A point with :math:`|f(z)| > |z|` beyond rounding, or None if there is none on the grid.
 
-    Between grid points, peaks of :math:`|f(z)|/|z|` are looked at once more on a grid sixty times finer.
+    Between grid points, peaks of :math:`|f(z)|/|z|` are searched once more on a grid sixty times finer.
 
     Args:
         function: Elementwise function of float64 tensors.
-        limit: Largest magnitude looked at, above 1e-8.
+        limit: Largest magnitude searched, above 1e-8.
 
     Returns:
         The point, or None.

@@ -1,4 +1,4 @@
-"""Tensors that belong together element by element."""
+"""Check of two tensors that belong together element by element."""
 
 from __future__ import annotations
 

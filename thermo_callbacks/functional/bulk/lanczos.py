@@ -11,7 +11,7 @@ from torch import Tensor
 Operator = Callable[[Tensor], Tensor]
 """Takes vectors ``[R, n]`` and gives the product of each row with a symmetric positive matrix, of its own or shared."""
 
-CHECK_EVERY = 5  # steps between two looks at the bounds: an eigenproblem of the size of the steps
+CHECK_EVERY = 5  # steps between two computations of the bounds: an eigenproblem of the size of the steps
 
 
 class Tridiagonal(NamedTuple):

@@ -170,7 +170,7 @@ def equipartition_temperature(loss: Tensor, neurons: int) -> Tensor:
 
 
 def bulk_first_law_residual(loss: Tensor, temperature: Tensor, complexity: Tensor, neurons: int) -> Tensor:
-    r"""What the first law leaves unexplained of the changes of the bulk loss between successive states.
+    r"""Residual of the first law: change of the bulk loss between successive states less the heat.
 
     .. math:: \Delta H - \bar T\,(\Delta S_x + \Delta C)
 

@@ -92,7 +92,7 @@ def accumulated_product(
     out: Sequence[Tensor] | None = None,
     scratch: Sequence[Tensor] | None = None,
 ) -> tuple[list[Tensor], float]:
-    r"""The product of :func:`finite_difference_product`, in the memory that gradients are added up in.
+    r"""Product of the Hessian with a vector from two gradients, accumulated in one set of tensors.
 
     .. math:: H v \approx -\frac{1}{2 h} \big( -\nabla L(q + h v) + \nabla L(q - h v) \big)
 

@@ -14,7 +14,7 @@ from thermo_callbacks.functional.statistics import Estimate, mean_estimate
 def single_probe(
     vectors: Sequence[Tensor], products: Sequence[Tensor], preconditioner: Sequence[Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:
-    r"""What one random vector says about the trace, parameter by parameter, and a bound of its variance.
+    r"""Trace estimate of one random vector, parameter by parameter, and a bound of its variance.
 
     .. math:: x_p = \sum_{i \in p} v_i M_i (H v)_i, \qquad
               s_p^2 = 2 \sum_{i \in p} \big(M_i (H v)_i\big)^2, \qquad E\,s_p^2 \ge \mathrm{Var}(x_p)

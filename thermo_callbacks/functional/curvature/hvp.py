@@ -1,4 +1,4 @@
-"""Hessian-vector products by double backward, and what every way to them needs."""
+"""Hessian-vector products by double backward, and checks that all methods share."""
 
 from __future__ import annotations
 

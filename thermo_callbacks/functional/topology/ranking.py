@@ -20,7 +20,7 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 _MOST_LISTED = 200_000  # some seconds to list and to rank
 _MOST_TRIALS = 500_000_000  # topologies times the root of E: divisions by trial, some seconds as well
 _PILOT_DRAWS = 200  # they decide between a list and a sample
-_PILOT = 1 << 21  # candidates looked at for them at most, a second or so
+_PILOT = 1 << 21  # candidates for them at most, a second or so
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def survey(shell: Shell, *, samples: int = 10_000, seed: int = 0, most_candidate
         shell: The shell.
         samples: Draws from a shell that is too large to list.
         seed: Seed of the draws.
-        most_candidates: Candidates for them to look at, some 3e6 a second; fewer draws come back where they are short.
+        most_candidates: Candidates for them, some 3e6 a second; fewer draws come back where they are short.
 
     Returns:
         The survey, without rows where the shell is empty or nothing was found.

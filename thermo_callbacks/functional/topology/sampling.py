@@ -15,9 +15,9 @@ from thermo_callbacks.functional.topology.boxes import (
 )
 from thermo_callbacks.functional.topology.shell import Shell, whole_number
 
-_BATCH = 1 << 17  # candidates looked at together: some tens of megabytes
+_BATCH = 1 << 17  # candidates computed together: some tens of megabytes
 MOST_CANDIDATES = 1 << 27
-"""Most candidates that a sampler looks at, some thirty seconds' work."""
+"""Most candidates that a sampler draws, some thirty seconds' work."""
 _LARGEST = 1 << 60  # numbers of connections up to it, and sums of some, fit 64 bits
 
 
@@ -30,7 +30,7 @@ class ShellSampler:
 
     Attributes:
         candidates: Number of all candidates.
-        tried: Number of candidates looked at so far.
+        tried: Number of candidates so far.
         accepted: How many of them were topologies of the shell.
 
     Raises:
@@ -51,14 +51,14 @@ class ShellSampler:
 
         Args:
             count: How many.
-            most_candidates: Stop when this many candidates were looked at, those of earlier draws included.
+            most_candidates: Stop when this many candidates were drawn, those of earlier draws included.
 
         Returns:
             Their widths, shape ``[count, k + 2]``; fewer rows where it was stopped.
         """
         found, missing = [np.empty((0, self._shell.depth), dtype=np.int64)], count
         while missing > 0 and self.candidates and self.tried < most_candidates:
-            accepted = self._look()
+            accepted = self._accepted()
             found.append(accepted[:missing])
             missing -= len(found[-1])
         return with_ends(self._shell, np.concatenate(found))
@@ -77,7 +77,7 @@ class ShellSampler:
             return 0.0
         return self.size * math.sqrt(1.0 / self.accepted - 1.0 / self.tried) if self.accepted else math.nan
 
-    def _look(self) -> Integers:
+    def _accepted(self) -> Integers:
         """The topologies in a batch of candidates, each candidate being as probable as any other."""
         shell, boxes = self._shell, self._boxes
         box = self._random.choice(len(boxes.low), _BATCH, p=boxes.candidates / self.candidates)

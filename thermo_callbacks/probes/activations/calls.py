@@ -20,7 +20,7 @@ _DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64
 
 
 class Site(NamedTuple):
-    """What is called, and where.
+    """Place of a call, and the function that is called.
 
     Attributes:
         base: Name of the place, before calls are numbered.
@@ -55,7 +55,7 @@ class Call:
 
 
 class Passage(NamedTuple):
-    """A call under way.
+    """A call that has begun.
 
     Attributes:
         call: The call.
@@ -71,7 +71,7 @@ class Passage(NamedTuple):
 
 
 class CallLog:
-    """Measures the calls of one pass.
+    """Measures and keeps the calls of one pass.
 
     Args:
         saturation: Slope below which an element is saturated.
@@ -107,7 +107,7 @@ class CallLog:
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
-        """A fault of the measurement must not become one of the model: it ends the measurement.
+        """Turn a fault of the measurement into its end, since it must not become one of the model.
 
         What a subclass of Tensor does when it's asked for something is not asked for.
 
@@ -217,7 +217,7 @@ def _same(call: Call, repeat: Call) -> bool:
 
 
 def _measurable(tensor: Any) -> bool:
-    """Dense numbers of a network's own, with a batch dimension."""
+    """Whether it is a dense floating-point tensor of the network's own, with a batch dimension."""
     return (
         isinstance(tensor, Tensor)
         and not isinstance(tensor, nn.Parameter)

@@ -47,7 +47,7 @@ class Called:
         return self.function(points, *map(_on_host, self._arguments), **keywords)
 
     def key(self) -> Hashable | None:
-        """What tells this call from calls that do something else; None if it has more state than can be compared."""
+        """Key of the function and its state; None if it has more state than can be compared."""
         if isinstance(self.function, nn.Module):
             return _module_key(self.function)
         values = [*self._arguments, *self._keywords.values()]
@@ -66,7 +66,7 @@ class Called:
 
 
 class EngineTypes:
-    """Types of engine of the calls of one pass after another: a function that hasn't changed is decided once."""
+    """Types of engine of the calls of each pass; a function that has not changed is decided once."""
 
     def __init__(self) -> None:
         self._known: dict[Hashable, Verdict] = {}
@@ -115,6 +115,6 @@ def _module_key(module: nn.Module) -> Hashable | None:
         (type(part), name, repr(value))
         for part in module.modules()
         for name, value in vars(part).items()
-        if not name.startswith("_") and name != "training"  # it is looked at in evaluation mode
+        if not name.startswith("_") and name != "training"  # it is evaluated in evaluation mode
     )
     return (type(module), *settings), tuple(map(_fingerprint, state))

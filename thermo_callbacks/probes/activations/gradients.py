@@ -1,4 +1,4 @@
-"""The gradient that gets back through one call, and nothing of what reaches its input by other ways."""
+"""Gradient through one call alone, by hooks on the nodes of the autograd graph that the call made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_NODES = 512  # a call that records more than this is a network
 
 
 def gradient_edge(tensor: Tensor) -> Edge | None:
-    """Where gradients of a tensor go.
+    """Edge of the autograd graph that gradients of a tensor go to.
 
     Args:
         tensor: Input of a call, before the call.
@@ -43,7 +43,7 @@ def next_sequence_number() -> int:
 
 
 def watch_gradients(target: Edge, output: Tensor, first: int, receive: Receive) -> list[Any]:
-    """Observe the gradient at a call's output, and what the call passes on of it to its input.
+    """Observe the gradient at a call's output, and the part of the gradient at its input that comes from it.
 
     The input may be used elsewhere too (a residual stream): its whole gradient is not the call's. And it may have been
     overwritten by the call. So the hooks are on the nodes of the graph that the call made, which know neither.
@@ -73,7 +73,7 @@ def watch_gradients(target: Edge, output: Tensor, first: int, receive: Receive) 
 
 
 def custom_nodes(roots: Any) -> Iterator[Any]:
-    """Nodes of a graph whose backward is written in Python: a checkpoint's calls the model once more.
+    """Nodes of a graph whose backward is written in Python, such as those of activation checkpointing.
 
     Args:
         roots: A tensor or an edge of the graph, or several.
@@ -100,7 +100,7 @@ def _pass_on(gradient: Tensor | None, receive: Receive) -> None:
 
 
 class _Passage:
-    """Adds up what arrives by all edges, and reports it when the last has come."""
+    """Sum of the gradients of all edges of a call, reported when the last has come."""
 
     def __init__(self, edges: int, receive: Receive) -> None:
         self._edges, self._receive = edges, receive

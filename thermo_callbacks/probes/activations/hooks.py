@@ -1,4 +1,4 @@
-"""Seeing calls of functions and modules while they happen, and where in the model they stand."""
+"""Interception of calls of functions and modules, with their place in the model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Keywords = dict[str, Any]
 
 @dataclass
 class Frame:
-    """A module's forward under way.
+    """A module's forward that has begun.
 
     Attributes:
         module: The module.
@@ -51,7 +51,7 @@ class _Place(threading.local):
 
 
 class FunctionMode(TorchFunctionMode):
-    """Hands every call of a torch function on.
+    """TorchFunctionMode that hands every call of a torch function to a handler.
 
     A mode is off while its handler runs: of functions that call others only the outermost is seen.
 
@@ -68,7 +68,7 @@ class FunctionMode(TorchFunctionMode):
 
 
 class CallWatch:
-    """Global hooks on modules' calls and a mode for functions, between :meth:`start` and :meth:`stop`.
+    """Intercepts calls by global module hooks and a function mode, between :meth:`start` and :meth:`stop`.
 
     Hooks on single modules would make TransformerEncoder leave its fused path; global ones don't.
 
@@ -94,7 +94,7 @@ class CallWatch:
 
     @property
     def running(self) -> bool:
-        """Whether calls are seen."""
+        """Whether the hooks are installed."""
         return bool(self._handles)
 
     @property
@@ -103,7 +103,7 @@ class CallWatch:
         return self._place.frames[-1] if self._place.frames else None
 
     def start(self, names: Mapping[nn.Module, str]) -> None:
-        """Begin to see.
+        """Install the hooks and the mode.
 
         Args:
             names: Modules of the model and their names.
@@ -124,7 +124,7 @@ class CallWatch:
         self._names, self._place = {}, _Place()
 
     def accompany(self, nodes: Iterable[Node]) -> list[Any]:
-        """See calls of functions inside the backward of some nodes, too.
+        """Intercept calls of functions inside the backward of some nodes, too.
 
         A mode is off while a call that it sees goes on, and ``backward()`` is such a call.
 
@@ -173,7 +173,7 @@ class CallWatch:
 
 
 def _may_fuse(module: nn.Module, inputs: Arguments) -> bool:
-    """Whether the module's forward may be one fused operation, which it isn't in sight of a mode."""
+    """Whether the module's forward is one fused operation unless a mode is active."""
     if module.training:
         return False
     tensors = [*module.parameters(), *(value for value in inputs if isinstance(value, Tensor))]

@@ -1,4 +1,4 @@
-"""Activations as they are called in a model's own forward and backward pass: modules, functions, methods."""
+"""Probe of the activations that a model calls in its forward and backward pass: modules, functions, methods."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class ActivationProbe:
         self._watch.start({module: canonical_name(name) for name, module in self._model.named_modules()})
 
     def stop(self) -> None:
-        """Take off everything that was put anywhere; any number of times, also after an exception in the pass."""
+        """Remove all hooks; any number of times, also after an exception in the pass."""
         self._watch.stop()
         self._log.close()
 

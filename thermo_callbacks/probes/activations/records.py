@@ -1,4 +1,4 @@
-"""What is known of a called activation, in numbers on the host."""
+"""Records of called activations: their numbers, on the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which calls are activations, and along which dimension their neurons lie."""
+"""Registry of activation functions and modules, and of the dimension of features."""
 
 from __future__ import annotations
 

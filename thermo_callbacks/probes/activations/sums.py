@@ -103,7 +103,7 @@ class CallSums:
 
 @contextlib.contextmanager
 def aside(tensor: Tensor) -> Iterator[None]:
-    """Computations in the block are nobody else's: no graph, no casting, and no mode of the model's sees them.
+    """Compute without a graph, without autocast, and unseen by the dispatch modes of the model.
 
     Selective checkpointing, for one, replays the operations that it saw in the order that it saw them.
 
@@ -140,7 +140,7 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _wide(device: torch.device) -> torch.dtype:
-    """Gradients of 1e-25 vanish when squared in single precision; Apple's GPUs have nothing better."""
+    """Dtype of the sums: double, since gradients of 1e-25 squared vanish in single; Apple's GPUs have no double."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 

@@ -1,4 +1,4 @@
-"""The call of the network inside a training step: which module, and with what."""
+"""Capture of the network's call inside a training step: the module and its arguments."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class NetworkCall:
         return replace(self, leaves=tuple(cut), samples=len(index))
 
     def arguments(self, states: Tensor | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What to call the module with.
+        """Arguments to call the module with.
 
         Args:
             states: States of the input neurons in the place of the data; None for the data.
@@ -111,7 +111,7 @@ def at_least_single(tensor: Tensor) -> Tensor:
 def run_step(
     model: nn.Module, step: Callable[[], Tensor], *, network: str | None, samples: int
 ) -> tuple[str, nn.Module, NetworkCall, Tensor]:
-    """Run a training step, and catch the call of the network in it.
+    """Run a training step, and capture the call of the network in it.
 
     Without a name, the network is the innermost module that was called and owns all parameters of the model, or else
     the child of the model that was called and owns most of them. Of several calls the first counts.

@@ -1,4 +1,4 @@
-"""What is measured of the bulk of any network: by stochastic Lanczos quadrature."""
+"""Bulk of any network, measured by stochastic Lanczos quadrature."""
 
 from __future__ import annotations
 

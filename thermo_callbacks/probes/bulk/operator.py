@@ -14,7 +14,7 @@ SAME = 1e-3  # relative difference within which two passes gave the same states:
 
 
 class Layout:
-    """How the states of several samples become rows, one a sample.
+    """Conversion between states of several samples and rows, one a sample.
 
     Args:
         dimensions: For each layer the dimension of its states that counts the samples; None for a single sample, which

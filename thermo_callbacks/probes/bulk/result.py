@@ -1,4 +1,4 @@
-"""What one measurement of the bulk gives."""
+"""Result of one measurement of the bulk."""
 
 from __future__ import annotations
 

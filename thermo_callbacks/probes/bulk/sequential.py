@@ -1,4 +1,4 @@
-"""What is measured of the bulk of a chain of layers: everything exactly."""
+"""Bulk of a chain of layers, measured exactly."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class ChainBulk:
         return mean_estimate(found), ""
 
     def _trace(self, sample: int, own: list[nn.Parameter], generator: torch.Generator) -> Tensor:
-        """What one probe says at one sample."""
+        """Estimate of one probe at one sample."""
         leaves = {p: at_least_single(p.detach().clone()).requires_grad_() for p in own}
         complexity = chain_complexity(
             self.inputs[sample],

@@ -44,7 +44,7 @@ class KeptMemory:
         return place
 
     def rest(self) -> None:
-        """Nothing is needed until the next measurement: drop all of it if it is much."""
+        """Drop all tensors between measurements if they are large."""
         if sum(place.numel() * place.element_size() for place in self._kept.values()) > SMALL:
             self.drop()
 

@@ -1,4 +1,4 @@
-"""The numbers that one random vector gives, parameter by parameter: traces with and without mobility."""
+"""Estimates of one random vector by parameter and by layer: traces with and without mobility."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = 5
 
 @dataclass(frozen=True)
 class CurvatureSample:
-    r"""What one batch and one random vector say about the curvature of each of L layers, float64 on the CPU.
+    r"""Estimates of the curvature of L layers from one batch and one random vector, float64 on the CPU.
 
     Attributes:
         traces: Estimates of :math:`\mathrm{tr}\,H_{ll}`, ``[L]``; their sum is that of the trace over all layers.
@@ -41,7 +41,7 @@ class CurvatureSample:
 
 
 class LayerOrder:
-    """Where the parameters of each layer stand among all parameters, one layer after another.
+    """Order of the layers' parameters among all parameters, one layer after another.
 
     Args:
         counts: Number of parameters of each layer.
@@ -76,7 +76,7 @@ def parameter_rows(
     mobilities: Mobilities | None,
     gradients: Mapping[nn.Parameter, Tensor] | None,
 ) -> tuple[Tensor, Tensor]:
-    """What goes into a sample, for each of P parameters instead of layers, on the device.
+    """Numbers of a sample for each of P parameters instead of layers, on the device.
 
     Args:
         derivatives: Products and gradients.

@@ -92,7 +92,7 @@ class CurvatureProbe:
 
     @property
     def method(self) -> str:
-        """How products are made now."""
+        """Method of Hessian-vector products now."""
         return "finite_difference" if self._finite_difference else "double_backward"
 
     def measure(
@@ -157,7 +157,7 @@ class CurvatureProbe:
         return packed
 
     def _point(self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int, step: int) -> EvaluationPoint:
-        """Leaves with the values, and the vector."""
+        """Evaluation point: leaves with the values, and the random vector."""
         # a step may write to its parameters: to the caller's values, but not to the run's
         watched = {p: _leaf(p, values.get(p, p)) for p in self._parameters}
         rest = {p: _leaf(p, value) for p, value in values.items() if p not in watched}
@@ -170,7 +170,7 @@ class CurvatureProbe:
         )
 
     def _derivatives(self, point: EvaluationPoint, gradients: bool) -> Derivatives:
-        """By the method that is right for this module, which the first measurement finds out."""
+        """Derivatives by the method that works for this module, which the first measurement finds out."""
         if self._finite_difference:
             return by_finite_differences(self._replay, point, gradients=gradients)
         try:
@@ -186,7 +186,7 @@ class CurvatureProbe:
         return self._put_to_the_test(exact, point)
 
     def _put_to_the_test(self, exact: Derivatives, point: EvaluationPoint) -> Derivatives:
-        """An operation's own backward pass may hide parameters, or have a derivative that is silently wrong."""
+        """Compare with finite differences: an operation's own backward may be wrong or hide parameters."""
         approximate = by_finite_differences(self._replay, point)
         if exact.agrees(approximate):
             self._trusted = True

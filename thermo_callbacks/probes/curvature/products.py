@@ -24,7 +24,7 @@ _SMOOTH = 0.02  # share of what the gradient moves by to one side that the mean 
 
 @dataclass(frozen=True)
 class EvaluationPoint:
-    """Where the loss is looked at, and along which vectors.
+    """Point at which a loss is differentiated, and the vectors of the products.
 
     Attributes:
         values: What to put in the place of the module's parameters, ``leaves`` among them.
@@ -87,7 +87,7 @@ class Derivatives:
 
 
 def by_double_backward(replay: Replay, point: EvaluationPoint) -> Derivatives:
-    """Differentiate the gradient's own graph.
+    """Loss, gradients and products by double backward.
 
     Args:
         replay: The loss.
@@ -108,7 +108,7 @@ def by_double_backward(replay: Replay, point: EvaluationPoint) -> Derivatives:
 
 
 def by_finite_differences(replay: Replay, point: EvaluationPoint, *, gradients: bool = True) -> Derivatives:
-    """Compare the gradients on both sides of the point, at the same random numbers.
+    """Loss, gradients and products by finite differences, at the same random numbers.
 
     Args:
         replay: The loss.

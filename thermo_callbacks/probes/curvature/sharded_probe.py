@@ -84,7 +84,7 @@ class ShardedCurvatureProbe(CurvatureProbe):
     def _prepare(
         self, stack: contextlib.ExitStack, values: Mapping[nn.Parameter, Tensor], step: int
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Parameters in place, and vectors: what needs memory, before the passes in which processes wait for others."""
+        """Put values and vectors in place, which needs memory, before passes in which processes wait for others."""
         fault: Exception | None = None
         leaves, vectors = [], []
         try:
@@ -100,7 +100,7 @@ class ShardedCurvatureProbe(CurvatureProbe):
         return leaves, vectors
 
     def _check_precision(self) -> None:
-        """16 bits leave no digits for a difference, and a replay can't change what a wrapper gathers."""
+        """Refuse 16-bit parameters: no digits for a difference, and a replay can't change what a wrapper gathers."""
         modules: Iterator[Any] = self._module.modules()
         casts = {
             getattr(module._get_fsdp_state()._mp_policy, "param_dtype", None)

@@ -1,4 +1,4 @@
-"""Entropy of the weights of a live model, by layer, and what it has given up since an earlier time."""
+"""Entropy of the weights of a live model, by layer, and its decrease since an earlier time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TensorEntropy(NamedTuple):
         entropy: Entropy h of one element in nats; minus infinity for a tensor with a point mass, NaN for one of fewer
             than 5 elements.
         surprisals: Estimates of minus the logarithm of the density at the sampled elements, ``[n]``; None where all
-            elements are looked at.
+            elements are read.
     """
 
     size: int
@@ -40,7 +40,7 @@ class TensorEntropy(NamedTuple):
 
 
 class EntropyChange(NamedTuple):
-    """What a layer's entropy has given up.
+    """Decrease of a layer's entropy.
 
     Attributes:
         value: Entropy then minus entropy now, in nats; NaN if no tensor of the layer has one at both times.
@@ -64,7 +64,7 @@ def weight_entropies(
 
     Args:
         layers: Layer name to its parameters.
-        sample: Elements looked at in each tensor, at least 5; None for all.
+        sample: Elements read of each tensor, at least 5; None for all.
         seed: Seed of their choice, which depends on nothing else but the names of the layers.
         choices: Where the choice is kept for later calls with the same ``sample`` and ``seed``: drawing it takes as
             long as the rest. None: nowhere.
@@ -86,21 +86,21 @@ def weight_entropies(
     if sample is not None and sample < FEWEST:
         raise ValueError(f"sample must be at least {FEWEST} elements to show a density, or None for all, got {sample}")
     kept: Choices = {} if choices is None else choices
-    looked_at = {
-        (name, index): _look(parameter, f"{name}/{index}", sample, seed, kept)
+    sampled = {
+        (name, index): _sampled(parameter, f"{name}/{index}", sample, seed, kept)
         for name, parameters in layers.items()
         for index, parameter in enumerate(parameters)
     }
-    looked_at |= _brought_together(
-        {place: looked_at[place] for place in looked_at if is_distributed(layers[place[0]][place[1]])}
+    sampled |= _brought_together(
+        {place: sampled[place] for place in sampled if is_distributed(layers[place[0]][place[1]])}
     )
-    entropies, contributions = _measure(looked_at)
+    entropies, contributions = _measure(sampled)
     return {
         name: [
             TensorEntropy(
                 parameter.numel(),
                 entropies.get((name, index), math.nan),
-                contributions[name, index] if looked_at[name, index].numel() < parameter.numel() else None,
+                contributions[name, index] if sampled[name, index].numel() < parameter.numel() else None,
             )
             for index, parameter in enumerate(parameters)
         ]
@@ -108,8 +108,8 @@ def weight_entropies(
     }
 
 
-def _look(parameter: nn.Parameter, label: str, sample: int | None, seed: int, kept: Choices) -> Tensor:
-    """The elements that are looked at, flat; zeros for those that another process holds."""
+def _sampled(parameter: nn.Parameter, label: str, sample: int | None, seed: int, kept: Choices) -> Tensor:
+    """Sampled elements, flat; zeros for those that another process holds."""
     place = (label, parameter.numel(), parameter.device)
     if place not in kept:
         choice = choose_coordinates(parameter.numel(), sample, seed=seed, layer=label)
@@ -133,17 +133,17 @@ def _brought_together(elements: Mapping[_Key, Tensor]) -> dict[_Key, Tensor]:
     return {place: piece.to(values) for (place, values), piece in zip(elements.items(), pieces, strict=True)}
 
 
-def _measure(looked_at: Mapping[_Key, Tensor]) -> tuple[dict[_Key, float], dict[_Key, Tensor]]:
+def _measure(sampled: Mapping[_Key, Tensor]) -> tuple[dict[_Key, float], dict[_Key, Tensor]]:
     """Entropies and surprisals of the tensors that show a density, with few calls and one wait for each device."""
     groups: dict[Any, list[_Key]] = {}
-    for key, values in looked_at.items():
+    for key, values in sampled.items():
         if values.numel() >= FEWEST:
             together = None if values.numel() <= STACKED else key
             groups.setdefault((values.numel(), values.dtype, values.device, together), []).append(key)
     contributions: dict[_Key, Tensor] = {}
     waiting: dict[torch.device, tuple[list[_Key], list[Tensor]]] = {}
     for (_, _, device, _), keys in groups.items():
-        found = surprisals(torch.stack([looked_at[key] for key in keys]))
+        found = surprisals(torch.stack([sampled[key] for key in keys]))
         contributions |= zip(keys, found, strict=True)
         names, columns = waiting.setdefault(device, ([], []))
         names.extend(keys)
@@ -155,9 +155,9 @@ def _measure(looked_at: Mapping[_Key, Tensor]) -> tuple[dict[_Key, float], dict[
 
 
 def entropy_change(then: Sequence[TensorEntropy], now: Sequence[TensorEntropy]) -> EntropyChange:
-    """Entropy that a layer has given up, over those of its tensors that have an entropy at both times.
+    """Decrease of a layer's entropy, over those of its tensors that have an entropy at both times.
 
-    The same elements are looked at both times, and the error is that of their changes: far smaller than that of either
+    The same elements are read both times, and the error is that of their changes: far smaller than that of either
     entropy as long as the weights move little.
 
     Args:
