@@ -17,8 +17,6 @@ from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.functional.transition import StateMoments, missing_reason, state_moments, temperature_estimate
 from thermo_callbacks.functional.transition_state import (
     StateRecord,
-    check_max_residuals,
-    check_samples,
     empty_state,
     merge_states,
     with_samples,
@@ -83,7 +81,7 @@ class TransitionTemperatureMonitor(Callback):
         _check_datasets(datasets)
         if reference not in get_args(Reference):
             raise ValueError(f"reference must be one of {', '.join(get_args(Reference))}, got {reference!r}")
-        check_max_residuals(max_residuals)
+        empty_state(max_residuals)  # refuses what it can't do
         self.outputs_fn, self.datasets, self.reference = outputs_fn, tuple(datasets), reference
         self.max_residuals = max_residuals
         arguments = {"datasets": self.datasets, "reference": reference, "max_residuals": max_residuals}
@@ -147,7 +145,9 @@ class TransitionTemperatureMonitor(Callback):
             with self._guard.invisible(pl_module.device):
                 found = _read(outputs) if self.outputs_fn is None else self.outputs_fn(pl_module, batch, outputs)
                 if found is not None:
-                    self._add(self._places[dataloader_idx], *found)
+                    place = self._places[dataloader_idx]
+                    self._states[place] = with_samples(self._states[place], *found, dimensions=self._dimensions)
+                    self._dimensions = found[1].ndim
                     return
             self._refused = True
             self._guard.warn_once(
@@ -178,11 +178,6 @@ class TransitionTemperatureMonitor(Callback):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Let callbacks that act at the end of the epoch monitor the values."""
         Publisher.offer(trainer, self._latest)
-
-    def _add(self, place: int, losses: Tensor, outputs: Tensor) -> None:
-        """Take samples into the state of a set."""
-        self._dimensions = check_samples(losses, outputs, self._dimensions).ndim
-        self._states[place] = with_samples(self._states[place], losses, outputs)
 
     def _close(self, states: Sequence[StateRecord], step: int) -> dict[str, float]:
         """Values of a validation that has ended; and the next reference."""

@@ -98,13 +98,6 @@ def predictive_entropy(logits: Tensor) -> Tensor:
 
 
 def prediction_entropies(logits: Tensor) -> Tensor:
-    """Shannon entropy of each prediction, whose mean is the :func:`predictive_entropy`.
-
-    Args:
-        logits: Unnormalised log-probabilities, ``[B, C]``.
-
-    Returns:
-        The entropies in nats, ``[B]``.
-    """
+    """Shannon entropy of each prediction in nats, ``[B]``, from logits ``[B, C]``."""
     entropies: Tensor = torch.special.entr(logits.softmax(1)).sum(1)
     return entropies

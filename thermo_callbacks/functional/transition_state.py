@@ -28,107 +28,46 @@ class StateRecord(NamedTuple):
     residuals: Tensor
 
 
-def check_max_residuals(max_residuals: int) -> None:
-    """Check that enough residuals are kept.
-
-    Args:
-        max_residuals: Residuals kept of each state.
-
-    Raises:
-        ValueError: If there are fewer than 100.
-    """
-    if max_residuals < 100:
-        raise ValueError(f"max_residuals must be at least 100 to show a density, got {max_residuals}")
-
-
-def empty_state(places: int, device: torch.device | None = None) -> StateRecord:
+def empty_state(max_residuals: int, device: torch.device | None = None) -> StateRecord:
     """A state before its first sample.
 
     Args:
-        places: Residuals that can be kept.
+        max_residuals: Residuals that can be kept, at least 100.
         device: Device of the sums; None: the default.
 
     Returns:
         Zeros in double precision, and free places.
+
+    Raises:
+        ValueError: If ``max_residuals`` is below 100.
     """
+    if max_residuals < 100:
+        raise ValueError(f"max_residuals must be at least 100 to show a density, got {max_residuals}")
     return StateRecord(
         torch.zeros(3, dtype=torch.float64, device=device),
         torch.zeros(3, 3, dtype=torch.float64, device=device),
         torch.zeros((), dtype=torch.int64, device=device),
-        torch.full((4, places), torch.inf, dtype=torch.float64, device=device),
+        torch.full((4, max_residuals), torch.inf, dtype=torch.float64, device=device),
     )
 
 
-def check_samples(losses: Tensor, outputs: Any, dimensions: int | None = None) -> Tensor:
-    """Check losses and outputs of a batch.
+def with_samples(record: StateRecord, losses: Tensor, outputs: Any, *, dimensions: int | None = None) -> StateRecord:
+    """A state with the samples of one more batch; nothing is written to the old one.
 
     Args:
+        record: The state.
         losses: Loss of each sample, ``[B]``, or their mean, a scalar.
         outputs: Logits ``[B, C]``, C at least 2, or residuals ``[B]``.
         dimensions: Dimensions of earlier outputs; None: there are none.
 
     Returns:
-        The outputs.
+        The new state.
 
     Raises:
         ValueError: If shapes don't fit each other, or the outputs are of another kind than earlier ones.
     """
-    check_losses(losses)
-    if not isinstance(outputs, Tensor) or outputs.ndim not in {1, 2} or not outputs.is_floating_point():
-        what = (
-            f"shape {tuple(outputs.shape)} and {outputs.dtype}"
-            if isinstance(outputs, Tensor)
-            else type(outputs).__name__
-        )
-        raise ValueError(
-            f"outputs must be a floating-point tensor, logits [B, C] or residuals [B], got {what}: flatten positions "
-            "into samples, or say entropy='weights'"
-        )
-    if outputs.ndim == 2 and outputs.shape[1] < 2:
-        raise ValueError(
-            f"outputs must hold logits of at least 2 classes, got shape {tuple(outputs.shape)}: give a single logit z "
-            "as two columns [0, z], residuals as [B]"
-        )
-    if not outputs.shape[0] or (losses.ndim and losses.shape[0] != outputs.shape[0]):
-        raise ValueError(
-            f"outputs must hold the samples of the losses, {losses.numel() if losses.ndim else 'at least 1'}, got "
-            f"{outputs.shape[0]}"
-        )
-    if dimensions not in {None, outputs.ndim}:
-        raise ValueError(
-            f"outputs must be of one kind, logits [B, C] or residuals [B], got shape {tuple(outputs.shape)} after "
-            "the other kind: reset first"
-        )
-    return outputs
-
-
-def check_losses(losses: Tensor) -> None:
-    """Check that losses are one number a sample, or their mean.
-
-    Args:
-        losses: The losses.
-
-    Raises:
-        ValueError: If they have more than one dimension.
-    """
-    if losses.ndim > 1:
-        raise ValueError(
-            f"losses must hold one number a sample, [B], or their mean, a scalar, got shape {tuple(losses.shape)}: "
-            "flatten them"
-        )
-
-
-def with_samples(record: StateRecord, losses: Tensor, outputs: Tensor) -> StateRecord:
-    """A state with the samples of one more batch.
-
-    Args:
-        record: The state.
-        losses: Loss of each sample, or their mean.
-        outputs: Checked logits or residuals.
-
-    Returns:
-        The new state; nothing is written to the old one.
-    """
+    _check_losses(losses)
+    _check_outputs(outputs, losses, dimensions)
     losses, outputs = losses.detach().double(), outputs.detach().double()
     if outputs.ndim == 2:
         return _added(record, _replicates(losses, prediction_entropies(outputs)))
@@ -152,8 +91,9 @@ def with_weights(record: StateRecord, losses: Tensor, weights: Sequence[Tensor],
         The new state.
 
     Raises:
-        ValueError: If there is no layer.
+        ValueError: If the losses have more than one dimension, or there is no layer.
     """
+    _check_losses(losses)
     if not weights:
         raise ValueError("outputs must hold the weights of at least one layer, got none")
     losses = losses.detach().double()
@@ -164,28 +104,47 @@ def with_weights(record: StateRecord, losses: Tensor, weights: Sequence[Tensor],
 
 
 def merge_states(records: StateRecord) -> StateRecord:
-    """One state from the records of several processes.
-
-    Args:
-        records: Records with the processes as first dimension of each part.
-
-    Returns:
-        The state of all samples, with a random sample of all residuals.
-    """
+    """One state from records of several processes, which are the first dimension of each part."""
     totals, products, replicates = (part.sum(0) for part in records[:3])
     return StateRecord(totals, products, replicates, lowest_priorities(records.residuals.unsqueeze(1)).squeeze(0))
 
 
 def without_free_places(record: StateRecord) -> StateRecord:
-    """A state without the places that no residual took.
-
-    Args:
-        record: The state.
-
-    Returns:
-        The same without free places.
-    """
+    """A state without the places that no residual took."""
     return record._replace(residuals=record.residuals[:, record.residuals[0].isfinite()])
+
+
+def _check_losses(losses: Tensor) -> None:
+    if losses.ndim > 1:
+        raise ValueError(
+            f"losses must hold one number a sample, [B], or their mean, a scalar, got shape {tuple(losses.shape)}: "
+            "flatten them"
+        )
+
+
+def _check_outputs(outputs: Any, losses: Tensor, dimensions: int | None) -> None:
+    if not isinstance(outputs, Tensor) or outputs.ndim not in {1, 2} or not outputs.is_floating_point():
+        tensor = isinstance(outputs, Tensor)
+        what = f"shape {tuple(outputs.shape)} and {outputs.dtype}" if tensor else type(outputs).__name__
+        raise ValueError(
+            f"outputs must be a floating-point tensor, logits [B, C] or residuals [B], got {what}: flatten positions "
+            "into samples, or say entropy='weights'"
+        )
+    if outputs.ndim == 2 and outputs.shape[1] < 2:
+        raise ValueError(
+            f"outputs must hold logits of at least 2 classes, got shape {tuple(outputs.shape)}: give a single logit z "
+            "as two columns [0, z], residuals as [B]"
+        )
+    if not outputs.shape[0] or (losses.ndim and losses.shape[0] != outputs.shape[0]):
+        raise ValueError(
+            f"outputs must hold the samples of the losses, {losses.numel() if losses.ndim else 'at least 1'}, got "
+            f"{outputs.shape[0]}"
+        )
+    if dimensions not in {None, outputs.ndim}:
+        raise ValueError(
+            f"outputs must be of one kind, logits [B, C] or residuals [B], got shape {tuple(outputs.shape)} after "
+            "the other kind: reset first"
+        )
 
 
 def _replicates(losses: Tensor, entropies: Tensor) -> Tensor:

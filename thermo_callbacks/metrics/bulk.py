@@ -9,15 +9,10 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional.bulk.chain import check_regulator
-from thermo_callbacks.functional.bulk.complexity import (
-    ComplexitySums,
-    bulk_complexity,
-    complexity_sums,
-    mean_complexity,
-)
+from thermo_callbacks.functional.bulk.complexity import ComplexitySums, bulk_complexity, complexity_sums
 from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.metrics.base import SummedMetric
-from thermo_callbacks.metrics.states import add_sums, read_sums
+from thermo_callbacks.metrics.states import add_sum_states, add_sums, read_sums
 
 
 class BulkComplexity(SummedMetric):
@@ -54,8 +49,7 @@ class BulkComplexity(SummedMetric):
         super().__init__(**kwargs)
         check_regulator(regulator)
         self.regulator = regulator
-        for name, nothing in complexity_sums(torch.zeros(0))._asdict().items():
-            self.add_state(name, nothing, dist_reduce_fx="sum")
+        add_sum_states(self, complexity_sums(torch.zeros(0)))
 
     def update(
         self, weights: Sequence[Tensor] = (), slopes: Sequence[Tensor] = (), *, complexity: Tensor | None = None
@@ -81,8 +75,8 @@ class BulkComplexity(SummedMetric):
 
     def compute(self) -> Tensor:
         """Mean complexity, a scalar; NaN without samples."""
-        return mean_complexity(read_sums(self, ComplexitySums)).value
+        return read_sums(self, ComplexitySums).mean().value
 
     def estimate(self) -> Estimate:
         """Mean complexity with its standard error, scalars; the error is NaN with fewer than two samples."""
-        return self._over_ranks(lambda: mean_complexity(read_sums(self, ComplexitySums)))
+        return self._over_ranks(lambda: read_sums(self, ComplexitySums).mean())

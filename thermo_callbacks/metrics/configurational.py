@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from thermo_callbacks.functional import Estimate
-from thermo_callbacks.functional.curvature.averages import RughSums, rugh_average, rugh_sums
+from thermo_callbacks.functional.curvature.averages import RughSums, rugh_sums
 from thermo_callbacks.metrics.base import EstimatedMetric
 from thermo_callbacks.metrics.states import add_sums, read_sums
 
@@ -67,4 +67,4 @@ class RughTemperature(EstimatedMetric):
         add_sums(self, rugh_sums(gradient_products, laplacians, weight))
 
     def _estimates(self) -> Estimate:
-        return rugh_average(read_sums(self, RughSums))
+        return read_sums(self, RughSums).average()

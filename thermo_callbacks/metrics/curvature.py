@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from thermo_callbacks.functional import Estimate
-from thermo_callbacks.functional.curvature.averages import TraceSums, trace_average, trace_sums
+from thermo_callbacks.functional.curvature.averages import TraceSums, trace_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics.base import EstimatedMetric
 from thermo_callbacks.metrics.states import add_sums, read_sums
@@ -18,10 +18,11 @@ class TraceMetric(EstimatedMetric):
     r"""Base of metrics that average layers' traces over updates, with weights and a standard error.
 
     The mean, its error and its degrees of freedom are those of
-    :func:`~thermo_callbacks.functional.curvature.averages.trace_average`: the larger of the scatter between updates,
-    which holds probes, batches and drift alike, and of what the probes' own variances imply: all there is after one
-    update, and conservative for single-probe bounds. Updates count as independent. The larger of two estimates errs on
-    the safe side, by a tenth of the error where both are equal, and so do weights that grow fast at few updates.
+    :meth:`~thermo_callbacks.functional.curvature.averages.TraceSums.average`: the larger of the scatter between
+    updates, which holds probes, batches and drift alike, and of what the probes' own variances imply: all there is
+    after one update, and conservative for single-probe bounds. Updates count as independent. The larger of two
+    estimates errs on the safe side, by a tenth of the error where both are equal, and so do weights that grow fast at
+    few updates.
 
     The global value of an update is the sum of its layers, and its variance the sum of theirs: right for probes
     restricted to a layer, whose traces are independent, and for single-probe bounds, of which each is twice the squared
@@ -83,7 +84,7 @@ class TraceMetric(EstimatedMetric):
 
     def _estimates(self) -> Estimate:
         """Weighted means of all columns."""
-        return trace_average(read_sums(self, TraceSums))
+        return read_sums(self, TraceSums).average()
 
 
 class FreeEnergyLaplacian(TraceMetric):

@@ -9,30 +9,20 @@ from torchmetrics import Metric
 S = TypeVar("S", bound=tuple[Any, ...])
 
 
+def add_sum_states(metric: Metric, zeros: Any) -> None:
+    """Give a metric a state, added up over ranks, for each field of a named tuple."""
+    for name, zero in zeros._asdict().items():
+        metric.add_state(name, zero, dist_reduce_fx="sum")
+
+
 def read_sums(metric: Metric, kind: type[S]) -> S:
-    """States of a metric.
-
-    Args:
-        metric: The metric, with a state for each field.
-        kind: Named tuple of the sums.
-
-    Returns:
-        The sums.
-    """
-    return kind(*(getattr(metric, name) for name in _names(kind)))
+    """The states of a metric as a named tuple of one kind."""
+    fields: Any = kind
+    return kind(*(getattr(metric, name) for name in fields._fields))
 
 
-def add_sums(metric: Metric, sums: tuple[Any, ...]) -> None:
-    """Add sums to the states of their names.
-
-    Args:
-        metric: The metric.
-        sums: Named tuple of sums.
-    """
-    for name, more in zip(_names(type(sums)), sums, strict=True):
+def add_sums(metric: Metric, sums: Any) -> None:
+    """Add the fields of a named tuple to the states of their names."""
+    for name, more in sums._asdict().items():
         state = getattr(metric, name)
         setattr(metric, name, state + more.to(state.device))
-
-
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(kind._fields)

@@ -12,9 +12,6 @@ from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.functional.transition import StateMoments, missing_reason, state_moments, temperature_estimate
 from thermo_callbacks.functional.transition_state import (
     StateRecord,
-    check_losses,
-    check_max_residuals,
-    check_samples,
     empty_state,
     lowest_priorities,
     with_samples,
@@ -75,12 +72,11 @@ class TransitionTemperature(SummedMetric):
         super().__init__(**kwargs)
         if entropy not in get_args(Entropy):
             raise ValueError(f"entropy must be one of {', '.join(get_args(Entropy))}, got {entropy!r}")
-        check_max_residuals(max_residuals)
         self.entropy, self.max_residuals = entropy, max_residuals
         self._dimensions: int | None = None  # dimensions of the outputs so far
-        empty = empty_state(max_residuals if entropy == "outputs" else 0)
-        for name, part in empty._asdict().items():
+        for name, part in empty_state(max_residuals)._asdict().items():
             merge = lowest_priorities if name == "residuals" else "sum"
+            part = part[:, :0] if name == "residuals" and entropy == "weights" else part
             self.add_state(name, torch.stack([part, part]), dist_reduce_fx=merge)
 
     def update(
@@ -100,7 +96,6 @@ class TransitionTemperature(SummedMetric):
         """
         if state not in _STATES:
             raise ValueError(f"state must be 0 or 'initial', 1 or 'final', got {state!r}")
-        check_losses(losses)
         record = self._record(_STATES[state])
         if self.entropy == "weights":
             record = with_weights(record, losses, [outputs] if isinstance(outputs, Tensor) else list(outputs), count)
@@ -109,9 +104,9 @@ class TransitionTemperature(SummedMetric):
                 raise ValueError(
                     f"count is for a mean loss beside weights, got {count} beside outputs that tell it: leave it out"
                 )
-            checked = check_samples(losses, outputs, self._dimensions)
-            self._dimensions = checked.ndim
-            record = with_samples(record, losses, checked)
+            samples: Any = outputs  # is checked to be one tensor
+            record = with_samples(record, losses, samples, dimensions=self._dimensions)
+            self._dimensions = samples.ndim
         for name, part in record._asdict().items():
             states = getattr(self, name).clone()
             states[_STATES[state]] = part

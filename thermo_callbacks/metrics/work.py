@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from thermo_callbacks.functional.activations.pairs import paired
-from thermo_callbacks.functional.activations.powers import (
-    PowerSums,
-    efficiencies_by_type,
-    module_efficiencies,
-    network_efficiency,
-    no_power_sums,
-    pooled_efficiency,
-    power_sums,
-    sample_powers,
-)
+from thermo_callbacks.functional.activations.powers import PowerSums, power_sums, sample_powers
 from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.metrics.base import SummedMetric
-from thermo_callbacks.metrics.states import add_sums, read_sums
+from thermo_callbacks.metrics.states import add_sum_states, add_sums, read_sums
 
 Tensors = Tensor | Sequence[Tensor]
 """A tensor ``[B, ...]`` of B samples, or one for each module."""
@@ -42,12 +33,11 @@ class EfficiencyMetric(SummedMetric):
         if num_modules < 1:
             raise ValueError(f"num_modules must be at least 1, got {num_modules}")
         self.num_modules = num_modules
-        for name, zeros in no_power_sums(num_modules)._asdict().items():
-            self.add_state(name, zeros, dist_reduce_fx="sum")
+        add_sum_states(self, power_sums([None] * num_modules, [None] * num_modules))
 
     def compute(self) -> Tensor:
         """Product over the modules that have a value, a scalar; NaN where none has."""
-        return network_efficiency(self._sums()).value
+        return read_sums(self, PowerSums).network().value
 
     def compute_layers(self) -> Tensor:
         """Efficiency of each module, ``[M]``; NaN where it has none."""
@@ -55,11 +45,11 @@ class EfficiencyMetric(SummedMetric):
 
     def estimate(self) -> Estimate:
         """Product over the modules that have a value, with its standard error; scalars."""
-        return self._of_all_ranks(network_efficiency)
+        return self._over_ranks(lambda: read_sums(self, PowerSums).network())
 
     def estimate_layers(self) -> Estimate:
         """Efficiency of each module with its standard error, each ``[M]``."""
-        return self._of_all_ranks(module_efficiencies)
+        return self._over_ranks(lambda: read_sums(self, PowerSums).modules())
 
     def estimate_pooled(self) -> Estimate:
         """Sum of all modules' numerators over that of their denominators; scalars.
@@ -70,7 +60,7 @@ class EfficiencyMetric(SummedMetric):
         Returns:
             The mean with its standard error.
         """
-        return self._of_all_ranks(pooled_efficiency)
+        return self._over_ranks(lambda: read_sums(self, PowerSums).pooled())
 
     def estimate_types(self, types: Sequence[str]) -> dict[str, Estimate]:
         """Sum of numerators over sum of denominators of the modules of each type.
@@ -86,13 +76,7 @@ class EfficiencyMetric(SummedMetric):
         """
         if len(types) != self.num_modules:
             raise ValueError(f"types must hold one name for each of the {self.num_modules} modules, got {len(types)}")
-        return self._over_ranks(lambda: efficiencies_by_type(self._sums(), types))
-
-    def _sums(self) -> PowerSums:
-        return read_sums(self, PowerSums)
-
-    def _of_all_ranks(self, estimate: Callable[[PowerSums], Estimate]) -> Estimate:
-        return self._over_ranks(lambda: estimate(self._sums()))
+        return self._over_ranks(lambda: read_sums(self, PowerSums).by_type(types))
 
     def _add(self, numerators: Tensors, denominators: Tensors, names: tuple[str, str]) -> None:
         """Add tensors of each module; the names are those of the arguments, for errors."""

@@ -11,14 +11,7 @@ from efficiency_cases import FIRST, SECOND, fed, powers
 from torch import Tensor
 from torch.testing import assert_close
 
-from thermo_callbacks.functional.activations.powers import (
-    PowerSums,
-    efficiencies_by_type,
-    module_efficiencies,
-    network_efficiency,
-    pooled_efficiency,
-    power_sums,
-)
+from thermo_callbacks.functional.activations.powers import PowerSums, power_sums
 
 
 def sums_of(*batches: Tensor) -> PowerSums:
@@ -34,10 +27,10 @@ def assert_same(found: Any, expected: Any) -> None:
 
 def test_sums_are_as_good_as_tensors() -> None:
     sums, metric = sums_of(powers(FIRST), powers(SECOND)), fed("work", FIRST, SECOND)
-    assert_same(network_efficiency(sums), metric.estimate())
-    assert_same(module_efficiencies(sums), metric.estimate_layers())
-    assert_same(pooled_efficiency(sums), metric.estimate_pooled())
-    types, expected = efficiencies_by_type(sums, ["a", "b", "a"]), metric.estimate_types(["a", "b", "a"])
+    assert_same(sums.network(), metric.estimate())
+    assert_same(sums.modules(), metric.estimate_layers())
+    assert_same(sums.pooled(), metric.estimate_pooled())
+    types, expected = sums.by_type(["a", "b", "a"]), metric.estimate_types(["a", "b", "a"])
     assert list(types) == ["a", "b"]
     for kind, estimate in types.items():
         assert_same(estimate, expected[kind])
@@ -46,20 +39,20 @@ def test_sums_are_as_good_as_tensors() -> None:
 def test_a_module_that_was_not_called_has_no_value() -> None:
     numerators, denominators = powers(FIRST)
     sums = power_sums([numerators[:, 0], None, None], [denominators[:, 0], None, denominators[:, 2]])
-    layers = module_efficiencies(sums)
+    layers = sums.modules()
     assert layers.value.isnan().tolist() == layers.stderr.isnan().tolist() == [False, True, True]
     alone = fed("work", [FIRST[0]], modules=1).estimate()
-    assert_same(network_efficiency(sums), alone)
-    assert_same(pooled_efficiency(sums), alone)
+    assert_same(sums.network(), alone)
+    assert_same(sums.pooled(), alone)
     later = PowerSums(*(first + second for first, second in zip(sums, sums_of(powers(FIRST)), strict=True)))
-    assert module_efficiencies(later).value.isfinite().all()
+    assert later.modules().value.isfinite().all()
 
 
 def test_no_module_was_called() -> None:
     sums = power_sums([None, None], [None, None])
-    for estimate in (network_efficiency(sums), pooled_efficiency(sums)):
+    for estimate in (sums.network(), sums.pooled()):
         assert estimate.value.isnan()
-    assert module_efficiencies(sums).value.isnan().tolist() == [True, True]
+    assert sums.modules().value.isnan().tolist() == [True, True]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -68,17 +61,17 @@ def test_sums_that_are_not_finite_do_not_count(bad: float, side: int) -> None:
     sides = powers(FIRST).clone()
     sides[side, 3, 1] = bad
     sums = sums_of(powers(SECOND), sides)
-    layers = module_efficiencies(sums)
+    layers = sums.modules()
     assert_close(layers.value[1], fed("work", SECOND).compute_layers()[1], rtol=1e-12, atol=0.0)
     assert_close(layers.value[[0, 2]], fed("work", FIRST, SECOND).compute_layers()[[0, 2]])
     assert layers.degrees_of_freedom.tolist() == [49.0, 19.0, 49.0]
-    assert network_efficiency(sums).stderr.isfinite()
+    assert sums.network().stderr.isfinite()
 
 
 def test_replicates_of_different_numbers_are_not_the_same_samples() -> None:
     (first, second), numbers = powers(FIRST), torch.arange(3)
     columns = [[side[: 30 - 10 * number, number] for number in numbers.tolist()] for side in (first, second)]
     sums = power_sums(*columns)
-    assert network_efficiency(sums).value.isfinite()
-    assert network_efficiency(sums).stderr.isnan()
-    assert module_efficiencies(sums).stderr.isfinite().all()
+    assert sums.network().value.isfinite()
+    assert sums.network().stderr.isnan()
+    assert sums.modules().stderr.isfinite().all()

@@ -28,7 +28,7 @@ from thermo_callbacks.functional import (
     dead_fraction,
     work_efficiency,
 )
-from thermo_callbacks.functional.activations.powers import module_efficiencies, power_sums
+from thermo_callbacks.functional.activations.powers import power_sums
 from thermo_callbacks.probes.activations import ActivationProbe
 
 
@@ -76,7 +76,7 @@ def test_errors_come_from_the_scatter_of_samples(samples: int, group: int) -> No
         (record.work_efficiency, (a, z), (powers[1], powers[0])),
         (record.learning_efficiency, (at_z, at_a), (powers[2], powers[3])),
     ):
-        estimate = module_efficiencies(power_sums([up], [down]))
+        estimate = power_sums([up], [down]).modules()
         assert_close(estimate.value.item(), value, rtol=1e-12, atol=0.0)
         assert_close(estimate.stderr.item(), ratio_error(above, below), rtol=1e-9, atol=0.0)
 

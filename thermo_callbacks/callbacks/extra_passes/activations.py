@@ -12,12 +12,7 @@ from torch import Tensor
 
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector
 from thermo_callbacks.catalog import Scalars
-from thermo_callbacks.functional.activations.powers import (
-    efficiencies_by_type,
-    network_efficiency,
-    pooled_efficiency,
-    power_sums,
-)
+from thermo_callbacks.functional.activations.powers import power_sums
 from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
 from thermo_callbacks.probes.activations.records import ActivationRecord
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
@@ -91,11 +86,11 @@ def _record(engines: Mapping[str, ActivationRecord]) -> Scalars:
         return {}
     powers = [engine.powers for engine in engines.values()]
     sums = power_sums([power.output for power in powers], [power.input for power in powers])
-    pooled = pooled_efficiency(sums)
+    pooled = sums.pooled()
     record = {
         "thermo/work_efficiency": float(pooled.value),
         "thermo/work_efficiency_stderr": float(pooled.stderr),
-        "thermo/work_efficiency_product": float(network_efficiency(sums).value),
+        "thermo/work_efficiency_product": float(sums.network().value),
     }
     for name, engine in engines.items():
         record |= {
@@ -106,5 +101,5 @@ def _record(engines: Mapping[str, ActivationRecord]) -> Scalars:
             f"thermo_dead_fraction/{name}": engine.dead_fraction,
             f"thermo_saturated_fraction/{name}": engine.saturated_fraction,
         }
-    types = efficiencies_by_type(sums, [engine.activation for engine in engines.values()])
+    types = sums.by_type([engine.activation for engine in engines.values()])
     return record | {f"thermo_engine/{kind}": float(estimate.value) for kind, estimate in types.items()}

@@ -10,14 +10,7 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.catalog import Scalars
-from thermo_callbacks.functional.curvature.averages import (
-    RughSums,
-    TraceSums,
-    rugh_average,
-    rugh_sums,
-    trace_average,
-    trace_sums,
-)
+from thermo_callbacks.functional.curvature.averages import RughSums, TraceSums, rugh_sums, trace_sums
 
 COLUMNS = ("traces", "trace_variances", "mobility_traces", "mobility_variances", "gradient_products")
 """What an extra pass finds for each layer: fields of a curvature sample."""
@@ -97,9 +90,8 @@ class CurvatureAverages:
         for name, tag in _TAGS.items():
             if name not in self._wanted:
                 continue
-            average = rugh_average if name == "rugh" else trace_average
             factor = rate if name == "destruction" else 1.0
-            estimate = average(self._sums[name])
+            estimate = self._sums[name].average()
             # the last column is that of all layers together
             values, errors = ([factor * number for number in part.tolist()] for part in estimate[:2])
             record |= {f"thermo/{tag}": values[-1], f"thermo/{tag}_stderr": errors[-1]}

@@ -40,15 +40,7 @@ def dead_fraction(output: Tensor) -> Tensor:
 
 
 def constant_neurons(output: Tensor, samples: list[int]) -> Tensor:
-    """Which neurons have the same output for every sample.
-
-    Args:
-        output: Activations.
-        samples: Dimensions along which the samples lie.
-
-    Returns:
-        A mask of the shape of the other dimensions.
-    """
+    """Mask of the neurons with the same output for every sample; samples lie along the given dimensions."""
     return output.amax(samples) == output.amin(samples)
 
 
@@ -85,15 +77,6 @@ def saturated_fraction(grad_input: Tensor, grad_output: Tensor, threshold: float
 
 
 def saturation_counts(at_input: Tensor, at_output: Tensor, threshold: float) -> Tensor:
-    """Number of elements with a slope below the threshold, and of all that a learning signal reaches.
-
-    Args:
-        at_input: Magnitudes of the gradients at the input.
-        at_output: Magnitudes of the gradients at the output, same shape.
-        threshold: Slope below which an element is saturated.
-
-    Returns:
-        The two counts, ``[2]``.
-    """
+    """Numbers of saturated elements and of all that a signal reaches, from magnitudes of gradients, ``[2]``."""
     saturated = at_input < threshold * at_output  # false where nothing arrives at the output
     return torch.stack([saturated.count_nonzero(), at_output.count_nonzero()])

@@ -28,15 +28,7 @@ def power_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def power_ratio_of_tensors(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """:func:`power_ratio` of the sums of squares of two tensors, at any scale.
-
-    Args:
-        numerator: Any shape.
-        denominator: Same shape.
-
-    Returns:
-        The ratio, a scalar.
-    """
+    """:func:`power_ratio` of the sums of squares of two tensors of one shape, at any scale."""
     scale = torch.maximum(numerator.abs().amax(), denominator.abs().amax())  # 1e-25 squared is 0 in float32
     return power_ratio((numerator / scale).square().sum(), (denominator / scale).square().sum())
 
@@ -59,16 +51,13 @@ def variance_from_sums(power: Tensor, total: Tensor, count: Tensor) -> Tensor:
 
 
 def carnot_bound_of_variances(hot: Tensor, cold: Tensor) -> Tensor:
-    """Carnot's efficiency between two temperatures.
-
-    Args:
-        hot: Variance of the input, any shape.
-        cold: Variance of the output, same shape.
-
-    Returns:
-        The bound, same shape; NaN where the input doesn't vary.
-    """
+    """Carnot's efficiency between the variances of input and output; NaN where the input doesn't vary."""
     return 1.0 - ratio_of_sums(cold, hot)
+
+
+def sample_powers(tensor: Tensor) -> Tensor:
+    """Sum of squares of each sample of ``[B, ...]``, in double precision, ``[B]``."""
+    return tensor.double().square().reshape(tensor.shape[0] if tensor.ndim else 1, -1).sum(1)
 
 
 class PowerSums(NamedTuple):
@@ -87,35 +76,50 @@ class PowerSums(NamedTuple):
     products: Tensor
     replicates: Tensor
 
+    def modules(self) -> Estimate:
+        """Efficiency of each module with its standard error, each ``[M]``; NaN for a module without sums."""
+        numerator, denominator = self.totals.view(2, -1)
+        value = power_ratio(numerator, denominator)
+        squares, cross = self.products.diagonal().view(2, -1), self.products.diagonal(len(value))
+        scatter = squares[0] - 2.0 * value * cross + value.square() * squares[1]
+        return _estimate(value, scatter / denominator.square(), self.replicates)
 
-def no_power_sums(modules: int, device: torch.device | None = None) -> PowerSums:
-    """Sums before the first batch.
+    def pooled(self, members: Sequence[bool] | None = None) -> Estimate:
+        """Sum of numerators over sum of denominators: the mean weighted by what each module takes in.
 
-    Args:
-        modules: Number of modules M.
-        device: Device of the sums; None: the default.
+        Args:
+            members: Whether each module belongs to the mean; None: all of them.
 
-    Returns:
-        Zeros in double precision.
-    """
-    size = 2 * modules
-    return PowerSums(
-        torch.zeros(size, dtype=torch.float64, device=device),
-        torch.zeros(size, size, dtype=torch.float64, device=device),
-        torch.zeros(modules, dtype=torch.int64, device=device),
-    )
+        Returns:
+            The mean with its standard error, scalars.
+        """
+        chosen = torch.tensor(members or [True] * len(self.replicates), device=self.totals.device)
+        numerator, denominator = torch.where(chosen, self.totals.view(2, -1), 0.0).sum(1)
+        value = power_ratio(numerator, denominator)
+        slopes = chosen / denominator
+        scatter = self._scatter(torch.cat([slopes, -slopes * value]))
+        return _estimate(value, scatter, torch.where(chosen, self.replicates, 0).amax())
 
+    def by_type(self, types: Sequence[str]) -> dict[str, Estimate]:
+        """:meth:`pooled` of the modules of each type, in the order in which the types appear."""
+        return {kind: self.pooled([other == kind for other in types]) for kind in dict.fromkeys(types)}
 
-def sample_powers(tensor: Tensor) -> Tensor:
-    """Sum of squares of each sample, in double precision.
+    def network(self) -> Estimate:
+        """Product over the modules that have a value, with its standard error: the network as a chain of engines."""
+        numerator, denominator = self.totals.view(2, -1)
+        value = power_ratio(numerator, denominator)
+        known = value.isfinite()
+        factors = torch.where(known, value, 1.0)
+        others = torch.where(torch.eye(len(factors), device=factors.device) > 0, 1.0, factors).prod(1)
+        slopes = torch.where(known, others / denominator, 0.0)  # of the product, by each numerator
+        product = torch.where(known.any(), factors.prod(), torch.nan)
+        scatter = self._scatter(torch.cat([slopes, -slopes * factors]))
+        return _estimate(product, scatter, torch.where(known, self.replicates, 0).amax())
 
-    Args:
-        tensor: Elements of B samples, ``[B, ...]``.
-
-    Returns:
-        The sums, ``[B]``.
-    """
-    return tensor.double().square().reshape(tensor.shape[0] if tensor.ndim else 1, -1).sum(1)
+    def _scatter(self, direction: Tensor) -> Tensor:
+        """Sum over replicates of the squares of a linear combination of their sums."""
+        used = direction != 0.0
+        return direction @ torch.where(used[:, None] & used, self.products, 0.0) @ direction
 
 
 def power_sums(numerators: Sequence[Tensor | None], denominators: Sequence[Tensor | None]) -> PowerSums:
@@ -135,7 +139,8 @@ def power_sums(numerators: Sequence[Tensor | None], denominators: Sequence[Tenso
         if numerator is not None and denominator is not None:
             groups.setdefault(len(numerator), {})[module] = (numerator, denominator)
     device = next((side.device for side in numerators if side is not None), None)
-    totals, products, replicates = no_power_sums(modules, device)
+    totals, products = (torch.zeros(*[2 * modules] * n, dtype=torch.float64, device=device) for n in (1, 2))
+    replicates = torch.zeros(modules, dtype=torch.int64, device=device)
 
     def places(members: list[int]) -> Tensor:
         first = torch.tensor(members, device=device)
@@ -153,79 +158,6 @@ def power_sums(numerators: Sequence[Tensor | None], denominators: Sequence[Tenso
         products[own[:, None], own] = rows.T @ rows
         replicates[own[: len(group)]] = finite * length
     return PowerSums(totals, products, replicates)
-
-
-def module_efficiencies(sums: PowerSums) -> Estimate:
-    """Efficiency of each module.
-
-    Args:
-        sums: Sums over replicates.
-
-    Returns:
-        Efficiencies with their standard errors, each ``[M]``; NaN for a module without sums.
-    """
-    numerator, denominator = sums.totals.view(2, -1)
-    value = power_ratio(numerator, denominator)
-    squares, cross = sums.products.diagonal().view(2, -1), sums.products.diagonal(len(value))
-    scatter = squares[0] - 2.0 * value * cross + value.square() * squares[1]
-    return _estimate(value, scatter / denominator.square(), sums.replicates)
-
-
-def pooled_efficiency(sums: PowerSums, members: Sequence[bool] | None = None) -> Estimate:
-    """Sum of numerators over sum of denominators: the mean weighted by what each module takes in.
-
-    Args:
-        sums: Sums over replicates.
-        members: Whether each module belongs to the mean; None: all of them.
-
-    Returns:
-        The mean with its standard error, scalars.
-    """
-    chosen = torch.tensor(members or [True] * len(sums.replicates), device=sums.totals.device)
-    numerator, denominator = torch.where(chosen, sums.totals.view(2, -1), 0.0).sum(1)
-    value = power_ratio(numerator, denominator)
-    slopes = chosen / denominator
-    scatter = _scatter(sums.products, torch.cat([slopes, -slopes * value]))
-    return _estimate(value, scatter, torch.where(chosen, sums.replicates, 0).amax())
-
-
-def efficiencies_by_type(sums: PowerSums, types: Sequence[str]) -> dict[str, Estimate]:
-    """:func:`pooled_efficiency` of the modules of each type.
-
-    Args:
-        sums: Sums over replicates.
-        types: Type of each module.
-
-    Returns:
-        Type to its efficiency, in the order in which the types appear.
-    """
-    return {kind: pooled_efficiency(sums, [other == kind for other in types]) for kind in dict.fromkeys(types)}
-
-
-def network_efficiency(sums: PowerSums) -> Estimate:
-    """Product over the modules that have a value: the network as a chain of engines.
-
-    Args:
-        sums: Sums over replicates.
-
-    Returns:
-        The product with its standard error, scalars; NaN where no module has a value.
-    """
-    numerator, denominator = sums.totals.view(2, -1)
-    value = power_ratio(numerator, denominator)
-    known = value.isfinite()
-    factors = torch.where(known, value, 1.0)
-    others = torch.where(torch.eye(len(factors), device=factors.device) > 0, 1.0, factors).prod(1)
-    slopes = torch.where(known, others / denominator, 0.0)  # of the product, by each numerator
-    product = torch.where(known.any(), factors.prod(), torch.nan)
-    scatter = _scatter(sums.products, torch.cat([slopes, -slopes * factors]))
-    return _estimate(product, scatter, torch.where(known, sums.replicates, 0).amax())
-
-
-def _scatter(products: Tensor, direction: Tensor) -> Tensor:
-    """Sum over replicates of the squares of a linear combination of their sums."""
-    used = direction != 0.0
-    return direction @ torch.where(used[:, None] & used, products, 0.0) @ direction
 
 
 def _estimate(value: Tensor, scatter: Tensor, replicates: Tensor) -> Estimate:

@@ -54,14 +54,7 @@ def checked_chain(
 
 
 def check_regulator(regulator: float) -> None:
-    """Check that a regulator is one.
-
-    Args:
-        regulator: The regulator m^2.
-
-    Raises:
-        ValueError: If it is negative or not finite.
-    """
+    """Check that a regulator m^2 is finite and not negative."""
     if not 0.0 <= regulator < float("inf"):
         raise ValueError(f"regulator must be finite and not negative (m^2, for example 0.1), got {regulator}")
 

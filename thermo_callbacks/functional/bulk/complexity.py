@@ -103,34 +103,19 @@ class ComplexitySums(NamedTuple):
     complexity_square: Tensor
     num_samples: Tensor
 
+    def mean(self) -> Estimate:
+        """Mean complexity, NaN without samples, with the standard error of a mean of independent samples."""
+        count = self.num_samples.to(self.complexity_sum)
+        value = self.complexity_sum / count
+        scatter = (self.complexity_square - count * value.square()).clamp(min=0.0)
+        # beyond the digits of the sums there is no scatter to be seen
+        scatter = torch.where(scatter <= 1e-14 * self.complexity_square, 0.0, scatter)
+        stderr = torch.where(count > 1, (scatter / (count - 1) / count).sqrt(), torch.nan)
+        return Estimate(value, stderr, (count - 1).clamp(min=0.0))
+
 
 def complexity_sums(complexity: Tensor) -> ComplexitySums:
-    """Sums of some samples.
-
-    Args:
-        complexity: Complexity of each sample in nats, ``[S]`` or a scalar.
-
-    Returns:
-        The sums.
-    """
+    """Sums of the complexities of some samples, ``[S]`` or a scalar, in nats."""
     values = complexity.detach().double().flatten()
     values = values[values.isfinite()]
     return ComplexitySums(values.sum(), values.square().sum(), torch.tensor(values.numel(), device=values.device))
-
-
-def mean_complexity(sums: ComplexitySums) -> Estimate:
-    """Mean complexity with the standard error of a mean of independent samples.
-
-    Args:
-        sums: Sums over samples.
-
-    Returns:
-        The mean, NaN without samples; its error is NaN with fewer than two.
-    """
-    count = sums.num_samples.to(sums.complexity_sum)
-    value = sums.complexity_sum / count
-    scatter = (sums.complexity_square - count * value.square()).clamp(min=0.0)
-    # beyond the digits of the sums there is no scatter to be seen
-    scatter = torch.where(scatter <= 1e-14 * sums.complexity_square, 0.0, scatter)
-    stderr = torch.where(count > 1, (scatter / (count - 1) / count).sqrt(), torch.nan)
-    return Estimate(value, stderr, (count - 1).clamp(min=0.0))

@@ -1,4 +1,4 @@
-"""Averages of traces and of the Rugh temperature over extra passes, from weighted sums that add up."""
+"""Averages of traces and of the Rugh temperature over updates, from weighted sums that add up."""
 
 from __future__ import annotations
 
@@ -31,17 +31,40 @@ class TraceSums(NamedTuple):
     trace_square: Tensor
     variance_sum: Tensor
 
+    def average(self) -> Estimate:
+        r"""Weighted mean of traces with its standard error.
+
+        .. math:: \bar x = \sum_k w_k x_k, \qquad w_k = \frac{W_k}{\sum_j W_j}, \qquad
+                  s^2(\bar x) = \max\Big(\frac{\sum_k w_k (x_k - \bar x)^2}{1 - \sum_k w_k^2} \sum_k w_k^2,\
+                  \sum_k w_k^2 s_k^2\Big)
+
+        The first member is the scatter between updates, the second what the probes' own variances imply. Degrees of
+        freedom: :math:`(1 - S_2)^2 / (S_2 - 2 S_3 + S_2^2)` with :math:`S_p = \sum_k w_k^p` (Satterthwaite 1946).
+
+        Returns:
+            The mean, each part ``[L + 1]``; NaN before the first update.
+        """
+        value = self.trace_sum / self.weight_sum
+        second, third = self.weight_square / self.weight_sum.square(), self.weight_cube / self.weight_sum.pow(3)
+        several = second < 1.0 - 1e-12  # the sums' rounding leaves 1 - S_2 of a single update at some 1e-16
+        spread = (self.trace_square / self.weight_sum - value.square()).clamp(min=0.0)
+        scatter = torch.where(several, spread / (1.0 - second) * second, 0.0)
+        implied = self.variance_sum / self.weight_sum.square()
+        degrees_of_freedom = (1.0 - second).square() / (second - 2.0 * third + second.square())
+        # 1 for two updates, whatever their weights; a single one leaves 0 / 0
+        degrees_of_freedom = torch.where(several, degrees_of_freedom, 1.0).clamp(min=1.0)
+        return Estimate(value, torch.maximum(scatter, implied).sqrt(), degrees_of_freedom)
+
 
 class RughSums(NamedTuple):
     """Weighted sums over updates of L layers and, in the last column, of their sum; each ``[L + 1]``.
 
     Attributes:
-        square_sum: Sum of weights times squared gradients.
-        laplacian_sum: Sum of weights times Laplacians.
-        square_square: Sum of the squares of weighted squared gradients: the error of a weighted sum takes the weights
-            squared.
+        square_sum: Sum of weighted squared gradients.
+        laplacian_sum: Sum of weighted Laplacians.
+        square_square: Sum of the squares of weighted squared gradients.
         laplacian_square: Sum of the squares of weighted Laplacians.
-        product: Sum of their products.
+        product: Sum of the products of both.
         weight_sum: Sum of the weights.
         weight_square: Sum of their squares.
     """
@@ -54,95 +77,41 @@ class RughSums(NamedTuple):
     weight_sum: Tensor
     weight_square: Tensor
 
+    def average(self) -> Estimate:
+        """Rugh temperature of the means, with its standard error (delta method), which is NaN for a single update."""
+        ratio = rugh_temperature(self.square_sum, self.laplacian_sum)
+        scatter = self.square_square - 2.0 * ratio * self.product + ratio.square() * self.laplacian_square
+        updates = self.weight_sum.square() / self.weight_square  # as many of equal weight would have the same error
+        correction = torch.where(updates > 1.0 + 1e-9, updates / (updates - 1.0), torch.nan)
+        stderr = (correction * scatter.clamp(min=0.0)).sqrt() / self.laplacian_sum
+        return Estimate(ratio, stderr, (updates - 1.0).clamp(min=0.0))
+
 
 def trace_sums(traces: Tensor, variances: Tensor, weight: float = 1.0) -> TraceSums:
     """Sums of one update.
 
-    The variance of the layers' sum is the sum of theirs: right for probes restricted to a layer, whose traces are
-    independent, and for the bounds of :func:`~thermo_callbacks.functional.curvature.single_probe`.
-
     Args:
         traces: Trace of each layer's block, ``[L]``; one that is not finite is left out, and the layers' sum with it.
-        variances: Squared standard error of each, same shape.
+        variances: Squared standard error of each; that of the layers' sum is their sum.
         weight: Weight of the update.
 
     Returns:
         The sums, in double precision.
-
-    Raises:
-        ValueError: If ``weight`` isn't positive and finite.
     """
-    columns, errors, weights = _weighted(traces, variances, weight)
+    trace, variance, weights = _weighted(traces, variances, weight)
     return TraceSums(
-        weights, weights.square(), weights.pow(3), weights * columns, weights * columns.square(),
-        weights.square() * errors,
+        weights, weights.square(), weights.pow(3), weights * trace, weights * trace.square(),
+        weights.square() * variance,
     )  # fmt: skip
 
 
-def trace_average(sums: TraceSums) -> Estimate:
-    r"""Weighted mean of traces with its standard error.
-
-    .. math:: \bar x = \sum_k w_k x_k, \qquad w_k = \frac{W_k}{\sum_j W_j}, \qquad
-              s^2(\bar x) = \max\Big(\frac{\sum_k w_k (x_k - \bar x)^2}{1 - \sum_k w_k^2} \sum_k w_k^2,\
-              \sum_k w_k^2 s_k^2\Big)
-
-    The first member is the scatter between updates, the second what the probes' own variances imply. Degrees of
-    freedom: :math:`(1 - S_2)^2 / (S_2 - 2 S_3 + S_2^2)` with :math:`S_p = \sum_k w_k^p` (Satterthwaite 1946).
-
-    Args:
-        sums: Sums over updates.
-
-    Returns:
-        Means and errors, each ``[L + 1]``; NaN before the first update.
-    """
-    value = sums.trace_sum / sums.weight_sum
-    second, third = sums.weight_square / sums.weight_sum.square(), sums.weight_cube / sums.weight_sum.pow(3)
-    several = second < 1.0 - 1e-12  # the sums' rounding leaves 1 - S_2 of a single update at some 1e-16
-    spread = (sums.trace_square / sums.weight_sum - value.square()).clamp(min=0.0)
-    scatter = torch.where(several, spread / (1.0 - second) * second, 0.0)
-    implied = sums.variance_sum / sums.weight_sum.square()
-    degrees_of_freedom = (1.0 - second).square() / (second - 2.0 * third + second.square())
-    # 1 for two updates, whatever their weights; a single one leaves 0 / 0
-    degrees_of_freedom = torch.where(several, degrees_of_freedom, 1.0).clamp(min=1.0)
-    return Estimate(value, torch.maximum(scatter, implied).sqrt(), degrees_of_freedom)
-
-
 def rugh_sums(gradient_products: Tensor, laplacians: Tensor, weight: float = 1.0) -> RughSums:
-    """Sums of one update.
-
-    Args:
-        gradient_products: Product of two independent gradients in each layer, ``[L]``.
-        laplacians: Laplacian of each layer, same shape.
-        weight: Weight of the update.
-
-    Returns:
-        The sums, in double precision.
-
-    Raises:
-        ValueError: If ``weight`` isn't positive and finite.
-    """
+    """Sums of one update: products of two independent gradients and Laplacians of each layer, ``[L]``."""
     square, laplacian, weights = _weighted(gradient_products, laplacians, weight)
     return RughSums(
         weights * square, weights * laplacian, (weights * square).square(), (weights * laplacian).square(),
         weights.square() * square * laplacian, weights, weights.square(),
     )  # fmt: skip
-
-
-def rugh_average(sums: RughSums) -> Estimate:
-    """Rugh temperature of the mean squared gradient and the mean Laplacian, with its standard error (delta method).
-
-    Args:
-        sums: Sums over updates.
-
-    Returns:
-        Temperatures and errors, each ``[L + 1]``; the error of a single update is NaN.
-    """
-    ratio = rugh_temperature(sums.square_sum, sums.laplacian_sum)
-    scatter = sums.square_square - 2.0 * ratio * sums.product + ratio.square() * sums.laplacian_square
-    updates = sums.weight_sum.square() / sums.weight_square  # as many of equal weight would have the same error
-    correction = torch.where(updates > 1.0 + 1e-9, updates / (updates - 1.0), torch.nan)
-    stderr = (correction * scatter.clamp(min=0.0)).sqrt() / sums.laplacian_sum
-    return Estimate(ratio, stderr, (updates - 1.0).clamp(min=0.0))
 
 
 def _weighted(first: Tensor, second: Tensor, weight: float) -> tuple[Tensor, Tensor, Tensor]:
