@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+
+from thermo_callbacks.functional.spacings import entropy_of, surprisals
 
 
 def vasicek_entropy(samples: Tensor) -> Tensor:
@@ -58,12 +58,7 @@ def vasicek_entropy(samples: Tensor) -> Tensor:
     count = samples.shape[0]
     if count < 5:
         raise ValueError(f"samples must hold at least 5 values to show a density, got {count}: take more")
-    reach = math.floor(math.sqrt(count) + 0.5)
-    ordered = samples.to(torch.promote_types(samples.dtype, torch.float32)).sort().values
-    padded = torch.cat([ordered[:1].expand(reach), ordered, ordered[-1:].expand(reach)])
-    spacings = padded[2 * reach :] - padded[: -2 * reach]
-    entropy = (spacings * (count / (2 * reach))).log().mean()
-    return torch.where(samples.isfinite().all(), entropy, torch.nan)
+    return entropy_of(surprisals(samples.sort().values))  # the same sum whatever the order
 
 
 def predictive_entropy(logits: Tensor) -> Tensor:

@@ -72,14 +72,7 @@ class StateMoments(NamedTuple):
 
 
 def state_moments(record: StateRecord) -> StateMoments:
-    """Energy and entropy of a state, from its sums.
-
-    Args:
-        record: The state's sums.
-
-    Returns:
-        Means and covariance.
-    """
+    """Energy and entropy of a state from its sums, with their covariance."""
     samples, replicates = record.totals[2], record.replicates.to(record.totals)
     mean = record.totals[:2] / samples
     # deviations of a replicate's sums from what its number of samples lets expect
@@ -112,16 +105,7 @@ def _with_residuals(kept: Tensor, mean: Tensor, covariance: Tensor, scale: Tenso
 
 
 def resolved_temperature(energy_change: Tensor, entropy_change: Tensor, entropy_variance: Tensor) -> Tensor:
-    """Transition temperature where the change of entropy stands out of its error.
-
-    Args:
-        energy_change: Energy of the first state minus that of the second, any shape.
-        entropy_change: Likewise the entropy, same shape.
-        entropy_variance: Square of the standard error of the latter, same shape.
-
-    Returns:
-        The temperature, same shape; NaN where the entropies don't differ by two standard errors.
-    """
+    """Transition temperature from changes, any shape; NaN where that of entropy is within two standard errors."""
     zero = torch.zeros_like(entropy_change)
     value = transition_temperature(energy_change, zero, entropy_change, zero)
     unresolved = entropy_change.abs() <= RESOLVED * entropy_variance.clamp(min=0.0).sqrt()  # not so where it's NaN

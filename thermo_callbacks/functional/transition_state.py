@@ -29,18 +29,7 @@ class StateRecord(NamedTuple):
 
 
 def empty_state(max_residuals: int, device: torch.device | None = None) -> StateRecord:
-    """A state before its first sample.
-
-    Args:
-        max_residuals: Residuals that can be kept, at least 100.
-        device: Device of the sums; None: the default.
-
-    Returns:
-        Zeros in double precision, and free places.
-
-    Raises:
-        ValueError: If ``max_residuals`` is below 100.
-    """
+    """A state before its first sample: zeros in double precision, and free places for residuals, at least 100."""
     if max_residuals < 100:
         raise ValueError(f"max_residuals must be at least 100 to show a density, got {max_residuals}")
     return StateRecord(
@@ -79,20 +68,7 @@ def with_samples(record: StateRecord, losses: Tensor, outputs: Any, *, dimension
 
 
 def with_weights(record: StateRecord, losses: Tensor, weights: Sequence[Tensor], count: int | None) -> StateRecord:
-    """A state with one more batch of losses beside the weights that they were found with.
-
-    Args:
-        record: The state.
-        losses: Loss of each sample, or their mean.
-        weights: Weights of each layer.
-        count: Samples behind a mean loss; None: one.
-
-    Returns:
-        The new state.
-
-    Raises:
-        ValueError: If the losses have more than one dimension, or there is no layer.
-    """
+    """A state with one more batch of losses, or a mean over ``count`` of them, beside the weights of each layer."""
     _check_losses(losses)
     if not weights:
         raise ValueError("outputs must hold the weights of at least one layer, got none")
