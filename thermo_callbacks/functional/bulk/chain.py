@@ -134,16 +134,7 @@ def chain_operator(weights: Sequence[Tensor], slopes: Sequence[Tensor], regulato
 
 
 def chain_matrix(weights: Sequence[Tensor], slopes: Sequence[Tensor], regulator: float) -> Tensor:
-    """G itself, for small chains.
-
-    Args:
-        weights: Checked weights.
-        slopes: Checked slopes.
-        regulator: The regulator m^2.
-
-    Returns:
-        The matrix, ``[..., n, n]``.
-    """
+    """G itself, ``[..., n, n]``, for small chains, from checked weights and slopes."""
     sizes = [weights[0].shape[1], *(weight.shape[0] for weight in weights)]
     ends = torch.tensor(sizes).cumsum(0).tolist()
     one = torch.eye(ends[-1], dtype=weights[0].dtype, device=weights[0].device)

@@ -58,14 +58,7 @@ def hessian_vector_product(
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """A tensor without sparsity, such as the gradient of an embedding.
-
-    Args:
-        tensor: Any tensor.
-
-    Returns:
-        The same numbers, all of them.
-    """
+    """The same numbers as a dense tensor, where one is sparse, such as the gradient of an embedding."""
     return tensor if tensor.layout == torch.strided else tensor.to_dense()
 
 

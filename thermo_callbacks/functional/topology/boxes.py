@@ -60,43 +60,19 @@ def covering_boxes(shell: Shell) -> Boxes:
 
 
 def with_ends(shell: Shell, hidden: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
-    """Put the widths of input and output around those of the hidden layers.
-
-    Args:
-        shell: Gives them.
-        hidden: Widths of the hidden layers, shape ``[N, k]``.
-
-    Returns:
-        All widths, shape ``[N, k + 2]``.
-    """
+    """All widths, ``[N, k + 2]``: those of the shell's input and output around the hidden ones, ``[N, k]``."""
     first, last = (np.full((len(hidden), 1), width, hidden.dtype) for width in (shell.n_in, shell.n_out))
     return np.concatenate([first, hidden, last], axis=1)
 
 
 def neighbours(shell: Shell, hidden: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
-    """Sum the widths of the two layers beside each hidden layer.
-
-    Args:
-        shell: Gives the ends.
-        hidden: Widths of the hidden layers, shape ``[N, k]``.
-
-    Returns:
-        The sums, same shape.
-    """
+    """Sum of the widths of the two layers beside each hidden layer, ``[N, k]``."""
     widths = with_ends(shell, hidden)
     return widths[:, :-2] + widths[:, 2:]
 
 
 def energies(shell: Shell, hidden: npt.NDArray[_Kind]) -> npt.NDArray[_Kind]:
-    """Count connections.
-
-    Args:
-        shell: Gives the ends.
-        hidden: Widths of the hidden layers, shape ``[N, k]``.
-
-    Returns:
-        The numbers of connections, shape ``[N]``.
-    """
+    """Number of connections of each topology, ``[N]``, from hidden widths ``[N, k]``."""
     widths = with_ends(shell, hidden)
     return np.asarray((widths[:, :-1] * widths[:, 1:]).sum(axis=1))
 

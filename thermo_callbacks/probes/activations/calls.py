@@ -92,11 +92,7 @@ class CallLog:
         return any(not call.traced for call in self._calls)
 
     def keep(self, handles: list[Any]) -> None:
-        """Remember hooks to be removed.
-
-        Args:
-            handles: Their handles.
-        """
+        """Remember handles of hooks to be removed."""
         self._handles += handles
 
     def close(self) -> None:

@@ -72,14 +72,7 @@ class EngineTypes:
         self._known: dict[Hashable, Verdict] = {}
 
     def decide(self, calls: Sequence[Called]) -> list[Verdict]:
-        """Decide what isn't known yet, and forget what isn't called any more.
-
-        Args:
-            calls: The calls of a pass.
-
-        Returns:
-            The verdict on each.
-        """
+        """Verdict on each call of a pass; what is known is reused, and what is not called any more forgotten."""
         known: dict[Hashable, Verdict] = {}
         verdicts = []
         for called in calls:

@@ -34,11 +34,7 @@ def gradient_edge(tensor: Tensor) -> Edge | None:
 
 
 def next_sequence_number() -> int:
-    """Number that the next node of the graph on this thread will have.
-
-    Returns:
-        The number; nodes made earlier have smaller ones.
-    """
+    """Number that the next node of the graph on this thread will have: larger than those of earlier ones."""
     return int(torch._C._autograd._get_sequence_nr())
 
 

@@ -103,11 +103,7 @@ class CallWatch:
         return self._place.frames[-1] if self._place.frames else None
 
     def start(self, names: Mapping[nn.Module, str]) -> None:
-        """Install the hooks and the mode.
-
-        Args:
-            names: Modules of the model and their names.
-        """
+        """Install the hooks and the mode; ``names`` are those of the model's modules."""
         self._names, self._place, self._entered = names, _Place(), 0
         self._handles = [
             register_module_forward_pre_hook(self._before),

@@ -44,14 +44,7 @@ class CallSums:
 
     @classmethod
     def of_input(cls, tensor: Tensor) -> CallSums:
-        """Start with the input, before an in-place function writes over it.
-
-        Args:
-            tensor: Input z, at least one dimension.
-
-        Returns:
-            The sums so far.
-        """
+        """Start with the input z, of one dimension or more, before an in-place function writes over it."""
         with aside(tensor):
             return cls(*_power(tensor))
 
@@ -90,12 +83,7 @@ class CallSums:
             self.take_gradients(power, slopes)
 
     def take_gradients(self, power: Tensor | None, slopes: Tensor | None) -> None:
-        """Add sums of gradients.
-
-        Args:
-            power: Like :attr:`gradient_power`.
-            slopes: Like :attr:`slopes`.
-        """
+        """Add sums like :attr:`gradient_power` and :attr:`slopes`."""
         if power is not None and slopes is not None:
             self.gradient_power = power if self.gradient_power is None else self.gradient_power + power
             self.slopes = slopes if self.slopes is None else self.slopes + slopes

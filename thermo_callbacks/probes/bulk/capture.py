@@ -63,26 +63,12 @@ class NetworkCall:
         return next((i for i in self.batched if self.leaves[i].is_floating_point()), None)
 
     def rows(self, index: Tensor) -> NetworkCall:
-        """The call with chosen samples, repeated ones among them.
-
-        Args:
-            index: Numbers of the samples.
-
-        Returns:
-            The call.
-        """
+        """The call with the samples of the given numbers, repeated ones among them."""
         cut = [x[index.to(x.device)] if i in self.batched else x for i, x in enumerate(self.leaves)]
         return replace(self, leaves=tuple(cut), samples=len(index))
 
     def arguments(self, states: Tensor | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Arguments to call the module with.
-
-        Args:
-            states: States of the input neurons in the place of the data; None for the data.
-
-        Returns:
-            Arguments and keyword arguments.
-        """
+        """Arguments and keyword arguments, with states in the place of the input's data unless None."""
         leaves = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]  # to be written to
         if states is not None and self.input is not None:
             leaves[self.input] = states.clone()
@@ -97,14 +83,7 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def at_least_single(tensor: Tensor) -> Tensor:
-    """A tensor of half precision in single precision; others as they are.
-
-    Args:
-        tensor: Any tensor.
-
-    Returns:
-        The tensor.
-    """
+    """A tensor of half precision in single precision; others as they are."""
     return tensor.float() if tensor.dtype in {torch.float16, torch.bfloat16} else tensor
 
 
@@ -147,14 +126,7 @@ def run_step(
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The module itself, where ``torch.compile`` has wrapped it.
-
-    Args:
-        module: A module.
-
-    Returns:
-        The module inside.
-    """
+    """The module itself, where ``torch.compile`` has wrapped it."""
     inner = getattr(module, "_orig_mod", None)
     return inner if isinstance(inner, nn.Module) else module
 

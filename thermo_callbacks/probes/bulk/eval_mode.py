@@ -74,13 +74,6 @@ def call_network(
 
 
 def first_tensor(output: Any) -> Tensor | None:
-    """The first floating-point tensor of a module's output.
-
-    Args:
-        output: A tensor, or tensors nested in tuples, lists and dictionaries.
-
-    Returns:
-        The tensor; None if there is none.
-    """
+    """The first floating-point tensor in a module's output, which may be nested; None if there is none."""
     leaves = torch.utils._pytree.tree_leaves(output)
     return next((leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()), None)

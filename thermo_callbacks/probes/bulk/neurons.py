@@ -51,15 +51,7 @@ class NeuronMap:
         self.points = {(point.ordinal, point.module): block for block, point in enumerate(ordered)}
 
     def states(self, call: NetworkCall, values: ParameterValues) -> list[Tensor]:
-        """States of all neurons by a forward pass.
-
-        Args:
-            call: What to call the network with.
-            values: Parameter values.
-
-        Returns:
-            One tensor for each layer, the input's first if it has neurons.
-        """
+        """States of each layer by a forward pass, the input's first if it has neurons."""
         with torch.no_grad():
             return self._run(call, values, None)
 

@@ -25,26 +25,11 @@ class Layout:
         self.dimensions = None if dimensions is None else tuple(dimensions)
 
     def rows(self, states: Sequence[Tensor]) -> Tensor:
-        """States as vectors of all neurons.
-
-        Args:
-            states: One tensor for each layer.
-
-        Returns:
-            The vectors, ``[R, n]``.
-        """
+        """States of each layer as vectors of all neurons, ``[R, n]``."""
         return torch.cat([x.flatten(1) for x in self._samples_first(states)], 1)
 
     def states(self, rows: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-        """The inverse of :meth:`rows`.
-
-        Args:
-            rows: Vectors ``[R, n]``.
-            like: States whose shapes and dtypes to take.
-
-        Returns:
-            One tensor for each layer.
-        """
+        """Inverse of :meth:`rows`, in the shapes and dtypes of other states."""
         parts = torch.split(rows, [x.numel() // rows.shape[0] for x in like], 1)
         blocks = [part.reshape(x.shape).to(x) for part, x in zip(parts, self._samples_first(like), strict=True)]
         if self.dimensions is None:
@@ -82,15 +67,7 @@ def sample_layout(alone: Sequence[Tensor], together: Sequence[Tensor]) -> Layout
 
 
 def same_states(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    """Whether two lists of states agree, up to rounding.
-
-    Args:
-        found: States.
-        expected: States of the same shapes.
-
-    Returns:
-        Whether they do.
-    """
+    """Whether two lists of states of the same shapes agree, up to rounding."""
     pairs = zip(found, expected, strict=True)
     return all(bool(((x - y).abs().amax() <= SAME * (y.abs().amax() + SAME)).item()) for x, y in pairs)
 

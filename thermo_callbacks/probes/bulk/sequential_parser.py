@@ -33,26 +33,12 @@ class Chain:
         return self.layers[0].in_features + sum(layer.out_features for layer in self.layers)
 
     def weights(self, values: ParameterValues) -> list[Tensor]:
-        """Weight matrices.
-
-        Args:
-            values: Parameter values.
-
-        Returns:
-            One for each layer.
-        """
+        """Weight matrix of each layer at some parameter values."""
         own = [layer.get_parameter("weight") for layer in self.layers]
         return [at_least_single(values.get(weight, weight)) for weight in own]
 
     def biases(self, values: ParameterValues) -> list[Tensor | None]:
-        """Biases.
-
-        Args:
-            values: Parameter values.
-
-        Returns:
-            One for each layer, None where it has none.
-        """
+        """Bias of each layer at some parameter values, None where it has none."""
         own = [layer.get_parameter("bias") if layer.bias is not None else None for layer in self.layers]
         return [None if bias is None else at_least_single(values.get(bias, bias)) for bias in own]
 
@@ -70,15 +56,7 @@ class Chain:
             return chain_states(inputs, self.weights(values), self.biases(values), self.activations)
 
     def images(self, states: list[Tensor], values: ParameterValues) -> list[Tensor]:
-        """Images of states under the map; an input neuron is its own.
-
-        Args:
-            states: States of all layers.
-            values: Parameter values.
-
-        Returns:
-            The images, in the shapes of the states.
-        """
+        """Images of the states of all layers under the map, in their shapes; an input neuron is its own."""
         layers = zip(self.weights(values), self.biases(values), self.activations, states, strict=False)
         with torch.no_grad():
             return [states[0], *(f(nn.functional.linear(x, w, b)) for w, b, f, x in layers)]

@@ -59,14 +59,7 @@ class LayerOrder:
         self.groups = stretches if within_layers else [slice(0, sum(counts))]
 
     def by_layer(self, rows: Tensor) -> Tensor:
-        """Sums over the parameters of each layer.
-
-        Args:
-            rows: Numbers by parameter, ``[ROWS, P]``.
-
-        Returns:
-            Numbers by layer, ``[ROWS, L]``.
-        """
+        """Sums over the parameters of each layer, ``[ROWS, L]``, of numbers by parameter, ``[ROWS, P]``."""
         return rows.new_zeros(ROWS, self._layers).index_add_(1, self._owners.to(rows.device), rows)
 
 
