@@ -301,10 +301,6 @@ class TestErrors:
         with pytest.raises(ValueError, match=rf"^weight must be positive and finite, got {weight}$"):
             FreeEnergyLaplacian(SIZES).update(torch.ones(3), torch.ones(3), weight)
 
-    def test_windows_of_steps(self) -> None:
-        with pytest.raises(NotImplementedError, match=r"^FreeEnergyLaplacian takes traces and not windows of steps"):
-            FreeEnergyLaplacian(SIZES).update_window(None)
-
     def test_bad_sizes(self) -> None:
         with pytest.raises(ValueError, match=r"^sizes must hold the number of coordinates of each layer, all at least"):
             FreeEnergyLaplacian([])

@@ -75,8 +75,8 @@ class BulkComplexity(SummedMetric):
 
     def compute(self) -> Tensor:
         """Mean complexity, a scalar; NaN without samples."""
-        return read_sums(self, ComplexitySums).mean().value
+        return read_sums(self, ComplexitySums).estimate().value
 
     def estimate(self) -> Estimate:
         """Mean complexity with its standard error, scalars; the error is NaN with fewer than two samples."""
-        return self._over_ranks(lambda: read_sums(self, ComplexitySums).mean())
+        return self._over_ranks(lambda: read_sums(self, ComplexitySums).estimate())

@@ -67,4 +67,4 @@ class RughTemperature(EstimatedMetric):
         add_sums(self, rugh_sums(gradient_products, laplacians, weight))
 
     def _estimates(self) -> Estimate:
-        return read_sums(self, RughSums).average()
+        return read_sums(self, RughSums).estimate()

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from thermo_callbacks.functional import Estimate
 from thermo_callbacks.functional.curvature.averages import TraceSums, trace_sums
-from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics.base import EstimatedMetric
 from thermo_callbacks.metrics.states import add_sums, read_sums
 
@@ -18,7 +17,7 @@ class TraceMetric(EstimatedMetric):
     r"""Base of metrics that average layers' traces over updates, with weights and a standard error.
 
     The mean, its error and its degrees of freedom are those of
-    :meth:`~thermo_callbacks.functional.curvature.averages.TraceSums.average`: the larger of the scatter between
+    :meth:`~thermo_callbacks.functional.curvature.averages.TraceSums.estimate`: the larger of the scatter between
     updates, which holds probes, batches and drift alike, and of what the probes' own variances imply: all there is
     after one update, and conservative for single-probe bounds. Updates count as independent. The larger of two
     estimates errs on the safe side, by a tenth of the error where both are equal, and so do weights that grow fast at
@@ -71,20 +70,9 @@ class TraceMetric(EstimatedMetric):
                 )
         add_sums(self, trace_sums(traces, variances, weight))
 
-    def update_window(self, window: WindowStatistics) -> None:
-        """Windows of steps hold no curvature.
-
-        Args:
-            window: Not used.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError(f"{type(self).__name__} takes traces and not windows of steps: call update()")
-
     def _estimates(self) -> Estimate:
         """Weighted means of all columns."""
-        return read_sums(self, TraceSums).average()
+        return read_sums(self, TraceSums).estimate()
 
 
 class FreeEnergyLaplacian(TraceMetric):

@@ -91,7 +91,7 @@ class CurvatureAverages:
             if name not in self._wanted:
                 continue
             factor = rate if name == "destruction" else 1.0
-            estimate = self._sums[name].average()
+            estimate = self._sums[name].estimate()
             # the last column is that of all layers together
             values, errors = ([factor * number for number in part.tolist()] for part in estimate[:2])
             record |= {f"thermo/{tag}": values[-1], f"thermo/{tag}_stderr": errors[-1]}

@@ -103,7 +103,7 @@ class ComplexitySums(NamedTuple):
     complexity_square: Tensor
     num_samples: Tensor
 
-    def mean(self) -> Estimate:
+    def estimate(self) -> Estimate:
         """Mean complexity, NaN without samples, with the standard error of a mean of independent samples."""
         count = self.num_samples.to(self.complexity_sum)
         value = self.complexity_sum / count

@@ -31,7 +31,7 @@ class TraceSums(NamedTuple):
     trace_square: Tensor
     variance_sum: Tensor
 
-    def average(self) -> Estimate:
+    def estimate(self) -> Estimate:
         r"""Weighted mean of traces with its standard error.
 
         .. math:: \bar x = \sum_k w_k x_k, \qquad w_k = \frac{W_k}{\sum_j W_j}, \qquad
@@ -77,7 +77,7 @@ class RughSums(NamedTuple):
     weight_sum: Tensor
     weight_square: Tensor
 
-    def average(self) -> Estimate:
+    def estimate(self) -> Estimate:
         """Rugh temperature of the means, with its standard error (delta method), which is NaN for a single update."""
         ratio = rugh_temperature(self.square_sum, self.laplacian_sum)
         scatter = self.square_square - 2.0 * ratio * self.product + ratio.square() * self.laplacian_square
