@@ -11,8 +11,8 @@ from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS, Loss, check_argu
 from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
 from thermo_callbacks.callbacks.compat import Callback, logging_step
 from thermo_callbacks.callbacks.derived import balance_record, total_laplacian_record
-from thermo_callbacks.callbacks.extra_passes.build import ExtraPassSettings, build_collectors
-from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
+from thermo_callbacks.callbacks.extra_passes.build import build_collectors
+from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule, ExtraPassSettings
 from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
 from thermo_callbacks.callbacks.output.publisher import Publisher

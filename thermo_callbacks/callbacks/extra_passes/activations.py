@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from thermo_callbacks.callbacks.extra_passes.schedule import Collector
+from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.activations.powers import power_sums
 from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
@@ -25,29 +24,15 @@ class ActivationCollector(Collector):
     Args:
         trainer: The Trainer.
         pl_module: The module in training.
-        loss_fn: Loss of a module and a batch, in place of the training step where a replay is needed.
-        engines: Takes the type of engine of each activation.
-        activations: Classes of activation modules, and functions of torch, besides those of ``torch.nn``.
-        name: What to call the monitor in a warning.
+        settings: Settings of the monitor.
     """
 
     key = "activations"
 
-    def __init__(
-        self,
-        trainer: Any,
-        pl_module: Any,
-        *,
-        loss_fn: Callable[[Any, Any], Tensor] | None,
-        engines: MutableMapping[str, Any],
-        activations: Sequence[Any],
-        name: str,
-    ) -> None:
-        super().__init__(f"{name}'s measurement of activations", quiet=not trainer.is_global_zero)
-        self._trainer, self._module = trainer, pl_module
-        self._probe = ActivationProbe(pl_module, activations=activations)
-        self._loss_fn = loss_fn
-        self._engines = engines
+    def __init__(self, trainer: Any, pl_module: Any, settings: ExtraPassSettings) -> None:
+        super().__init__(f"{settings.name}'s measurement of activations", quiet=not trainer.is_global_zero)
+        self._module, self._loss_fn, self._engines = pl_module, settings.loss_fn, settings.engines
+        self._probe = ActivationProbe(pl_module, activations=settings.activations)
 
     def before_forward(self, batch: Any, batch_idx: int) -> None:
         """Start the probe, or measure a replay."""

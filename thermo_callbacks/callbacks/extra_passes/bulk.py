@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.compat import logging_step
-from thermo_callbacks.callbacks.extra_passes.schedule import Collector
+from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.display import tensorboard_writers, write_spectrum
 from thermo_callbacks.functional.bulk.thermodynamics import bulk_first_law_residual
-from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.bulk.result import BulkReading
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
 
@@ -28,29 +27,17 @@ class BulkCollector(Collector):
     Args:
         trainer: The Trainer.
         pl_module: The module in training.
-        probe: Measures.
-        loss_fn: Loss of a module and a batch, in place of the training step.
-        seed: Seed of the random vectors.
-        name: What to call the monitor in a warning.
+        settings: Settings of the monitor.
     """
 
     key = "bulk"
 
-    def __init__(
-        self,
-        trainer: Any,
-        pl_module: Any,
-        *,
-        probe: BulkProbe,
-        loss_fn: Callable[[Any, Any], Tensor] | None,
-        seed: int,
-        name: str,
-    ) -> None:
-        super().__init__(f"{name}'s measurement of the bulk", quiet=not trainer.is_global_zero)
+    def __init__(self, trainer: Any, pl_module: Any, settings: ExtraPassSettings) -> None:
+        super().__init__(f"{settings.name}'s measurement of the bulk", quiet=not trainer.is_global_zero)
         self._trainer, self._module = trainer, pl_module
-        self._probe, self._seed = probe, seed
+        self._probe, self._seed = settings.bulk_probe, settings.seed
         with self.guard.protect("looking at the training step"):
-            self._replay = Replay(pl_module, loss_fn)
+            self._replay = Replay(pl_module, settings.loss_fn)
         self._before: dict[nn.Parameter, Tensor] = {}
         self._last: tuple[float, ...] | None = None  # of the last extra pass, for the first law
         self._extra_passes_made = 0

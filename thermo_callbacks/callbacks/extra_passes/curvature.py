@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.extra_passes.curvature_averages import COLUMNS, CurvatureAverages
-from thermo_callbacks.callbacks.extra_passes.schedule import Collector
+from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.curvature import CurvatureProbe
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
@@ -32,12 +32,9 @@ class CurvatureCollector(Collector):
     Args:
         trainer: The Trainer.
         pl_module: The module in training.
-        layers: Gives the layers that are watched now.
+        settings: Settings of the monitor.
+        layers: Gives the layers that are trained now.
         wanted: Which of ``"laplacian"``, ``"destruction"`` and ``"rugh"`` to record.
-        loss_fn: Loss of a module and a batch, in place of the training step.
-        within_layers: Whether each layer has a probe of its own.
-        seed: Seed of the probes.
-        name: What to call the monitor in a warning.
     """
 
     key = "curvature"
@@ -46,21 +43,18 @@ class CurvatureCollector(Collector):
         self,
         trainer: Any,
         pl_module: Any,
+        settings: ExtraPassSettings,
         *,
         layers: Callable[[], Layers],
         wanted: Collection[str],
-        loss_fn: Callable[[Any, Any], Tensor] | None,
-        within_layers: bool,
-        seed: int,
-        name: str,
     ) -> None:
-        super().__init__(f"{name}'s measurement of curvature", quiet=not trainer.is_global_zero)
+        super().__init__(f"{settings.name}'s measurement of curvature", quiet=not trainer.is_global_zero)
         self._trainer, self._layers, self._wanted = trainer, layers, frozenset(wanted)
         with self.guard.protect("looking at the training step"):
-            self._replay = Replay(pl_module, loss_fn)
+            self._replay = Replay(pl_module, settings.loss_fn)
         self._module, self._sharded = pl_module, is_sharded(pl_module)
         self._probe: CurvatureProbe
-        self._seed, self._within_layers = seed, within_layers
+        self._seed, self._within_layers = settings.seed, settings.within_layers
         self._signature: tuple[int, ...] = ()
         self._averages = CurvatureAverages(self._wanted, self._warn_once)
         self._rate = math.nan  # largest learning rate at the extra pass

@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch.optim import Optimizer
 
+from thermo_callbacks.callbacks.arguments import Loss
 from thermo_callbacks.catalog import Scalars
+from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.guard import Guard
+
+
+@dataclass(frozen=True)
+class ExtraPassSettings:
+    """Settings of a monitor's extra passes.
+
+    Attributes:
+        name: What to call the monitor in a warning.
+        seed: Seed of all that is random.
+        loss_fn: Loss of a module and a batch, in place of the training step.
+        within_layers: Whether each layer has probes of its own.
+        activations: Activations that are measured besides those of ``torch.nn``.
+        engines: Takes the type of engine of each activation.
+        bulk_probe: Measures the bulk.
+    """
+
+    name: str
+    seed: int
+    loss_fn: Loss | None
+    within_layers: bool
+    activations: tuple[Any, ...]
+    engines: dict[str, Any]
+    bulk_probe: BulkProbe
 
 
 class Collector:
