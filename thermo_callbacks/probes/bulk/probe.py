@@ -13,11 +13,9 @@ from thermo_callbacks.functional.statistics import Estimate, mean_estimate
 from thermo_callbacks.probes.bulk.capture import NetworkCall, run_step
 from thermo_callbacks.probes.bulk.eval_mode import ParameterValues, evaluation
 from thermo_callbacks.probes.bulk.general import NetworkBulk
-from thermo_callbacks.probes.bulk.result import BulkReading, BulkThermodynamics
+from thermo_callbacks.probes.bulk.result import BulkReading
 from thermo_callbacks.probes.bulk.sequential import ChainBulk
 from thermo_callbacks.probes.bulk.sequential_parser import read_chain
-
-__all__ = ["BulkProbe", "BulkReading", "BulkThermodynamics", "ParameterValues"]
 
 
 @dataclass(frozen=True, kw_only=True)

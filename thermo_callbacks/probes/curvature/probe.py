@@ -21,7 +21,6 @@ from thermo_callbacks.probes.curvature.products import (
 from thermo_callbacks.probes.replay import Replay, ReplayError, SkippedBatch
 
 Method = Literal["auto", "double_backward", "finite_difference"]
-__all__ = ["CurvatureProbe", "CurvatureSample", "Method"]
 
 
 class CurvatureProbe:
