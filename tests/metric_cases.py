@@ -16,7 +16,7 @@ from thermo_callbacks.functional import Estimate, momentum_response
 from thermo_callbacks.functional.energy import heat_sums
 from thermo_callbacks.functional.window.einstein import einstein_temperature_sums
 from thermo_callbacks.functional.window.estimates import LayerEstimates
-from thermo_callbacks.functional.window.noise import noise_scale_sums, power_sums
+from thermo_callbacks.functional.window.noise import gradient_power_sums, noise_scale_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.functional.window.temperature import (
@@ -212,6 +212,6 @@ CASES = (
         ("gradients", "batch_size"),
         {},
     ),
-    MetricCase("signal-share", metrics.SignalShare, functional.signal_share, power_sums, ("gradients",), {}),
+    MetricCase("signal-share", metrics.SignalShare, functional.signal_share, gradient_power_sums, ("gradients",), {}),
     MetricCase("heat", metrics.LayerHeat, functional.heat, heat_sums, _MOVED, {}),
 )

@@ -25,6 +25,8 @@ CHANGED = {
     },
 }
 """Arguments that have another name, or none: what was promised less than it costs to keep."""
+GONE = {"WorkEfficiency.update_sums", "LearningEfficiency.update_sums"}
+"""Methods that the monitors alone called, at the price of private fields of torchmetrics: they have no metric now."""
 
 
 def arguments_of(thing: Any) -> list[str]:
@@ -33,7 +35,9 @@ def arguments_of(thing: Any) -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore:thermo_callbacks.reports is deprecated:DeprecationWarning")
-@pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in PUBLIC.items() for name in names])
+@pytest.mark.parametrize(
+    ("module", "name"), [(module, name) for module, names in PUBLIC.items() for name in names if name not in GONE]
+)
 def test_name_is_there_and_takes_what_it_took(module: str, name: str) -> None:
     thing: Any = importlib.import_module(module)
     for part in name.split("."):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import gradient_moments
-from thermo_callbacks.functional.window.noise import noise_scale_sums, power_sums
+from thermo_callbacks.functional.window.noise import gradient_power_sums, noise_scale_sums
 from thermo_callbacks.metrics import GradientNoiseScale, SignalShare
 
 WINDOWS = ((window_steps(1), 4), (window_steps(2, steps=12), 32), (window_steps(3, steps=30), 256))  # with batch sizes
@@ -55,7 +55,7 @@ class TestSums:
         for steps, _ in WINDOWS:
             metric.update(steps.gradients)
         noise, signal = powers()
-        assert_reads(metric, map(power_sums, windows) if step_by_step else None, signal, signal + noise)
+        assert_reads(metric, map(gradient_power_sums, windows) if step_by_step else None, signal, signal + noise)
 
 
 class TestLimits:

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS, Loss, check_arguments
+from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
-from thermo_callbacks.callbacks.compat import Callback, logging_step
+from thermo_callbacks.callbacks.compat import logging_step
 from thermo_callbacks.callbacks.derived import balance_record, total_laplacian_record
 from thermo_callbacks.callbacks.extra_passes.build import build_collectors
-from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule, ExtraPassSettings
+from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
 from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.output.topology import TopologyLog
 from thermo_callbacks.callbacks.presets import Plan
+from thermo_callbacks.callbacks.settings import ConfiguredCallback
 from thermo_callbacks.callbacks.windows.close import close_windows
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.records import window_record
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.callbacks.windows.sync import agree, refusal
 from thermo_callbacks.catalog import Scalars
-from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layers import layer_parameters
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
 from thermo_callbacks.probes.sharding import is_sharded
 
 
-class Monitor(Callback):
+class Monitor(ConfiguredCallback):
     """What all monitors do; what is measured is the subclasses' choice.
 
     Args:
@@ -39,30 +38,8 @@ class Monitor(Callback):
         arguments: The constructor's arguments by name, as the user gave them.
     """
 
-    # what a monitor has no argument for
-    window: int = 50
-    steps_between_windows: int | None = None
-    sample: int | None = 4096
-    layers: list[str] | None = None
-    curvature_every_n_steps: int = 200
-    loss_fn: Loss | None = None
-    within_layers: bool = False
-    activations: tuple[Any, ...] = ()
-    seed: int = 0
-    _bulk_probe = BulkProbe()
-
     def __init__(self, plan: Plan, **arguments: Any) -> None:
-        super().__init__()
-        check_arguments(**arguments)
-        self._plan = plan
-        self._arguments = tuple(arguments)
-        for name, value in arguments.items():
-            setattr(self, name, list(value) if name == "layers" and value is not None else value)
-        # named as when the first checkpoints were written, or theirs would be passed over
-        old = {"steps_between_windows": "rest"}
-        settings = {old.get(name, name): getattr(self, name) for name in arguments if name != "loss_fn"}
-        # Lightning asks for the key at every hook, and other packages may have classes of the same name
-        self._state_key = f"thermo_callbacks.{type(self).__qualname__}{settings!r}"
+        super().__init__(plan, **arguments)
         self._session: Session | None = None
         self._extra_passes: ExtraPassSchedule | None = None
         self._forget()
@@ -76,17 +53,6 @@ class Monitor(Callback):
         self._extra_pass_state: dict[str, Any] = {}
         self._transition = TypeOneTransition(sample=self.sample, seed=self.seed)
         self._transition_state: dict[str, Any] = {}
-
-    @property
-    def state_key(self) -> str:
-        """Key of this callback's state in a checkpoint: one for each choice of arguments."""
-        return self._state_key
-
-    @property
-    def rest(self) -> int | None:
-        """Former name of ``steps_between_windows``."""
-        warnings.warn("rest is called steps_between_windows now", DeprecationWarning, stacklevel=2)
-        return self.steps_between_windows
 
     def latest(self) -> dict[str, float]:
         """Last value of each quantity.
@@ -119,17 +85,11 @@ class Monitor(Callback):
         """Start watching the optimizers: they exist by now, and a checkpoint's state is loaded."""
         self._end_session()
         with self._guard.protect("looking at the model"), self._guard.invisible(pl_module.device):
-            settings = {
-                "window": self.window,
-                "steps_between_windows": self.steps_between_windows,
-                "sample": self.sample,
-                "seed": self.seed,
-            }
             session = Session(
                 trainer,
                 pl_module,
                 guard=self._guard,
-                settings=settings,
+                settings=self._window_settings,
                 patterns=self.layers,
                 watching=self._plan.windows,
             )
@@ -139,17 +99,11 @@ class Monitor(Callback):
                 self._transition.load_state_dict(self._transition_state, pl_module.device)
                 self._transition_state = {}
             if self._plan.extra_passes and not self._guard.disabled:
+                settings = self._extra_pass_settings(self._publisher.engines)
                 collectors = build_collectors(
-                    self._plan,
-                    self._extra_pass_settings,
-                    trainer,
-                    pl_module,
-                    layers=session.layers,
-                    sharded=session.sharded,
+                    self._plan, settings, trainer, pl_module, layers=session.layers, sharded=session.sharded
                 )
-                self._extra_passes = ExtraPassSchedule(
-                    collectors, every=self.curvature_every_n_steps, first=self.window
-                )
+                self._extra_passes = ExtraPassSchedule(collectors, **self._extra_pass_steps)
                 self._extra_passes.load_state_dict(self._extra_pass_state)
         self._begin_together(trainer, pl_module)
         with self._guard.protect("looking at the weights"), self._guard.invisible(pl_module.device):
@@ -158,30 +112,9 @@ class Monitor(Callback):
         if self._plan.topology and not self._guard.disabled:
             self._topology.start(trainer, pl_module)
         if self._session is not None and not self._guard.disabled:
-            self._write_configuration(trainer, self._session)
-
-    def _write_configuration(self, trainer: Any, session: Session) -> None:
-        before = itertools.takewhile(lambda callback: callback is not self, trainer.callbacks)
-        first, every = min(self.window, self.curvature_every_n_steps), self.curvature_every_n_steps
-        settings = {
-            "monitor": type(self).__name__,
-            **{name: getattr(self, name) for name in self._arguments},
-            "extra_passes": {"first": first, "every": every} if self._plan.extra_passes else None,
-        }
-        place = sum(isinstance(callback, Monitor) for callback in before)
-        self._configuration.start(trainer, session, settings, place)
-
-    @property
-    def _extra_pass_settings(self) -> ExtraPassSettings:
-        return ExtraPassSettings(
-            name=type(self).__name__,
-            seed=self.seed,
-            loss_fn=self.loss_fn,
-            within_layers=self.within_layers,
-            activations=self.activations,
-            engines=self._publisher.engines,
-            bulk_probe=self._bulk_probe,
-        )
+            before = itertools.takewhile(lambda callback: callback is not self, trainer.callbacks)
+            place = sum(isinstance(callback, Monitor) for callback in before)
+            self._configuration.start(trainer, self._session, self._configured, place)
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
         return close_windows(self._plan, session, complete, transition=self._transition, warn_once=self._warn_once)

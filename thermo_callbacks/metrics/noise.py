@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from thermo_callbacks.functional.window.estimates import LayerEstimates
-from thermo_callbacks.functional.window.noise import NoiseScaleSums, PowerSums, noise_scale_sums, power_sums
+from thermo_callbacks.functional.window.noise import (
+    GradientPowerSums,
+    NoiseScaleSums,
+    gradient_power_sums,
+    noise_scale_sums,
+)
 from thermo_callbacks.metrics.base import WindowMetric, Windows
 
 
@@ -83,7 +88,7 @@ class SignalShare(WindowMetric):
         0.6
     """
 
-    _sums = PowerSums
+    _sums = GradientPowerSums
 
     def update(self, gradients: Windows) -> None:
         """Add a window of steps.
@@ -91,4 +96,4 @@ class SignalShare(WindowMetric):
         Args:
             gradients: Gradients, ``[W, n]`` or one for each layer.
         """
-        self._add(power_sums(self._window(2, gradients=gradients)))
+        self._add(gradient_power_sums(self._window(2, gradients=gradients)))

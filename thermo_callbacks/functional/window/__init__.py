@@ -7,7 +7,7 @@ from typing import Any
 
 from thermo_callbacks.functional.window.einstein import einstein_temperature_sums
 from thermo_callbacks.functional.window.entropy_production import entropy_production_sums, free_diffusion_sums
-from thermo_callbacks.functional.window.noise import power_sums, resolved_noise_scale_sums
+from thermo_callbacks.functional.window.noise import gradient_power_sums, resolved_noise_scale_sums
 from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.temperature import (
@@ -22,7 +22,7 @@ SUMS: Mapping[str, Callable[[WindowStatistics], Any]] = {
     "einstein_temperature": einstein_temperature_sums,
     "equilibrium_ratio": equilibrium_ratio_sums,
     "noise_scale": resolved_noise_scale_sums,
-    "signal_share": power_sums,
+    "signal_share": gradient_power_sums,
     "entropy": parameter_entropy_sums,
     "entropy_production": entropy_production_sums,
     "entropy_production_floor": free_diffusion_sums,

@@ -35,7 +35,7 @@ def gradient_moments(gradients: Tensor) -> tuple[Tensor, Tensor]:
         >>> round(noise.item(), 4), round(signal.item(), 4)  # variance 2; 2^2 - 2 / 2
         (2.0, 3.0)
     """
-    noise, signal = power_sums(ArrayWindow(2, gradients=[gradients]))
+    noise, signal = gradient_power_sums(ArrayWindow(2, gradients=[gradients]))
     return noise[-1], signal[-1]
 
 
@@ -96,10 +96,10 @@ def signal_share(gradients: Tensor) -> Tensor:
         >>> signal_share(torch.ones(5, 2)).item()
         1.0
     """
-    return power_sums(ArrayWindow(2, gradients=[gradients])).estimate().whole.value
+    return gradient_power_sums(ArrayWindow(2, gradients=[gradients])).estimate().whole.value
 
 
-class PowerSums(NamedTuple):
+class GradientPowerSums(NamedTuple):
     """Noise and signal power of layers and whole, over all coordinates, ``[L + 1]``; windows add up."""
 
     noise_sum: Tensor
@@ -110,18 +110,18 @@ class PowerSums(NamedTuple):
         return without_error(ratio_of_sums(self.signal_sum, self.signal_sum + self.noise_sum))
 
 
-def power_sums(window: WindowStatistics) -> PowerSums:
+def gradient_power_sums(window: WindowStatistics) -> GradientPowerSums:
     """Noise and signal power of a window; zeros where so many steps were left out that nothing fluctuates."""
     if window.steps < 2:
-        return PowerSums(*torch.zeros_like(with_total(window.watched)).expand(2, -1))
+        return GradientPowerSums(*torch.zeros_like(with_total(window.watched)).expand(2, -1))
     noise = window.gradient_square.mean(0)
     # a mean over W steps still holds noise
     signal = window.mean_gradient_square - noise / window.steps
-    return PowerSums(*with_total(torch.stack((noise, signal)) * window.sample_scale))
+    return GradientPowerSums(*with_total(torch.stack((noise, signal)) * window.sample_scale))
 
 
 class NoiseScaleSums(NamedTuple):
-    """:class:`PowerSums`, with the noise power of a gradient of one sample."""
+    """:class:`GradientPowerSums`, with the noise power of a gradient of one sample."""
 
     noise_sum: Tensor
     signal_sum: Tensor
@@ -139,7 +139,7 @@ class NoiseScaleSums(NamedTuple):
 
 def noise_scale_sums(window: WindowStatistics) -> NoiseScaleSums:
     """Sums of :func:`gradient_noise_scale`."""
-    noise, signal = power_sums(window)
+    noise, signal = gradient_power_sums(window)
     return NoiseScaleSums(noise, signal, noise * window.batch_size)
 
 
