@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from thermo_callbacks.functional.bulk.complexity import bulk_complexity
 from thermo_callbacks.functional.bulk.lanczos import LanczosSums
 from thermo_callbacks.probes.bulk.capture import NetworkCall
-from thermo_callbacks.probes.bulk.eval_mode import evaluation
+from thermo_callbacks.probes.bulk.eval_mode import call_network, evaluation
 from thermo_callbacks.probes.bulk.general import NetworkBulk
 from thermo_callbacks.probes.bulk.neurons import NeuronMap
 from thermo_callbacks.probes.bulk.operator import BulkOperator, Layout, sample_layout
@@ -316,6 +317,43 @@ def test_buffers_that_a_network_writes_to_are_copies() -> None:
     measured(network, recorded(batch((3,), 3)))
     assert network.calls == 0
     assert network.calls._version == 0
+
+
+class Shared(nn.Module):
+    """One layer under two names, and a buffer under two; the second call may be interrupted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(3, 3), nn.Linear(3, 2)
+        self.second = self.first
+        self.register_buffer("scale", torch.full((3,), 2.0))
+        self.head.register_buffer("scale", self.scale)
+        self.interrupted = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.first.weight is self.second.weight
+        assert self.scale is self.head.scale
+        if self.interrupted:
+            raise KeyboardInterrupt
+        return self.head(self.scale * self.second(self.scale * self.first(x)))
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_values_are_put_in_the_place_of_shared_tensors_and_taken_away_again(interrupted: bool) -> None:
+    network, data = Shared(), batch((3,), 3).float()  # another dtype would untie the buffers
+    tensors = [(module, name) for module in network.modules() for name in (*module._parameters, *module._buffers)]
+    before = [getattr(module, name) for module, name in tensors]
+    moved = {parameter: 2.0 * parameter.detach() for parameter in network.parameters()}
+    network.interrupted = interrupted
+    with pytest.raises(KeyboardInterrupt) if interrupted else contextlib.nullcontext():
+        found = call_network(network, recorded(data), moved)
+    after = [getattr(module, name) for module, name in tensors]
+    assert all(one is other for one, other in zip(before, after, strict=True))
+    if not interrupted:
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.mul_(2.0)
+        assert torch.equal(found, network(data))
 
 
 def test_a_call_is_recorded_as_it_was() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from thermo_callbacks.probes.bulk.capture import NetworkCall, at_least_single
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
@@ -67,10 +66,29 @@ def call_network(
     Returns:
         What the network gives.
     """
-    state = {name: at_least_single(values.get(p, p).detach()) for name, p in network.named_parameters()}
-    state |= {name: at_least_single(buffer.detach().clone()) for name, buffer in network.named_buffers()}
     args, kwargs = call.arguments(inputs)
-    return functional_call(network, state, args, kwargs)
+    with _in_place(network, values):
+        return network(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _in_place(network: nn.Module, values: ParameterValues) -> Iterator[None]:
+    """Hold values in the place of parameters, and copies in that of buffers.
+
+    Each module is visited once. ``torch.func.functional_call`` goes by names, and where a module has two it takes the
+    value that it has put under the first for the original under the second.
+    """
+    tensors: dict[Tensor, Tensor] = {p: at_least_single(values.get(p, p).detach()) for p in network.parameters()}
+    tensors |= {buffer: at_least_single(buffer.detach().clone()) for buffer in network.buffers()}
+    dictionaries: list[dict[str, Any]] = [d for m in network.modules() for d in (m._parameters, m._buffers)]
+    originals = [(d, name, tensor) for d in dictionaries for name, tensor in d.items() if tensor is not None]
+    try:
+        for dictionary, name, tensor in originals:
+            dictionary[name] = tensors[tensor]
+        yield
+    finally:
+        for dictionary, name, tensor in originals:
+            dictionary[name] = tensor
 
 
 def first_tensor(output: Any) -> Tensor | None:
