@@ -23,9 +23,6 @@ class no_trace:  # noqa: N801  a context manager, named like torch.no_grad
 
     Manual optimization steps inside the autocast region of ``training_step``, and so do its hooks. A class and not a
     generator, since it is entered at every watched step.
-
-    Args:
-        device_type: Device type whose autocast is switched off.
     """
 
     __slots__ = ("_autocast", "_no_grad")
@@ -46,16 +43,9 @@ class no_trace:  # noqa: N801  a context manager, named like torch.no_grad
 
 @contextlib.contextmanager
 def preserved_random_state(device: torch.device) -> Iterator[None]:
-    """Keep Python's, NumPy's and torch's global random streams as they are.
-
-    For the rare places that run foreign code (figures, loggers); the hooks of a step draw no random number at all.
-
-    Args:
-        device: Device whose stream is kept besides the CPU's. Reading the streams of all devices would wake them up.
-
-    Yields:
-        Nothing.
-    """
+    """Keep Python's, NumPy's and torch's global random streams as they are."""
+    # for the rare places that run foreign code (figures, loggers): the hooks of a step draw no random number at all;
+    # reading the streams of all devices would wake them up, and so only this one's is kept besides the CPU's
     python_state = random.getstate()
     numpy_state = np.random.get_state()  # noqa: NPY002  the global stream is the point
     try:
@@ -67,11 +57,7 @@ def preserved_random_state(device: torch.device) -> Iterator[None]:
 
 
 class Guard:
-    """Turns a fault inside a probe into one warning and a probe that is switched off.
-
-    Args:
-        name: What to call the probe in the warning.
-    """
+    """Turns a fault inside a probe into one warning and a probe that is switched off."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -85,12 +71,7 @@ class Guard:
         return self.reason is not None
 
     def disable(self, reason: str, fault: Exception | None = None) -> None:
-        """Switch the probe off, warn why, and log the fault's traceback at debug level.
-
-        Args:
-            reason: What went wrong or is not supported, as a sentence's beginning.
-            fault: The exception behind it; None if there is none.
-        """
+        """Switch the probe off, warn why (a sentence's beginning), and log the fault's traceback at debug level."""
         hint = ""
         if fault is not None:
             _LOGGER.debug("%s: %s", self.name, reason, exc_info=fault)
@@ -106,41 +87,20 @@ class Guard:
             )
 
     def warn_once(self, message: str, *, topic: str | None = None) -> None:
-        """Warn, once for each topic.
-
-        Args:
-            message: The warning's text.
-            topic: What the warning is about; None for the message itself.
-        """
+        """Warn, once for each topic; None for the message itself."""
         if (topic or message) not in self._warned:
             self._warned.add(topic or message)
             if not self.quiet:
                 warnings.warn(message, UserWarning, stacklevel=3)
 
     def protect(self, where: str) -> _Protection:
-        """Run a block of the probe; an exception in it switches the probe off and goes no further.
-
-        A warning that the user's filters turn into an exception is let through: that is the user's own wish.
-
-        Args:
-            where: What the block does, for the warning.
-
-        Returns:
-            A context manager.
-        """
+        """Run a block of the probe; an exception in it switches the probe off and goes no further."""
         return _Protection(self, where)
 
     @staticmethod
     @contextlib.contextmanager
     def invisible(device: torch.device) -> Iterator[None]:
-        """Enter :func:`no_trace` and :func:`preserved_random_state`, for hooks that come once a window or less.
-
-        Args:
-            device: Device of the model.
-
-        Yields:
-            Nothing.
-        """
+        """Enter no_trace and preserved_random_state, for hooks that come once a window or less."""
         with no_trace(device.type), preserved_random_state(device):
             yield
 
@@ -158,6 +118,6 @@ class _Protection:
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, _: TracebackType | None) -> bool:
         if not isinstance(fault, Exception) or isinstance(fault, Warning):
-            return False
+            return False  # a warning that the user's filters turn into an exception is the user's own wish
         self._guard.disable(f"{type(fault).__name__} while {self._where}: {fault}", fault)
         return True

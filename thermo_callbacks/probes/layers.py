@@ -17,9 +17,6 @@ ROOT = "root"
 def canonical_name(name: str) -> str:
     """Module name as the user wrote it, without what ``torch.compile``, FSDP, checkpointing and DDP insert.
 
-    Args:
-        name: A name from ``named_modules``.
-
     Returns:
         The name without wrapper parts; ``"root"`` for the model itself.
 
@@ -38,12 +35,9 @@ def canonical_name(name: str) -> str:
 def layer_parameters(model: nn.Module, patterns: Sequence[str] | None = None) -> dict[str, list[nn.Parameter]]:
     """Trainable parameters of each layer, in order of definition; a tied parameter belongs to its first owner.
 
-    Args:
-        model: The model, not in the middle of a pass.
-        patterns: Glob patterns of layer names to keep; None keeps all.
-
     Returns:
-        Layer name to the parameters that the layer owns directly and that require a gradient.
+        Layer name to the parameters that the layer owns directly and that require a gradient; layers whose names match
+        one of the glob patterns, or all.
 
     Raises:
         ValueError: If a pattern matches no layer with parameters.

@@ -18,17 +18,11 @@ class ShardingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Part:
-    """What this process holds of a parameter.
+    """What this process holds of a parameter."""
 
-    Attributes:
-        positions: Where its elements stand in the whole parameter, along each dimension.
-        shape: Shape of the whole parameter.
-        counted: Whether its elements count here, and not in another process that holds the same.
-    """
-
-    positions: tuple[np.ndarray, ...]
-    shape: tuple[int, ...]
-    counted: bool
+    positions: tuple[np.ndarray, ...]  # where its elements stand in the whole parameter, along each dimension
+    shape: tuple[int, ...]  # of the whole parameter
+    counted: bool  # whether its elements count here, and not in another process that holds the same
 
     @property
     def size(self) -> int:
@@ -36,27 +30,13 @@ class Part:
         return int(np.prod([len(places) for places in self.positions], dtype=np.int64)) if self.counted else 0
 
     def select(self, chosen: np.ndarray | None) -> np.ndarray | None:
-        """Those of some elements that count here.
-
-        Args:
-            chosen: Flat indices in the whole parameter, sorted; None for all.
-
-        Returns:
-            Flat indices in the part, int64 in the order of ``chosen``; None for all of the part.
-        """
+        """Flat indices in the part of chosen elements (sorted, None for all) that count here; None for all of it."""
         if not self.counted:
             return np.empty(0, np.int64)
         return None if chosen is None else self.find(chosen)[1]
 
     def find(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where elements of the whole are in the part.
-
-        Args:
-            chosen: Flat indices in the whole parameter.
-
-        Returns:
-            Places in ``chosen`` of the elements that are held here, and their flat indices in the part; both int64.
-        """
+        """Places in ``chosen``, flat indices in the whole, of what is held here, and flat indices in the part."""
         held, flat = np.ones(len(chosen), bool), np.zeros(len(chosen), np.int64)
         for places, size, along in zip(self.positions, self.shape, _unravel(chosen, self.shape), strict=True):
             table = np.full(size, -1, np.int64)
@@ -68,14 +48,7 @@ class Part:
         return where, flat[where]
 
     def cut(self, whole: Tensor) -> Tensor:
-        """What this process holds of a tensor of the whole parameter's shape.
-
-        Args:
-            whole: The tensor.
-
-        Returns:
-            A tensor of the part's shape.
-        """
+        """What this process holds of a tensor of the whole parameter's shape."""
         for dimension, places in enumerate(self.positions):
             if len(places) < whole.shape[dimension]:
                 whole = whole.index_select(dimension, torch.from_numpy(places).to(whole.device))
@@ -83,31 +56,14 @@ class Part:
 
 
 def is_distributed(tensor: Tensor) -> bool:
-    """Whether a tensor knows how it is distributed over processes.
-
-    Args:
-        tensor: Any tensor.
-
-    Returns:
-        True for a DTensor.
-    """
+    """Whether a tensor knows how it is distributed over processes: whether it is a DTensor."""
     kinds = sys.modules.get("torch.distributed.tensor")  # without the module there is none, and importing it takes long
     return kinds is not None and isinstance(tensor, kinds.DTensor)
 
 
 def local_part(tensor: Tensor, like: Tensor | None = None) -> Tensor:
-    """Part of a tensor that this process holds.
-
-    Args:
-        tensor: Any tensor.
-        like: The parameter whose distribution it must have, if it has one.
-
-    Returns:
-        The part, in the tensor's own memory; the tensor itself if it is not distributed.
-
-    Raises:
-        ShardingError: If it is distributed in another way than ``like``, as gradients are that wait to be summed.
-    """
+    """Part of a tensor that this process holds, in the tensor's own memory; the tensor itself if not distributed."""
+    # it must be distributed as the parameter that it is like, which gradients that wait to be summed are not
     if not is_distributed(tensor):
         return tensor
     distributed: Any = tensor
@@ -121,18 +77,7 @@ def local_part(tensor: Tensor, like: Tensor | None = None) -> Tensor:
 
 
 def part_of(parameter: nn.Parameter, name: str) -> Part:
-    """What this process holds of a parameter.
-
-    Args:
-        parameter: The parameter, of a run in several processes.
-        name: What to call it in a message.
-
-    Returns:
-        The part. A whole parameter that all processes hold counts in the first.
-
-    Raises:
-        ShardingError: If its elements are sums that wait to be made, or the part has no regular shape.
-    """
+    """What this process holds of a parameter; a whole parameter that all processes hold counts in the first."""
     shape = tuple(parameter.shape)
     positions = [np.arange(size) for size in shape]
     if not is_distributed(parameter):
@@ -179,14 +124,7 @@ def _words(tensor: Any) -> str:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether each process holds a part of a model's parameters.
-
-    Args:
-        model: The model, between two passes.
-
-    Returns:
-        True if one of them is distributed over several processes.
-    """
+    """Whether each process holds a part of a model's parameters; to be asked between two passes."""
     distributed = torch.distributed
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return False
@@ -195,11 +133,7 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def reshard(model: nn.Module) -> None:
-    """Reshard a model's parameters: after a pass without gradients FSDP2 leaves the whole ones in place.
-
-    Args:
-        model: The model, between two passes.
-    """
+    """Reshard a model between two passes: after one without gradients FSDP2 leaves the whole parameters in place."""
     kinds = sys.modules.get("torch.distributed.fsdp")
     sharded = getattr(kinds, "FSDPModule", None)
     if sharded is not None:
@@ -209,30 +143,14 @@ def reshard(model: nn.Module) -> None:
 
 
 def sum_over_processes(values: Tensor, device: torch.device) -> Tensor:
-    """Sum of one tensor over all processes, each of which must call this.
-
-    Args:
-        values: The numbers of this process.
-        device: Device that the processes exchange tensors of.
-
-    Returns:
-        The sums, where ``values`` were.
-    """
+    """Sum of one tensor over all processes, exchanged on a device; each process must call this."""
     total = values.to(device, copy=True)
     torch.distributed.all_reduce(total)
     return total.to(values.device)
 
 
 def sum_over_parts(value: Tensor, parameter: nn.Parameter) -> Tensor:
-    """Sum over a parameter's coordinates from the sums over its parts; every process must call this.
-
-    Args:
-        value: The sum over the part that this process holds.
-        parameter: The parameter.
-
-    Returns:
-        The whole sum.
-    """
+    """Sum over a parameter's coordinates from the sums over its parts; every process must call this."""
     if not is_distributed(parameter):
         return value
     counted = part_of(parameter, "that is summed over").counted

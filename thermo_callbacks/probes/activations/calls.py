@@ -20,62 +20,36 @@ _DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64
 
 
 class Site(NamedTuple):
-    """Place of a call, and the function that is called.
+    """Place of a call, and the function that is called."""
 
-    Attributes:
-        base: Name of the place, before calls are numbered.
-        activation: Type of the activation.
-        called: The function with its arguments.
-    """
-
-    base: str
+    base: str  # name of the place, before calls are numbered
     activation: str
     called: Called
 
 
 @dataclass
 class Call:
-    """A call of an activation.
-
-    Attributes:
-        name: Name of the call.
-        activation: Type of the activation.
-        shape: Shape of input and output.
-        called: The function with its arguments.
-        sums: Sums over the elements.
-        traced: Whether a graph could be recorded; if not, a checkpoint may repeat the call in the backward pass.
-    """
+    """A call of an activation."""
 
     name: str
     activation: str
-    shape: torch.Size
+    shape: torch.Size  # of input and output
     called: Called
     sums: CallSums
-    traced: bool
+    traced: bool  # whether with a graph; if not, a checkpoint may repeat the call in the backward pass
 
 
 class Passage(NamedTuple):
-    """A call that has begun.
-
-    Attributes:
-        call: The call.
-        edge: Where the gradient of its input goes.
-        first: Number of the first node of the graph that it may make.
-        repeated: Whether it takes place in the backward pass.
-    """
+    """A call that has begun."""
 
     call: Call
-    edge: Edge | None
-    first: int
-    repeated: bool
+    edge: Edge | None  # where the gradient of its input goes
+    first: int  # number of the first node of the graph that it may make
+    repeated: bool  # whether it takes place in the backward pass
 
 
 class CallLog:
-    """Measures and keeps the calls of one pass.
-
-    Args:
-        saturation: Slope below which an element is saturated.
-    """
+    """Measures and keeps the calls of one pass; an element with a slope below ``saturation`` is saturated."""
 
     def __init__(self, saturation: float) -> None:
         self.features: int | None = None
@@ -103,29 +77,15 @@ class CallLog:
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
-        """Turn a fault of the measurement into its end, since it must not become one of the model.
-
-        What a subclass of Tensor does when it's asked for something is not asked for.
-
-        Yields:
-            Nothing.
-        """
+        """Turn a fault of the measurement into its end, since it must not become one of the model."""
         try:
-            with torch._C.DisableTorchFunctionSubclass():
+            with torch._C.DisableTorchFunctionSubclass():  # no code of a subclass of Tensor
                 yield
         except Exception as fault:
             self.fault = self.fault or fault
 
     def before(self, tensor: Any, site: Callable[[], Site]) -> Passage | None:
-        """Measure the input, before the call may write over it.
-
-        Args:
-            tensor: The input.
-            site: Gives what is called, and where.
-
-        Returns:
-            What :meth:`after` needs; None for a call that doesn't count.
-        """
+        """Measure the input, before the call may write over it; None for a call that doesn't count."""
         passage = None
         with self.measuring():
             if self.fault is None and _measurable(tensor):
@@ -136,12 +96,7 @@ class CallLog:
         return passage
 
     def after(self, passage: Passage | None, output: Any) -> None:
-        """Measure the output, and prepare to measure the gradients.
-
-        Args:
-            passage: What :meth:`before` returned.
-            output: What the call returned.
-        """
+        """Measure the output, and prepare to measure the gradients."""
         if passage is None:
             return
         with self.measuring():

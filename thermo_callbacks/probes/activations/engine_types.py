@@ -16,25 +16,14 @@ MOST_NUMBERS = 4096  # parameters and buffers of an activation that is compared 
 
 
 class Verdict(NamedTuple):
-    """Type of engine, or why there is none.
-
-    Attributes:
-        engine: ``"passive"``, ``"driven"`` or None.
-        reason: Why it is None.
-    """
+    """Type of engine, or why there is none."""
 
     engine: Literal["passive", "driven"] | None
     reason: str | None
 
 
 class Called:
-    """A function with the arguments that it was called with, the input aside.
-
-    Args:
-        function: An activation function, or a module.
-        arguments: Its further arguments.
-        keywords: Its keyword arguments.
-    """
+    """A function with the arguments that it was called with, the input aside."""
 
     def __init__(self, function: Function | nn.Module, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
         self.function = function

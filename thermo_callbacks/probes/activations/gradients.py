@@ -10,21 +10,14 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
-Receive = Callable[[Tensor | None, Tensor], None]
+Receive = Callable[[Tensor | None, Tensor], None]  # gets the gradients at input (None for zero) and output
 Edge = tuple[Node, int]
 
 MOST_NODES = 512  # a call that records more than this is a network
 
 
 def gradient_edge(tensor: Tensor) -> Edge | None:
-    """Edge of the autograd graph that gradients of a tensor go to.
-
-    Args:
-        tensor: Input of a call, before the call.
-
-    Returns:
-        A node of the graph, and which of the node's outputs the tensor is; None if it needs no gradient.
-    """
+    """Edge of the autograd graph that gradients of a tensor go to, before a call; None if it needs none."""
     if not (torch.is_grad_enabled() and tensor.requires_grad):
         return None
     if tensor.grad_fn is not None:
@@ -39,20 +32,9 @@ def next_sequence_number() -> int:
 
 
 def watch_gradients(target: Edge, output: Tensor, first: int, receive: Receive) -> list[Any]:
-    """Observe the gradient at a call's output, and the part of the gradient at its input that comes from it.
-
-    The input may be used elsewhere too (a residual stream): its whole gradient is not the call's. And it may have been
-    overwritten by the call. So the hooks are on the nodes of the graph that the call made, which know neither.
-
-    Args:
-        target: :func:`gradient_edge` of the input before the call.
-        output: What the call returned.
-        first: :func:`next_sequence_number` before the call.
-        receive: Called in each backward pass with the gradients at input (None for zero) and output.
-
-    Returns:
-        Handles of the hooks; none if no gradient can be observed, as for a part of a tensor overwritten in place.
-    """
+    """Observe the gradient at a call's output, and the part of the gradient at its input that comes from it."""
+    # the input may be used elsewhere too (a residual stream): its whole gradient is not the call's; and the call may
+    # have overwritten it, in part even (then there are no handles): so the hooks are on the nodes that the call made
     node, number = output.grad_fn, output.output_nr
     if node is None:
         return []
@@ -69,14 +51,7 @@ def watch_gradients(target: Edge, output: Tensor, first: int, receive: Receive) 
 
 
 def custom_nodes(roots: Any) -> Iterator[Any]:
-    """Nodes of a graph whose backward is written in Python, such as those of activation checkpointing.
-
-    Args:
-        roots: A tensor or an edge of the graph, or several.
-
-    Yields:
-        The nodes.
-    """
+    """Nodes of a graph whose backward is written in Python, such as those of activation checkpointing."""
     roots = [roots] if isinstance(roots, (Tensor, GradientEdge)) else roots
     starts = [root.node if isinstance(root, GradientEdge) else root.grad_fn for root in roots]
     waiting = [node for node in starts if node is not None]

@@ -22,25 +22,15 @@ Keywords = dict[str, Any]
 
 @dataclass
 class Frame:
-    """A module's forward that has begun.
-
-    Attributes:
-        module: The module.
-        name: Its name in the model; for a stranger, that of the module that called it.
-        named: Whether the module is part of the model.
-        number: Number of the call of a module since the start.
-        opaque: Whether calls inside are of no interest.
-        token: What the watcher keeps from before the call.
-        depth: Place of the mode on the stack of modes, if it was taken off for this call.
-    """
+    """A module's forward that has begun."""
 
     module: nn.Module
-    name: str
-    named: bool
+    name: str  # in the model; for a stranger, that of the module that called it
+    named: bool  # whether the module is part of the model
     number: int
-    opaque: bool
-    token: Any = None
-    depth: int | None = None
+    opaque: bool  # whether calls inside are of no interest
+    token: Any = None  # what the watcher keeps from before the call
+    depth: int | None = None  # place of the mode on the stack of modes, if it was taken off for this call
 
 
 class _Place(threading.local):
@@ -51,13 +41,7 @@ class _Place(threading.local):
 
 
 class FunctionMode(TorchFunctionMode):
-    """TorchFunctionMode that hands every call of a torch function to a handler.
-
-    A mode is off while its handler runs: of functions that call others only the outermost is seen.
-
-    Args:
-        call: Makes the call.
-    """
+    """TorchFunctionMode that hands calls to a handler, of functions that call others only the outermost."""
 
     def __init__(self, call: Callable[[Function, Arguments, Keywords], Any]) -> None:
         super().__init__()
@@ -70,13 +54,8 @@ class FunctionMode(TorchFunctionMode):
 class CallWatch:
     """Intercepts calls by global module hooks and a function mode, between :meth:`start` and :meth:`stop`.
 
-    Hooks on single modules would make TransformerEncoder leave its fused path; global ones don't.
-
-    Args:
-        call: Makes the call of a function.
-        enter: Called before a module's forward, unless in an opaque one, with the frame and the arguments; what it
-            returns, unless None, is kept for ``leave``, and calls inside the module are of no interest.
-        leave: Called with what ``enter`` kept, and what the module returned.
+    Hooks on single modules would make TransformerEncoder leave its fused path; global ones don't. What ``enter`` gives
+    before a module's forward, unless None, goes to ``leave``, and calls inside the module are of no interest.
     """
 
     def __init__(
@@ -120,16 +99,8 @@ class CallWatch:
         self._names, self._place = {}, _Place()
 
     def accompany(self, nodes: Iterable[Node]) -> list[Any]:
-        """Intercept calls of functions inside the backward of some nodes, too.
-
-        A mode is off while a call that it sees goes on, and ``backward()`` is such a call.
-
-        Args:
-            nodes: Nodes of the graph.
-
-        Returns:
-            Handles of their hooks.
-        """
+        """Intercept calls of functions inside the backward of some nodes, too; gives the handles of the hooks."""
+        # a mode is off while a call that it sees goes on, and backward() is such a call
 
         def before(_: Any) -> None:
             _insert(self._mode, None)

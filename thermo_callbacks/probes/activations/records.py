@@ -19,19 +19,12 @@ from thermo_callbacks.probes.activations.sums import CallSums
 
 
 class Powers(NamedTuple):
-    """Sums of squares by replicate, groups of consecutive samples of the batch; float64 on the CPU, ``[K]``.
+    """Sums of squares by replicate, groups of consecutive samples of the batch; float64 on the CPU, ``[K]``."""
 
-    Attributes:
-        input: Of the inputs z.
-        output: Of the outputs a.
-        grad_input: Of the gradients at z; None, like the next, where no backward pass came by.
-        grad_output: Of the gradients at a.
-    """
-
-    input: Tensor
-    output: Tensor
-    grad_input: Tensor | None
-    grad_output: Tensor | None
+    input: Tensor  # of the inputs z
+    output: Tensor  # of the outputs a
+    grad_input: Tensor | None  # of the gradients at z; None, like the next, where no backward pass came by
+    grad_output: Tensor | None  # of the gradients at a
 
 
 @dataclass(frozen=True)
@@ -67,15 +60,7 @@ class ActivationRecord:
 
 
 def make_records(calls: Sequence[Call], verdicts: Sequence[Verdict]) -> dict[str, ActivationRecord]:
-    """Records of the finished calls of a pass.
-
-    Args:
-        calls: The calls, with their sums on the host.
-        verdicts: Type of engine of each.
-
-    Returns:
-        Name to record. Sums that aren't finite make everything that depends on them NaN.
-    """
+    """Records of the finished calls by name; what depends on sums that aren't finite is NaN."""
     powers = [_powers(call.sums) for call in calls]
     records = {}
     for call, verdict, own, values in zip(calls, verdicts, powers, _values(calls, powers), strict=True):

@@ -15,12 +15,7 @@ Function = Callable[..., Any]
 
 
 class Activation(NamedTuple):
-    """An activation function, by the name it is called by and the class of the module that does the same.
-
-    Attributes:
-        name: Name of the function, as in ``relu``.
-        kind: Name of the module, as in ``ReLU``.
-    """
+    """An activation function, by its own name (``relu``) and that of the module that does the same (``ReLU``)."""
 
     name: str
     kind: str
@@ -96,11 +91,7 @@ FEATURE_DIMENSION: dict[Function, int] = {
 
 
 def activation_functions(activations: Iterable[Function] = ()) -> dict[Function, Activation]:
-    """The functions that count as activations.
-
-    Args:
-        activations: Further elementwise functions of torch; the tensor method and the in-place variants of one come
-            with it.
+    """The functions that count as activations, further ones of torch with method and in-place variants.
 
     Returns:
         Function to what it is called.

@@ -20,27 +20,16 @@ PIECE = 2**21  # elements that are widened at a time: 16 MiB in double precision
 
 @dataclass
 class CallSums:
-    """Sums of one call; ``[K]`` runs over replicates, groups of consecutive samples.
+    """Sums of one call; ``[K]`` runs over replicates, groups of consecutive samples."""
 
-    Attributes:
-        input_power: Sum of squared inputs z, ``[K]``.
-        input_sum: Sum of z, a scalar.
-        output_power: Sum of squared outputs a, ``[K]``; as the next two, None until the call has returned.
-        output_sum: Sum of a, a scalar.
-        constant: Number of neurons whose outputs are all the same, a scalar.
-        neurons: Number of neurons; 0 where one sample can't show whether they answer.
-        gradient_power: Sums of squared gradients at z and at a, ``[2, K]``; None without a backward pass.
-        slopes: Number of elements with a slope below the threshold, and of all that a gradient reaches, ``[2]``.
-    """
-
-    input_power: Tensor
-    input_sum: Tensor
-    output_power: Tensor | None = None
-    output_sum: Tensor | None = None
-    constant: Tensor | None = None
-    neurons: int = 0
-    gradient_power: Tensor | None = None
-    slopes: Tensor | None = None
+    input_power: Tensor  # of squared inputs z, [K]
+    input_sum: Tensor  # of z, a scalar
+    output_power: Tensor | None = None  # of squared outputs a, [K]; as the next two, None until the call has returned
+    output_sum: Tensor | None = None  # of a, a scalar
+    constant: Tensor | None = None  # number of neurons whose outputs are all the same, a scalar
+    neurons: int = 0  # 0 where one sample can't show whether they answer
+    gradient_power: Tensor | None = None  # of squared gradients at z and at a, [2, K]; None without a backward pass
+    slopes: Tensor | None = None  # elements with a slope below the threshold, and all that a gradient reaches, [2]
 
     @classmethod
     def of_input(cls, tensor: Tensor) -> CallSums:
@@ -49,13 +38,7 @@ class CallSums:
             return cls(*_power(tensor))
 
     def add_output(self, tensor: Tensor, features: int | None) -> None:
-        """Add what the call returned.
-
-        Args:
-            tensor: Output a, of the shape of the input.
-            features: Dimension along which the neurons lie, its other places being samples; None: every place behind
-                the first dimension is a neuron.
-        """
+        """Add the output; neurons lie along dimension ``features``, None: along all but the first."""
         with aside(tensor):
             self.output_power, self.output_sum = _power(tensor)
             rows = _rows(tensor)
@@ -66,13 +49,7 @@ class CallSums:
             self.neurons = constant.numel() if constant.numel() < rows.numel() else 0
 
     def add_gradients(self, arrived: Tensor | None, sent: Tensor, threshold: float) -> None:
-        """Add the gradients of a backward pass.
-
-        Args:
-            arrived: Gradient that gets through the call to its input; None for zero.
-            sent: Gradient at the output.
-            threshold: Slope below which an element is saturated.
-        """
+        """Add the gradients at input (None for zero) and output; slopes below ``threshold`` are saturated."""
         with aside(sent):
             arrived = torch.zeros_like(sent) if arrived is None else arrived
             powers, slopes = [], torch.zeros(2, dtype=torch.int64, device=sent.device)
@@ -91,30 +68,15 @@ class CallSums:
 
 @contextlib.contextmanager
 def aside(tensor: Tensor) -> Iterator[None]:
-    """Compute without a graph, without autocast, and unseen by the dispatch modes of the model.
-
-    Selective checkpointing, for one, replays the operations that it saw in the order that it saw them.
-
-    Args:
-        tensor: A tensor on the device of the computation.
-
-    Yields:
-        Nothing.
-    """
+    """Compute without a graph, without autocast, and unseen by the dispatch modes of the model."""
+    # selective checkpointing, for one, replays the operations that it saw in the order that it saw them
     modes = torch._C._len_torch_dispatch_stack()
     with no_trace(tensor.device.type), _disable_current_modes() if modes else contextlib.nullcontext():
         yield
 
 
 def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Copy tensors to the host, with one transfer for each device.
-
-    Args:
-        tensors: Tensors of any shape, dtype and device.
-
-    Returns:
-        The same on the CPU in double precision.
-    """
+    """Copy tensors to the host in double precision, with one transfer for each device."""
     places: dict[torch.device, list[int]] = {}
     for index, tensor in enumerate(tensors):
         places.setdefault(tensor.device, []).append(index)

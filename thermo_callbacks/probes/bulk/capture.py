@@ -16,35 +16,18 @@ from thermo_callbacks.probes.layers import canonical_name
 
 @dataclass(frozen=True)
 class NetworkCall:
-    """Arguments of a module's call for a few samples.
+    """Arguments of a module's call for a few samples."""
 
-    Attributes:
-        leaves: Arguments and keyword arguments, flattened.
-        spec: How they are nested.
-        batched: Indices of the tensors that hold one entry a sample in their first dimension.
-        samples: Number of samples.
-    """
-
-    leaves: tuple[Any, ...]
+    leaves: tuple[Any, ...]  # arguments and keyword arguments, flattened
     spec: TreeSpec
-    batched: tuple[int, ...]
+    batched: tuple[int, ...]  # indices of the tensors that hold one entry a sample in their first dimension
     samples: int
 
     @classmethod
     def record(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], samples: int) -> NetworkCall | None:
-        """The first samples of a call, copied.
-
-        The first tensor's first dimension is the batch; every tensor of the same length is cut with it, and others are
-        kept whole (masks, tables).
-
-        Args:
-            args: Positional arguments.
-            kwargs: Keyword arguments.
-            samples: How many samples to keep.
-
-        Returns:
-            The call; None where no argument is a tensor with a batch dimension.
-        """
+        """The first samples of a call, copied; None where no argument is a tensor with a batch dimension."""
+        # the first tensor's first dimension is the batch; every tensor of the same length is cut with it, and others
+        # are kept whole (masks, tables)
         leaves, spec = tree_flatten((args, dict(kwargs)))
         lengths = [leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim]
         if not lengths or not lengths[0]:
@@ -90,23 +73,9 @@ def at_least_single(tensor: Tensor) -> Tensor:
 def run_step(
     model: nn.Module, step: Callable[[], Tensor], *, network: str | None, samples: int
 ) -> tuple[str, nn.Module, NetworkCall, Tensor]:
-    """Run a training step, and capture the call of the network in it.
-
-    Without a name, the network is the innermost module that was called and owns all parameters of the model, or else
-    the child of the model that was called and owns most of them. Of several calls the first counts.
-
-    Args:
-        model: The model, for Lightning the LightningModule.
-        step: Runs the training step and gives its loss.
-        network: Name of the network in ``model.named_modules()``; None to find it.
-        samples: Number of samples of the batch to keep.
-
-    Returns:
-        Name, module and call of the network, and the loss.
-
-    Raises:
-        ValueError: If there is no module of that name, it or no module was called, or the call has no batch.
-    """
+    """Run a training step; gives name, module and first call of the network in it, and the loss."""
+    # without a name, the network is the innermost module that was called and owns all parameters of the model, or else
+    # the child of the model that was called and owns most of them
     candidates = _candidates(model) if network is None else _named(model, network)
     with _watched(candidates, samples) as calls:
         loss = step()

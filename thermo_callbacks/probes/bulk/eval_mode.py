@@ -24,18 +24,9 @@ NO_RECOMPUTATION = (
 
 @contextlib.contextmanager
 def evaluation(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode, gradients on, and only operations that can be differentiated twice.
-
-    Dropout is off and batch normalisation uses its running statistics, so that samples don't touch each other. The
-    flags are set and set back one by one, since a module's own ``train`` may do more.
-
-    Args:
-        network: The network.
-        device: Its device.
-
-    Yields:
-        Nothing.
-    """
+    """Evaluation mode, gradients on, and only operations that can be differentiated twice."""
+    # dropout is off and batch normalisation uses its running statistics, so that samples don't touch each other; the
+    # flags are set and set back one by one, since a module's own train() may do more
     modes = [(module, module.training) for module in network.modules()]
     fast_path = torch.backends.mha.get_fastpath_enabled()
     with contextlib.ExitStack() as stack:
@@ -55,17 +46,7 @@ def evaluation(network: nn.Module, device: torch.device) -> Iterator[None]:
 def call_network(
     network: nn.Module, call: NetworkCall, values: ParameterValues, *, inputs: Tensor | None = None
 ) -> Any:
-    """Call the network with other parameters, without a graph to them; its buffers are copies.
-
-    Args:
-        network: The network, inside :func:`evaluation`.
-        call: What to call it with.
-        values: Parameter values.
-        inputs: States of the input neurons in the place of the data.
-
-    Returns:
-        What the network gives.
-    """
+    """Call the network with other parameters, without a graph to them, and other inputs; its buffers are copies."""
     args, kwargs = call.arguments(inputs)
     with _in_place(network, values):
         return network(*args, **kwargs)
@@ -73,11 +54,9 @@ def call_network(
 
 @contextlib.contextmanager
 def _in_place(network: nn.Module, values: ParameterValues) -> Iterator[None]:
-    """Hold values in the place of parameters, and copies in that of buffers.
-
-    Each module is visited once. ``torch.func.functional_call`` goes by names, and where a module has two it takes the
-    value that it has put under the first for the original under the second.
-    """
+    """Hold values in the place of parameters, and copies in that of buffers."""
+    # each module once: torch.func.functional_call goes by names, and where a module has two it takes the value that it
+    # has put under the first for the original under the second
     tensors: dict[Tensor, Tensor] = {p: at_least_single(values.get(p, p).detach()) for p in network.parameters()}
     tensors |= {buffer: at_least_single(buffer.detach().clone()) for buffer in network.buffers()}
     dictionaries: list[dict[str, Any]] = [d for m in network.modules() for d in (m._parameters, m._buffers)]

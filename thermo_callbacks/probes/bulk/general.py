@@ -19,15 +19,7 @@ TOLERANCE = 1e-3  # nats a neuron to which the quadrature is taken
 
 
 class NetworkBulk:
-    """The bulk of any network at a few samples.
-
-    Args:
-        network: The network, inside :func:`~thermo_callbacks.probes.bulk.eval_mode.evaluation`.
-        call: Its call with S samples.
-        regulator: The regulator m^2, positive.
-        steps: Largest number of Lanczos' steps.
-        reason: Why the network is no chain, as a clause.
-    """
+    """The bulk of any network at the S samples of a call; ``reason`` says why it is no chain, as a clause."""
 
     def __init__(self, network: nn.Module, call: NetworkCall, *, regulator: float, steps: int, reason: str) -> None:
         self.map = NeuronMap(network, call.rows(torch.tensor([0])))
@@ -45,15 +37,7 @@ class NetworkBulk:
                 self.layout, self.together = layout, fitting
 
     def complexity(self, probes: int, generator: torch.Generator) -> SampledComplexity:
-        """Complexity of each sample, the mean over its random vectors.
-
-        Args:
-            probes: Random vectors for each sample.
-            generator: Their source.
-
-        Returns:
-            The complexity with the spectrum that it was found from.
-        """
+        """Complexity of each sample, the mean over its random vectors, with the spectrum it was found from."""
         parts = [
             self._sums(index, generator)
             for index in torch.split(torch.arange(self.call.samples).repeat_interleave(probes), self.together)

@@ -27,13 +27,6 @@ class NeuronMap:
     image of a layer depends on the states of earlier layers alone. Residual connections, attention, branches and layers
     used twice need nothing further. The derivative is therefore strictly lower triangular in the order of execution,
     as :math:`f'w` is for a chain.
-
-    Args:
-        network: The network, inside :func:`~thermo_callbacks.probes.bulk.eval_mode.evaluation`.
-        call: A call of it, to find the layers with.
-
-    Raises:
-        ValueError: If no module that owns parameters gives a floating-point tensor.
     """
 
     def __init__(self, network: nn.Module, call: NetworkCall) -> None:
@@ -56,16 +49,7 @@ class NeuronMap:
             return self._run(call, values, None)
 
     def images(self, call: NetworkCall, values: ParameterValues, states: Sequence[Tensor]) -> list[Tensor]:
-        """Images of states under the map, with a graph to states that require a gradient.
-
-        Args:
-            call: What to call the network with besides the states.
-            values: Parameter values.
-            states: States of all layers.
-
-        Returns:
-            The images, in the shapes of the states.
-        """
+        """Images of the states of all layers, in their shapes, with a graph to states that require a gradient."""
         return self._run(call, values, states)
 
     def _run(self, call: NetworkCall, values: ParameterValues, states: Sequence[Tensor] | None) -> list[Tensor]:

@@ -16,9 +16,7 @@ SAME = 1e-3  # relative difference within which two passes gave the same states:
 class Layout:
     """Conversion between states of several samples and rows, one a sample.
 
-    Args:
-        dimensions: For each layer the dimension of its states that counts the samples; None for a single sample, which
-            needs none.
+    For each layer there is the dimension of its states that counts the samples; none for a single sample.
     """
 
     def __init__(self, dimensions: Sequence[int] | None = None) -> None:
@@ -43,15 +41,8 @@ class Layout:
 
 
 def sample_layout(alone: Sequence[Tensor], together: Sequence[Tensor]) -> Layout | None:
-    """Find the dimension that counts samples, from the states of one sample and of several that begin with it.
-
-    Args:
-        alone: States of the first sample.
-        together: States of all.
-
-    Returns:
-        The layout; None where a layer has no such dimension, or the samples change each other's states.
-    """
+    """Find the dimension that counts samples, from the states of one sample and of several that begin with it."""
+    # None where a layer has no such dimension, or the samples change each other's states
     dimensions = []
     for one, many in zip(alone, together, strict=True):
         if one.ndim != many.ndim:
@@ -78,16 +69,6 @@ class BulkOperator:
     One forward pass, whose graph is kept. Products with :math:`J^T` are backward passes through it; these are linear in
     the vector, and products with J are the backward passes of one of them. Since the map is cut at each layer, no pass
     goes further than from a layer to those that feed it.
-
-    Args:
-        neurons: The network's map.
-        call: A call of R samples.
-        states: States of the R samples.
-        layout: How states become rows.
-        regulator: The regulator m^2.
-
-    Raises:
-        ValueError: If the map of the states is not the states: the network does not compute the same twice.
     """
 
     def __init__(
@@ -114,14 +95,7 @@ class BulkOperator:
             self.products = [(i, g) for i, g in enumerate(pulled) if g is not None and g.requires_grad]
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """The product.
-
-        Args:
-            rows: Vectors ``[R, n]``.
-
-        Returns:
-            Vectors of the same shape.
-        """
+        """The product with vectors ``[R, n]``."""
         forward = rows - self._jacobian(rows)
         return forward - self._transposed(forward) + self.regulator * rows
 

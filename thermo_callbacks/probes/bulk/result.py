@@ -20,19 +20,12 @@ from thermo_callbacks.functional.statistics import Estimate
 
 
 class SampledComplexity(NamedTuple):
-    """Complexity of a few samples.
+    """Complexity of a few samples."""
 
-    Attributes:
-        of_samples: Complexity of each sample, ``[S]``, in nats.
-        probe_stderr: Standard error of their mean from random vectors alone; 0 without any, NaN with one a sample.
-        truncation: Largest error of their mean by a finite number of steps.
-        spectrum: Spectrum of G, pooled over the samples.
-    """
-
-    of_samples: Tensor
-    probe_stderr: Tensor
-    truncation: Tensor
-    spectrum: Spectrum
+    of_samples: Tensor  # of each sample, [S], in nats
+    probe_stderr: Tensor  # of their mean, from random vectors alone; 0 without any, NaN with one a sample
+    truncation: Tensor  # largest error of their mean by a finite number of steps
+    spectrum: Spectrum  # spectrum of G, pooled over the samples
 
 
 class BulkThermodynamics(NamedTuple):

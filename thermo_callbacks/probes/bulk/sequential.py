@@ -22,16 +22,10 @@ DENSE_LIMIT = 512  # neurons up to which the spectrum is all eigenvalues
 
 @dataclass(frozen=True)
 class ChainBulk:
-    """The bulk of a chain at a few samples.
-
-    Attributes:
-        chain: The chain.
-        inputs: The samples, ``[S, n_0]``.
-        regulator: The regulator m^2.
-    """
+    """The bulk of a chain at a few samples."""
 
     chain: Chain
-    inputs: Tensor
+    inputs: Tensor  # the samples, [S, n_0]
     regulator: float
 
     reason = ""
@@ -47,15 +41,7 @@ class ChainBulk:
         return self.chain.neurons - self.inputs.shape[1]
 
     def complexity(self, probes: int, generator: torch.Generator) -> SampledComplexity:
-        """Complexity of each sample, exactly, and the spectrum of G.
-
-        Args:
-            probes: Random vectors for each sample, for the spectrum of large chains.
-            generator: Their source.
-
-        Returns:
-            The complexity with the spectrum.
-        """
+        """Complexity of each sample, exactly, and the spectrum of G, by random vectors if the chain is large."""
         with torch.no_grad():
             _, slopes = self.chain.states(self.inputs, {})
             weights = self.chain.weights({})
@@ -67,32 +53,16 @@ class ChainBulk:
         return SampledComplexity(complexity, zero, zero, spectrum)
 
     def losses(self, before: ParameterValues, after: ParameterValues) -> Tensor:
-        """Measured bulk loss of each sample and layer, without the input, which has no map.
-
-        Args:
-            before: Parameter values that the states are of.
-            after: Parameter values that the map is of.
-
-        Returns:
-            The losses, ``[S, L]``.
-        """
+        """Measured bulk loss, ``[S, L]``, of the states before under the map after; the input has no map."""
         states, _ = self.chain.states(self.inputs, before)
         images = self.chain.images(states, after)
         pairs = list(zip(states, images, strict=True))[1:]
         return torch.stack([bulk_loss([state], [image]) for state, image in pairs], -1).double()
 
     def laplacian(self, probes: int, generator: torch.Generator) -> tuple[Estimate, str]:
-        """Laplacian of complexity with respect to the trainable parameters, each probe at a sample of its own.
-
-        So the error holds both what the probes and what the samples scatter by, at the price of one sample a probe.
-
-        Args:
-            probes: Number of probes; 0 for none.
-            generator: Source of random vectors.
-
-        Returns:
-            The estimate, and why there is none as a sentence. The error of a single probe is NaN.
-        """
+        """Laplacian of complexity by the trainable parameters, and why there is none as a sentence."""
+        # each probe is at a sample of its own: so the error holds both what the probes and what the samples scatter by
+        # (NaN for a single probe), at the price of one sample a probe
         own = list(dict.fromkeys(p for layer in self.chain.layers for p in layer.parameters() if p.requires_grad))
         nan = torch.tensor(torch.nan, dtype=torch.float64)
         if not probes or not own:

@@ -17,15 +17,10 @@ from thermo_callbacks.probes.bulk.eval_mode import ParameterValues, call_network
 
 @dataclass(frozen=True)
 class Chain:
-    """A sequential network as a chain of layers: the weights w, biases b and activations f of its septuple.
-
-    Attributes:
-        layers: Linear layers.
-        activations: The elementwise function behind each.
-    """
+    """A sequential network as a chain of layers: the weights w, biases b and activations f of its septuple."""
 
     layers: tuple[nn.Linear, ...]
-    activations: tuple[Callable[[Tensor], Tensor], ...]
+    activations: tuple[Callable[[Tensor], Tensor], ...]  # the elementwise function behind each layer
 
     @property
     def neurons(self) -> int:
@@ -43,15 +38,7 @@ class Chain:
         return [None if bias is None else at_least_single(values.get(bias, bias)) for bias in own]
 
     def states(self, inputs: Tensor, values: ParameterValues) -> tuple[list[Tensor], list[Tensor]]:
-        """Forward pass, without a graph.
-
-        Args:
-            inputs: The samples, ``[S, n_0]``.
-            values: Parameter values.
-
-        Returns:
-            States of all layers, the input's first, and slopes of all layers behind it.
-        """
+        """States of all layers, the input's ``[S, n_0]`` first, and slopes of those behind it; without a graph."""
         with torch.no_grad():
             return chain_states(inputs, self.weights(values), self.biases(values), self.activations)
 
@@ -63,18 +50,9 @@ class Chain:
 
 
 def read_chain(network: nn.Module, call: NetworkCall) -> tuple[Chain, Tensor] | str:
-    """The chain that a network is, and its input; or why it is none.
-
-    A chain is a ``Sequential`` (or one linear layer) of linear layers on vectors, elementwise activations, dropout and
-    flattening. What was read is put to the test: it must give what the network gives.
-
-    Args:
-        network: The network, inside :func:`~thermo_callbacks.probes.bulk.eval_mode.evaluation`.
-        call: What it is called with.
-
-    Returns:
-        The chain and the input ``[S, n_0]``, or the reason as a clause.
-    """
+    """The chain that a network is, and its input ``[S, n_0]``; or why it is none, as a clause."""
+    # a chain is a Sequential (or one linear layer) of linear layers on vectors, elementwise activations, dropout and
+    # flattening; what was read is put to the test: it must give what the network gives
     layers: list[nn.Linear] = []
     functions: list[list[nn.Module]] = []
     for module in _flat(network):

@@ -29,15 +29,7 @@ class KeptMemory:
         self._kept: dict[Hashable, Tensor] = {}
 
     def like(self, key: Hashable, source: Tensor) -> Tensor:
-        """A tensor to write to, as it was left by whoever wrote to it last.
-
-        Args:
-            key: What the tensor is for.
-            source: A tensor of the shape, dtype and device that it shall have.
-
-        Returns:
-            The tensor: the same for the same key, as long as these are the same.
-        """
+        """A tensor like the source to write to: the same for a key, as whoever wrote to it last left it."""
         place = self._kept.get(key)
         if place is None or place.shape != source.shape or place.dtype != source.dtype or place.device != source.device:
             place = self._kept[key] = torch.empty_like(source, requires_grad=False)

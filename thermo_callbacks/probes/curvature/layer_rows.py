@@ -41,15 +41,7 @@ class CurvatureSample:
 
 
 class LayerOrder:
-    """Order of the layers' parameters among all parameters, one layer after another.
-
-    Args:
-        counts: Number of parameters of each layer.
-        within_layers: Whether each layer has a product of its own.
-
-    Attributes:
-        groups: Stretches of parameters that have a product together.
-    """
+    """Order of the layers' parameters among all parameters, one layer after another."""
 
     def __init__(self, counts: Sequence[int], *, within_layers: bool) -> None:
         self._owners = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
@@ -69,17 +61,8 @@ def parameter_rows(
     mobilities: Mobilities | None,
     gradients: Mapping[nn.Parameter, Tensor] | None,
 ) -> tuple[Tensor, Tensor]:
-    """Numbers of a sample for each of P parameters instead of layers, on the device.
-
-    Args:
-        derivatives: Products and gradients.
-        point: Where they were taken, and along which vectors.
-        mobilities: Displacement per unit of gradient; None for rows of NaN.
-        gradients: Gradients of another batch; None for a row of NaN.
-
-    Returns:
-        The rows ``[ROWS, P]`` in the order of :class:`CurvatureSample`, and the loss ``[1]``.
-    """
+    """Rows of a sample by parameter instead of layer, ``[ROWS, P]``, and the loss ``[1]``, on the device."""
+    # NaN without mobilities (displacement per unit of gradient), or without the gradients of another batch
     plain = single_probe(point.vectors, derivatives.products)
     missing = torch.full_like(plain[0], torch.nan)
     moving = (missing, missing) if mobilities is None else _with_mobilities(derivatives, point, mobilities, plain)

@@ -24,57 +24,31 @@ _SMOOTH = 0.02  # share of what the gradient moves by to one side that the mean 
 
 @dataclass(frozen=True)
 class EvaluationPoint:
-    """Point at which a loss is differentiated, and the vectors of the products.
+    """Point at which a loss is differentiated, and the vectors of the products."""
 
-    Attributes:
-        values: What to put in the place of the module's parameters, ``leaves`` among them.
-        batch: The batch.
-        batch_idx: Its number in the epoch.
-        parameters: The parameters to differentiate by.
-        leaves: Their values, which require a gradient.
-        vectors: The vector v, in their shapes.
-        groups: Stretches of the parameters, in order, with a product each: that of v cut off outside of the stretch.
-        memory: For what is written on the way.
-    """
-
-    values: Mapping[nn.Parameter, Tensor]
+    values: Mapping[nn.Parameter, Tensor]  # what to put in the place of the module's parameters, leaves among them
     batch: Any
     batch_idx: int
-    parameters: Sequence[nn.Parameter]
-    leaves: Sequence[Tensor]
-    vectors: Sequence[Tensor]
-    groups: Sequence[slice]
+    parameters: Sequence[nn.Parameter]  # to differentiate by
+    leaves: Sequence[Tensor]  # their values, which require a gradient
+    vectors: Sequence[Tensor]  # the vector v, in their shapes
+    groups: Sequence[slice]  # stretches of the parameters with a product each: that of v cut off outside
     memory: KeptMemory = field(default_factory=KeptMemory)
 
 
 @dataclass(frozen=True)
 class Derivatives:
-    """Loss, gradients and products at a point.
-
-    Attributes:
-        loss: The loss, a scalar.
-        gradients: Its gradients, None or zero for a parameter that it does not use; none at all if not wanted.
-        products: Hessian-vector products in the parameters' shapes, maybe in the point's memory.
-        own_backward: Whether an operation has a backward pass of its own.
-        steps: Step of the difference for each parameter; none for double backward.
-    """
+    """Loss, gradients and products at a point."""
 
     loss: Tensor
-    gradients: Sequence[Tensor | None]
-    products: Sequence[Tensor]
-    own_backward: bool
-    steps: Sequence[float] = ()
+    gradients: Sequence[Tensor | None]  # None or zero for a parameter that the loss does not use; empty if not wanted
+    products: Sequence[Tensor]  # in the parameters' shapes, maybe in the point's memory
+    own_backward: bool  # whether an operation has a backward pass of its own
+    steps: Sequence[float] = ()  # step of the difference for each parameter; none for double backward
 
     def agrees(self, differences: Derivatives) -> bool:
-        """Whether finite differences at the same point find about the same.
-
-        Args:
-            differences: Derivatives by finite differences.
-
-        Returns:
-            False if a gradient is missing or differs, or the products differ although the loss is smooth. At kinks
-            (ReLU) the products say nothing: a difference sees all kinks within its step.
-        """
+        """Whether finite differences at the same point find about the same."""
+        # at kinks (ReLU) the products say nothing: a difference sees all kinks within its step
         # how far the gradient moves to either side, which kinks within the step can move the mean by
         pairs = zip(differences.steps, differences.products, strict=True)
         moves = [step * float(product.norm()) for step, product in pairs]
@@ -87,15 +61,7 @@ class Derivatives:
 
 
 def by_double_backward(replay: Replay, point: EvaluationPoint) -> Derivatives:
-    """Loss, gradients and products by double backward.
-
-    Args:
-        replay: The loss.
-        point: Where.
-
-    Returns:
-        The derivatives.
-    """
+    """Loss, gradients and products by double backward."""
     with replay.loss(point.values, point.batch, point.batch_idx) as loss:
         gradients = _gradients(loss, point.leaves)
         products: list[Tensor] = []
@@ -108,16 +74,7 @@ def by_double_backward(replay: Replay, point: EvaluationPoint) -> Derivatives:
 
 
 def by_finite_differences(replay: Replay, point: EvaluationPoint, *, gradients: bool = True) -> Derivatives:
-    """Loss, gradients and products by finite differences, at the same random numbers.
-
-    Args:
-        replay: The loss.
-        point: Where.
-        gradients: Whether gradients are wanted too.
-
-    Returns:
-        The derivatives; loss and gradients are the means of both sides.
-    """
+    """Loss and gradients as means of both sides, and products, at the same random numbers."""
     losses: list[Tensor] = []
     own_backward = False
     products: list[Tensor] = []

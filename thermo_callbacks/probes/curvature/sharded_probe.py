@@ -30,14 +30,6 @@ class ShardedCurvatureProbe(CurvatureProbe):
     already the mean over the processes, as the loss is. For that the parameters themselves are moved, and put back bit
     by bit, with their gradients. All processes have to measure together: each gives values, mobilities and gradients of
     its own parts, and all get the same sample. 16-bit parameters are refused with a :class:`ReplayError`.
-
-    Args:
-        replay: The loss.
-        module: The module in training, whose parameters are moved.
-        layers: Layer name to its parameters.
-        seed: Seed of the vectors.
-        within_layers: Whether each layer has a product of its own, with v cut off outside of it.
-        warn_once: Called with a topic and a message when something is worth knowing.
     """
 
     def __init__(
@@ -172,14 +164,8 @@ class ShardedCurvatureProbe(CurvatureProbe):
 
     @contextlib.contextmanager
     def _in_place(self, values: Mapping[nn.Parameter, Tensor]) -> Iterator[list[Tensor]]:
-        """Give the parameters their values for a while; then the old ones again, with the old gradients.
-
-        Args:
-            values: The values.
-
-        Yields:
-            The memory of this process's parts of the watched parameters.
-        """
+        """Give parameters their values for a while, then the old ones again, with the old gradients."""
+        # yields the memory of this process's parts of the watched parameters
         reshard(self._module)
         gradients = [(parameter, parameter.grad) for parameter in self._module.parameters()]
         places = {parameter: local_part(parameter.detach()) for parameter, _ in gradients}

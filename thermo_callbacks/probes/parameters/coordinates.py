@@ -19,12 +19,6 @@ Watch = Callable[[Tensor], Tensor]
 def choose_coordinates(total: int, sample: int | None, *, seed: int, layer: str) -> np.ndarray | None:
     """Draw the coordinates of a layer to watch, without replacement, the same in every run and on every rank.
 
-    Args:
-        total: Coordinates of the layer.
-        sample: How many to watch; None for all.
-        seed: Seed of the draw.
-        layer: Name of the layer, so that layers of one size get different samples.
-
     Returns:
         Sorted indices, int64 ``[sample]``; None to watch all.
 
@@ -36,7 +30,7 @@ def choose_coordinates(total: int, sample: int | None, *, seed: int, layer: str)
     """
     if sample is None or total <= sample:
         return None
-    # hash() of a string differs from process to process
+    # layers of one size get different samples; hash() of a string differs from process to process
     generator = np.random.default_rng([seed, zlib.crc32(layer.encode())])
     return np.sort(generator.choice(total, sample, replace=False, shuffle=False))
 
@@ -67,17 +61,11 @@ class _Segment:
 
 
 class CoordinateProbe:
-    """Watches a sample of coordinates of the layers that one optimizer trains.
+    """Watches a sample of coordinates of the layers that one optimizer trains, all on one device.
 
-    Reads only: a gather from each parameter and its gradient, into buffers of its own.
-
-    Args:
-        layers: Layer name to its parameters, all on one device.
-        sample: Coordinates to watch in a layer; None for all.
-        seed: Seed of the choice of coordinates.
-        chunk: Each layer's stretch of the flat rows is padded with zeros to a multiple of this.
-        parts: What this process holds of each parameter, where parameters are sharded; the coordinates that all
-            processes watch together are those that one would watch in whole parameters. None: everything.
+    Reads only: a gather from each parameter and its gradient, into buffers of its own, in which each layer's stretch is
+    padded with zeros to a multiple of ``chunk``. Where parameters are sharded, ``parts`` says what this process has of
+    each; the coordinates that all processes watch together are those that one would watch in whole parameters.
     """
 
     def __init__(
@@ -147,14 +135,7 @@ class CoordinateProbe:
         return any(segment.parameter.grad is not None for segment in self._segments)
 
     def before_step(self, scale: Tensor | float = 1.0) -> bool:
-        """Read parameters and gradients.
-
-        Args:
-            scale: Factor that makes the gradients those of the mean loss.
-
-        Returns:
-            Whether any parameter had a gradient.
-        """
+        """Read parameters, and gradients times ``scale``, that of the mean loss; whether any had a gradient."""
         any_gradient = False
         for segment in self._segments:
             before, gradient_row, _ = segment.views
@@ -187,23 +168,12 @@ class CoordinateProbe:
         return [segment.missing for segment in self._segments]
 
     def restore_missing(self, counts: Sequence[int]) -> None:
-        """Take back :meth:`missing_counts`.
-
-        Args:
-            counts: What :meth:`missing_counts` returned.
-        """
+        """Take back :meth:`missing_counts`."""
         for segment, count in zip(self._segments, counts, strict=True):
             segment.missing = int(count)
 
     def coordinates(self, steps: int) -> tuple[Tensor, Tensor]:
-        """Watched and all coordinates of each layer, without those of parameters that never had a gradient.
-
-        Args:
-            steps: Steps of the window.
-
-        Returns:
-            Watched n_l and all N_l, float64 ``[L]``.
-        """
+        """Watched n_l and all N_l, float64 ``[L]``, without parameters that never had a gradient."""
         counts = torch.zeros(2, len(self.names), dtype=torch.float64)
         for segment in self._segments:
             if segment.missing < steps:
@@ -212,15 +182,8 @@ class CoordinateProbe:
         return counts[0], counts[1]
 
     def spread(self, value: Callable[[nn.Parameter, Watch], Tensor | float]) -> Tensor | float:
-        """Values of the watched coordinates, for arithmetic with :attr:`rows`.
-
-        Args:
-            value: Gives the value of each watched coordinate of a parameter, or one for all of them; its second
-                argument picks the watched coordinates out of a tensor of the parameter's shape.
-
-        Returns:
-            Flat row like one of :attr:`rows`, with ones between layers; or one number, where all have the same.
-        """
+        """Values of watched coordinates as a flat row like :attr:`rows`, ones between layers; or one for all."""
+        # value() gets a parameter, and what picks the watched coordinates out of a tensor of its shape
         values = [value(segment.parameter, segment.watch) for segment in self._segments]
         first = values[0]
         if isinstance(first, float) and all(isinstance(other, float) and other == first for other in values):
@@ -231,14 +194,7 @@ class CoordinateProbe:
         return row
 
     def mean_by_layer(self, value: Callable[[nn.Parameter], float]) -> Tensor:
-        """Mean over each layer's watched coordinates of one number a parameter.
-
-        Args:
-            value: Gives a parameter's number.
-
-        Returns:
-            The means, float64 on the CPU, ``[L]``.
-        """
+        """Mean over each layer's watched coordinates of one number a parameter, float64 on the CPU, ``[L]``."""
         sums = torch.zeros(2, len(self.names), dtype=torch.float64)
         for segment in self._segments:
             count = segment.watched

@@ -18,11 +18,6 @@ _PLAIN_STATE = frozenset({"step", "momentum_buffer"})
 def group_momentum(optimizer: Optimizer, group: dict[str, Any]) -> MomentumResponse:
     """Momentum of a parameter group and the response that goes with it.
 
-    Args:
-        optimizer: The optimizer.
-        group: One of its parameter groups: ``momentum`` (SGD, RMSprop) is read first, then ``betas[0]`` (the Adam
-            family); without either there is no memory that we know of.
-
     Returns:
         Momentum and response factor.
 
@@ -32,6 +27,7 @@ def group_momentum(optimizer: Optimizer, group: dict[str, Any]) -> MomentumRespo
         >>> group_momentum(optimizer, optimizer.param_groups[0])
         MomentumResponse(momentum=0.5, factor=2.0)
     """
+    # that of SGD and RMSprop, that of the Adam family, or no memory that we know of
     momentum = float(group["momentum"] if "momentum" in group else group.get("betas", (0.0,))[0])
     if isinstance(optimizer, NAdam):
         return MomentumResponse(momentum, _nadam_response(optimizer, group))
@@ -48,14 +44,7 @@ def _nadam_response(optimizer: Optimizer, group: dict[str, Any]) -> float:
 
 
 def gradient_sign(group: dict[str, Any]) -> float:
-    """Sign of a group's gradient: minus one with ``maximize=True``, whose energy is minus the objective.
-
-    Args:
-        group: A parameter group.
-
-    Returns:
-        1.0 or -1.0.
-    """
+    """Sign of a group's gradient: minus one with ``maximize=True``, whose energy is minus the objective."""
     return -1.0 if group.get("maximize", False) else 1.0
 
 
@@ -66,12 +55,6 @@ def parameter_mobility(
 
     M is read from the optimizer's state: 1 for SGD and for optimizers that keep no state, the inverse root of the
     second moment for the Adam family, RMSprop and Adagrad.
-
-    Args:
-        optimizer: The optimizer.
-        group: The parameter's group.
-        parameter: The parameter.
-        watch: Picks the watched coordinates out of a tensor of the parameter's shape.
 
     Returns:
         The mobility of each watched coordinate, or one number for all; NaN for an optimizer whose preconditioner is not
@@ -111,12 +94,6 @@ def decay_contraction(
 
     Coupled decay adds :math:`w q` to the gradient and contracts by :math:`m w`, with the mobility m; decoupled decay
     (AdamW) contracts by :math:`\eta w`. The loss knows of neither, nor does its Hessian.
-
-    Args:
-        optimizer: The optimizer.
-        group: The parameter's group.
-        parameter: The parameter.
-        watch: Picks the watched coordinates out of a tensor of the parameter's shape.
 
     Returns:
         The contraction of each watched coordinate, or one number for all.

@@ -13,31 +13,16 @@ from thermo_callbacks.probes.sharding import Part
 
 
 class Selection(NamedTuple):
-    """Watched coordinates of a parameter, and those that this process holds.
-
-    Attributes:
-        parameter: The parameter.
-        places: Flat coordinates in what this process holds; None for all.
-        here: Number of coordinates that are watched in this process.
-        watched: Number of coordinates that are watched in all processes.
-    """
+    """Watched coordinates of a parameter, and those that this process holds."""
 
     parameter: nn.Parameter
-    places: np.ndarray | None
-    here: int
-    watched: int
+    places: np.ndarray | None  # flat coordinates in what this process holds; None for all
+    here: int  # number of coordinates that are watched in this process
+    watched: int  # number of coordinates that are watched in all processes
 
 
 def chunk_layers(lengths: Sequence[int], chunk: int) -> Tensor:
-    """Layer of each chunk of the flat rows; each layer has one, so that no reduction is over nothing.
-
-    Args:
-        lengths: Watched coordinates of each layer.
-        chunk: Coordinates in a chunk.
-
-    Returns:
-        Layer of each chunk, int64 ``[chunks]``.
-    """
+    """Layer of each chunk of the flat rows; each layer has one, so that no reduction is over nothing."""
     chunks = [max(1, -(-length // chunk)) for length in lengths]
     return torch.arange(len(chunks)).repeat_interleave(torch.tensor(chunks))
 
@@ -45,16 +30,7 @@ def chunk_layers(lengths: Sequence[int], chunk: int) -> Tensor:
 def select(
     owned: Sequence[nn.Parameter], choice: np.ndarray | None, parts: Mapping[nn.Parameter, Part] | None
 ) -> list[Selection]:
-    """Split a layer's coordinates by parameter.
-
-    Args:
-        owned: The layer's parameters.
-        choice: Flat coordinates of the layer, sorted; None for all.
-        parts: What this process holds of each parameter; None: everything.
-
-    Returns:
-        What to watch of each parameter.
-    """
+    """Split a layer's watched coordinates (sorted and flat, None for all) by parameter, as this process holds them."""
     selections, offset = [], 0
     for parameter in owned:
         size = parameter.numel()
@@ -73,13 +49,7 @@ def select(
 
 
 def read(source: Tensor, index: Tensor | None, target: Tensor) -> None:
-    """Copy the watched coordinates of a parameter or gradient, in whatever form it comes.
-
-    Args:
-        source: The parameter or gradient.
-        index: Flat coordinates; None for all.
-        target: Where to, of as many elements.
-    """
+    """Copy the watched coordinates (None for all) of a parameter or gradient, in whatever form it comes."""
     if source.is_sparse:
         target.copy_(_read_sparse(source, index))
     elif index is None:

@@ -45,10 +45,6 @@ class TypeOneTransition:
     the second differences of the first losses, which a steady fall leaves alone. To it come the scatter of the window's
     losses and the sampling of coordinates; the heat's error is not known here. With several processes the losses are
     those of the process's own batches, where parameters are sharded the mean over all.
-
-    Args:
-        sample: Elements read of each parameter tensor; None for all.
-        seed: Seed of their choice.
     """
 
     def __init__(self, *, sample: int | None = 4096, seed: int = 0) -> None:
@@ -58,12 +54,7 @@ class TypeOneTransition:
         self._start: dict[str, _Start] = {}
 
     def start(self, layers: Layers, heat: Mapping[str, float] | None = None) -> None:
-        """Record the initial state of layers that are not known yet.
-
-        Args:
-            layers: Layer name to its parameters.
-            heat: Cumulative heat of each layer so far; None: none.
-        """
+        """Record the initial state of layers that are not known yet, with their cumulative heat so far."""
         unknown = {
             name: parameters
             for name, parameters in layers.items()
@@ -76,19 +67,9 @@ class TypeOneTransition:
     def close_window(
         self, layers: Layers, *, losses: Tensor | None, heat: Mapping[str, float], warn_once: WarnOnce
     ) -> dict[str, float]:
-        """Temperatures from the initial state to the end of a window.
-
-        Args:
-            layers: Layer name to its parameters; layers that are new start here.
-            losses: Loss of each step of the window, NaN where it is not known, ``[W]``; the first window's first is
-                that of the initial state. None where there is no one loss that all optimizers lower.
-            heat: Cumulative heat :math:`Q_l` of each layer.
-            warn_once: Called with a topic and a sentence about what has no value.
-
-        Returns:
-            Tag to value: ``thermo/transition_temperature`` and its ``_stderr``, unless ``losses`` is None, and
-            ``thermo_transition_temperature/<layer>`` for the layers that had an entropy at the start.
-        """
+        """Temperatures by tag, from the initial state to the end of a window; new layers start here."""
+        # heat is cumulative; losses are those of each step, NaN where not known, the first window's first that of the
+        # initial state; None where there is no one loss that all optimizers lower
         self.start(layers, heat)
         now = self._measure(layers)
         changes = {name: entropy_change(self._start[name].tensors, tensors) for name, tensors in now.items()}
@@ -155,15 +136,7 @@ class TypeOneTransition:
         return {"energy": self._energy, "sample": self._sample, "seed": self._seed, "layers": layers}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device | str = "cpu") -> bool:
-        """Go on from the initial state of the run that wrote the checkpoint.
-
-        Args:
-            state: What :meth:`state_dict` returned.
-            device: Device of the model.
-
-        Returns:
-            False if it was taken with another sample of the coordinates, and was left alone.
-        """
+        """Go on from a saved initial state; False, and nothing done, if its sample was another one."""
         if (state["sample"], state["seed"]) != (self._sample, self._seed):
             return False
         self._energy = None if state["energy"] is None else tuple(state["energy"])

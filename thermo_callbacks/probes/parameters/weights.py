@@ -24,31 +24,18 @@ _Key = tuple[str, int]  # layer and place in it
 
 
 class TensorEntropy(NamedTuple):
-    """Entropy of one parameter tensor.
-
-    Attributes:
-        size: Its elements N.
-        entropy: Entropy h of one element in nats; minus infinity for a tensor with a point mass, NaN for one of fewer
-            than 5 elements.
-        surprisals: Estimates of minus the logarithm of the density at the sampled elements, ``[n]``; None where all
-            elements are read.
-    """
+    """Entropy of one parameter tensor."""
 
     size: int
-    entropy: float
-    surprisals: Tensor | None
+    entropy: float  # of one element, in nats; minus infinity with a point mass, NaN for fewer than 5 elements
+    surprisals: Tensor | None  # -ln of the density at the sampled elements, [n]; None where all are read
 
 
 class EntropyChange(NamedTuple):
-    """Decrease of a layer's entropy.
+    """Decrease of a layer's entropy."""
 
-    Attributes:
-        value: Entropy then minus entropy now, in nats; NaN if no tensor of the layer has one at both times.
-        variance: Square of its standard error, from sampling coordinates.
-    """
-
-    value: float
-    variance: float
+    value: float  # then minus now, in nats; NaN if no tensor of the layer has an entropy at both times
+    variance: float  # square of its standard error, from sampling coordinates
 
 
 @torch.no_grad()
@@ -61,13 +48,6 @@ def weight_entropies(
     of a tensor's elements (:func:`~thermo_callbacks.functional.vasicek_entropy`): weights and biases are variables of
     different kinds. A tensor that is constant or has a point mass (biases that start at zero, the ones of a
     normalisation layer) has none.
-
-    Args:
-        layers: Layer name to its parameters.
-        sample: Elements read of each tensor, at least 5; None for all.
-        seed: Seed of their choice, which depends on nothing else but the names of the layers.
-        choices: Where the choice is kept for later calls with the same ``sample`` and ``seed``: drawing it takes as
-            long as the rest. None: nowhere.
 
     Returns:
         Layer name to the entropies of its tensors, in their order.
@@ -85,7 +65,7 @@ def weight_entropies(
     """
     if sample is not None and sample < FEWEST:
         raise ValueError(f"sample must be at least {FEWEST} elements to show a density, or None for all, got {sample}")
-    kept: Choices = {} if choices is None else choices
+    kept: Choices = {} if choices is None else choices  # for later calls: drawing one takes as long as the rest
     sampled = {
         (name, index): _sampled(parameter, f"{name}/{index}", sample, seed, kept)
         for name, parameters in layers.items()
@@ -155,18 +135,9 @@ def _measure(sampled: Mapping[_Key, Tensor]) -> tuple[dict[_Key, float], dict[_K
 
 
 def entropy_change(then: Sequence[TensorEntropy], now: Sequence[TensorEntropy]) -> EntropyChange:
-    """Decrease of a layer's entropy, over those of its tensors that have an entropy at both times.
-
-    The same elements are read both times, and the error is that of their changes: far smaller than that of either
-    entropy as long as the weights move little.
-
-    Args:
-        then: The layer's tensors at the first time.
-        now: The layer's tensors at the second time.
-
-    Returns:
-        The change with its variance.
-    """
+    """Decrease of a layer's entropy, over those of its tensors that have an entropy at both times."""
+    # the same elements are read both times, and the error is that of their changes: far smaller than that of either
+    # entropy as long as the weights move little
     value, variance, counted = 0.0, 0.0, False
     for first, second in zip(then, now, strict=True):
         if not (math.isfinite(first.entropy) and math.isfinite(second.entropy)):

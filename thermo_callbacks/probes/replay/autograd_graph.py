@@ -10,22 +10,14 @@ from torch.autograd.graph import Node
 
 
 class Graph(NamedTuple):
-    """Leaves and kind of operations of a loss.
+    """Leaves and kind of operations of a loss."""
 
-    Attributes:
-        leaves: Tensors that gradients arrive at; those inside of a reentrant checkpoint are not seen.
-        own_backward: Whether there is a ``torch.autograd.Function``, whose backward pass is somebody's own code.
-    """
-
-    leaves: list[Tensor]
-    own_backward: bool
+    leaves: list[Tensor]  # tensors that gradients arrive at; those inside of a reentrant checkpoint are not seen
+    own_backward: bool  # whether there is a torch.autograd.Function, whose backward pass is somebody's own code
 
 
 def read_graph(loss: Tensor) -> Graph:
     """Visit all operations that a loss depends on.
-
-    Args:
-        loss: The loss.
 
     Returns:
         Leaves and the kind of operations.

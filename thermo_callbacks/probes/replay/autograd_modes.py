@@ -14,16 +14,7 @@ from thermo_callbacks.probes.guard import preserved_random_state
 
 @contextlib.contextmanager
 def differentiable(device: torch.device, *, second_order: bool = True) -> Iterator[None]:
-    """Switch gradients on, autocast off, and keep the random streams as they are.
-
-    Args:
-        device: The network's device.
-        second_order: Choose operations that can be differentiated twice, attention and recurrent layers by plain
-            implementations; else those that training uses.
-
-    Yields:
-        Nothing.
-    """
+    """Switch gradients on (twice, with ``second_order``), autocast off, and keep the random streams as they are."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(preserved_random_state(device))
         stack.enter_context(torch.inference_mode(False))

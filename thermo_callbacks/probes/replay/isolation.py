@@ -43,12 +43,8 @@ class Isolation:
     may hold them, and get their contents back in the end. Objects of torch and of Lightning other than modules, data
     sets among them, and those that share a lock with other threads are left as they are.
 
-    Copies of 16-bit numbers have 32 bits.
-
-    Args:
-        given: Replacements made by the caller, by the identity of what they replace: the parameters' new values.
-        room: Bytes that may be copied. Tensors beyond are used themselves, and :meth:`restore` tells if one of them
-            was written to.
+    Copies of 16-bit numbers have 32 bits. Tensors beyond ``room`` bytes are used themselves, and :meth:`restore` tells
+    if one of them was written to. ``given`` are the caller's replacements, by the identity of what they replace.
     """
 
     def __init__(self, given: Mapping[int, Any], room: float) -> None:
@@ -61,19 +57,8 @@ class Isolation:
         self._todo: list[tuple[Any, str]] = []
 
     def replace(self, value: Any, path: str, *, all_of_it: bool = False) -> Any:
-        """Put copies into everything that can be reached from a value.
-
-        Args:
-            value: The value.
-            path: What to call it in a message.
-            all_of_it: Whether to copy beyond the room.
-
-        Returns:
-            What to use in its place: a copy of a tensor, an array or a tuple of them, else the value itself.
-
-        Raises:
-            IsolationError: If there is an iterator, which can't be rewound, or a scripted module.
-        """
+        """Put copies into all that can be reached from a value, and give what to use in its place."""
+        # that is a copy of a tensor, an array or a tuple of them, else the value itself; all_of_it: beyond the room too
         room, self._room = self._room, torch.inf if all_of_it else self._room
         replacement = self._replacement(value, path)
         while self._todo:
@@ -83,19 +68,11 @@ class Isolation:
         return replacement
 
     def keep_attributes(self, value: Any) -> None:
-        """Have the attributes of an object put back, without looking into them.
-
-        Args:
-            value: The object.
-        """
+        """Have the attributes of an object put back, without looking into them."""
         self._undo.append(remember_items(vars(value)))
 
     def restore(self) -> None:
-        """Put everything back.
-
-        Raises:
-            IsolationError: If something was changed that can't be put back.
-        """
+        """Put everything back, and raise an IsolationError if something can't be."""
         faults = []
         for container in self._empty:
             if container:

@@ -22,14 +22,8 @@ _STREAMS = (
 
 
 def remember(value: Any) -> Undo | None:
-    """Remember the contents of a container, a buffer of bytes, or the state of a random generator.
-
-    Args:
-        value: Any object.
-
-    Returns:
-        What puts the contents back, and does nothing where they are still the same objects; None for any other type.
-    """
+    """What puts the contents of a container or the state of a random generator back; None for any other type."""
+    # it does nothing where the contents are still the same objects
     if isinstance(value, dict):
         return remember_items(value)
     if isinstance(value, (list, deque)):
@@ -47,14 +41,7 @@ def remember(value: Any) -> Undo | None:
 
 
 def remember_items(value: dict[Any, Any]) -> Undo:
-    """Remember keys, values and order of a dictionary, such as an object's attributes.
-
-    Args:
-        value: The dictionary.
-
-    Returns:
-        What puts them back.
-    """
+    """What puts keys, values and order of a dictionary back, such as an object's attributes."""
     saved = list(value.items())
 
     def undo() -> None:
@@ -68,26 +55,12 @@ def remember_items(value: dict[Any, Any]) -> Undo:
 
 
 def assign(value: dict[Any, Any], key: Any, item: Any) -> None:
-    """Set a key of a dictionary, past what a subclass makes of it.
-
-    Args:
-        value: The dictionary.
-        key: The key.
-        item: The new value.
-    """
+    """Set a key of a dictionary, past what a subclass makes of it."""
     (OrderedDict.__setitem__ if isinstance(value, OrderedDict) else dict.__setitem__)(value, key, item)
 
 
 def remember_slot(value: Any, name: str) -> Undo:
-    """Remember an attribute that is not in the object's dictionary.
-
-    Args:
-        value: The object.
-        name: Name of the slot.
-
-    Returns:
-        What puts it back, or takes it away again.
-    """
+    """What puts an attribute that is not in the object's dictionary back, or takes it away again."""
     item = getattr(value, name, _MISSING)
 
     def undo() -> None:

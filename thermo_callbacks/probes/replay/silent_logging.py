@@ -12,11 +12,7 @@ _METHODS = ("log", "log_dict", "print")
 
 
 class SilentLogger:
-    """Takes every call and writes nothing; passes for the logger that it replaces, and knows its name and folder.
-
-    Args:
-        logger: The logger; None for what a logger's methods return.
-    """
+    """Takes every call and writes nothing; passes for the logger that it replaces, and knows its name and folder."""
 
     def __init__(self, logger: Any = None) -> None:
         self._logger = logger
@@ -44,12 +40,7 @@ class SilentLogger:
 
 
 def silence_logging(pl_module: nn.Module, isolation: Isolation) -> None:
-    """Have the module's logging do nothing, its Trainer's loggers too, until the isolation is restored.
-
-    Args:
-        pl_module: The module, whose attributes the isolation holds already.
-        isolation: Puts the Trainer's attributes back, whatever else the training step does to them.
-    """
+    """Have the module's logging do nothing, its Trainer's loggers too, until the isolation is restored."""
     for module in pl_module.modules():
         if callable(getattr(type(module), "log_dict", None)):  # modules of Lightning's kind, nested ones too
             for name in _METHODS:

@@ -49,15 +49,7 @@ class _Walk:
 
 
 def linear_order(loss: Tensor, weights: Mapping[str, Tensor]) -> list[str] | str:
-    """Order of layers that form a chain, or why they form none.
-
-    Args:
-        loss: The loss, before its backward pass.
-        weights: Name of each layer to its weight.
-
-    Returns:
-        Names in order of application, or the reason as a clause.
-    """
+    """Names of layers that form a chain, in order of application; or the reason why they form none, as a clause."""
     if loss.grad_fn is None:
         return "its loss has no graph"
     walk = _Walk({id(weight): name for name, weight in weights.items()})

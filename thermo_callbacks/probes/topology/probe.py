@@ -23,18 +23,11 @@ _WEIGHTED = (
 
 @dataclass(frozen=True)
 class TopologyReading:
-    """Topology of a network, or the reason why it has none.
+    """Topology of a network, or the reason why it has none."""
 
-    Attributes:
-        widths: Widths from the input to the output, ``(n_0, ..., n_{k+1})``; empty if there is no chain, or its order
-            is not known yet.
-        reason: Why there is no chain of linear layers, as a clause; empty if there is one, or may be.
-        layers: Names and modules of the linear layers, in order of definition.
-    """
-
-    widths: tuple[int, ...] = ()
-    reason: str = ""
-    layers: Mapping[str, nn.Linear] = field(default_factory=dict)
+    widths: tuple[int, ...] = ()  # from the input to the output; empty if there is no chain, or its order is open
+    reason: str = ""  # why there is no chain of linear layers, as a clause; empty if there is one, or may be
+    layers: Mapping[str, nn.Linear] = field(default_factory=dict)  # linear layers by name, in order of definition
 
     @property
     def open(self) -> bool:
@@ -52,11 +45,8 @@ def read_topology(model: nn.Module) -> TopologyReading:
     embeddings, attention, recurrent layers, pruned weights or parameters that a module owns by itself: a model that
     holds any of these has no topology here.
 
-    In a ``Sequential``, nested or not, the order of the layers is that of the forward pass. In any other module it is
-    open: :func:`read_order` reads it off a loss.
-
-    Args:
-        model: The model. Nothing in it is called or changed.
+    Nothing in the model is called or changed. In a ``Sequential``, nested or not, the order of the layers is that of
+    the forward pass. In any other module it is open: :func:`read_order` reads it off a loss.
 
     Returns:
         The widths, or why there are none, or neither if the order is open.
@@ -97,12 +87,8 @@ def read_order(reading: TopologyReading, loss: Tensor) -> TopologyReading:
 
     The layers are a chain if each is applied once, the first to data, each other to what came from the one before and
     from nothing else, and the loss to what came from the last. A shortcut, several heads, or layers side by side are
-    none. The loss's own graph is visited: nothing is computed. Where it hides its operations (compiled modules,
-    checkpoints, layers that are frozen), there is no topology.
-
-    Args:
-        reading: Result of :func:`read_topology`.
-        loss: The loss of a batch, before its backward pass.
+    none. The loss's graph is visited before its backward pass: nothing is computed. Where it hides its operations
+    (compiled modules, checkpoints, layers that are frozen), there is no topology.
 
     Returns:
         The topology, or the reason why there is none.
