@@ -27,7 +27,6 @@ class Frame:
     module: nn.Module
     name: str  # in the model; for a stranger, that of the module that called it
     named: bool  # whether the module is part of the model
-    number: int
     opaque: bool  # whether calls inside are of no interest
     token: Any = None  # what the watcher keeps from before the call
     depth: int | None = None  # place of the mode on the stack of modes, if it was taken off for this call
@@ -69,7 +68,6 @@ class CallWatch:
         self._handles: list[Any] = []
         self._names: Mapping[nn.Module, str] = {}
         self._place = _Place()
-        self._entered = 0
 
     @property
     def running(self) -> bool:
@@ -83,7 +81,7 @@ class CallWatch:
 
     def start(self, names: Mapping[nn.Module, str]) -> None:
         """Install the hooks and the mode; ``names`` are those of the model's modules."""
-        self._names, self._place, self._entered = names, _Place(), 0
+        self._names, self._place = names, _Place()
         self._handles = [
             register_module_forward_pre_hook(self._before),
             register_module_forward_hook(self._after, always_call=True),
@@ -112,12 +110,10 @@ class CallWatch:
 
     def _before(self, module: nn.Module, inputs: Arguments) -> None:
         outer = self.frame
-        self._entered += 1
         frame = Frame(
             module,
             name=self._names.get(module) or (outer.name if outer else ROOT),
             named=module in self._names,
-            number=self._entered,
             opaque=(outer is not None and outer.opaque) or isinstance(module, OPAQUE_MODULES),
         )
         if not frame.opaque:

@@ -105,23 +105,13 @@ class CoordinateProbe:
 
     def _place(self, layer: int, selections: Sequence[Selection], start: int, *, sharded: bool) -> None:
         """Assign each parameter of the layer its segment of the rows."""
-        for selection in selections:
-            stop = start + selection.here
-            if selection.watched:
-                index = None if selection.places is None else torch.from_numpy(selection.places).to(self.device)
+        for parameter, places, here, watched in selections:
+            stop = start + here
+            if watched:
+                index = None if places is None else torch.from_numpy(places).to(self.device)
                 before, gradient, _, after = (row[start:stop] for row in self._buffer)
-                self._segments.append(
-                    _Segment(
-                        selection.parameter,
-                        layer,
-                        index,
-                        start,
-                        stop,
-                        (before, gradient, after),
-                        selection.watched,
-                        sharded,
-                    )
-                )
+                views = (before, gradient, after)
+                self._segments.append(_Segment(parameter, layer, index, start, stop, views, watched, sharded))
             start = stop
 
     @property
