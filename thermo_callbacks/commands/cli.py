@@ -18,14 +18,9 @@ from thermo_callbacks.commands.topology.settings import TopologySettings
 
 
 class Command(NamedTuple):
-    """A subcommand.
+    """A subcommand."""
 
-    Attributes:
-        run: Takes a parser, which ends the program where an argument is wrong, and the settings; gives the exit status.
-        settings: Class of its settings.
-        summary: What it does, in the list of all.
-        description: What it does, in its own help.
-    """
+    # description stands in the subcommand's own help, summary in the list of all
 
     run: Callable[[Parser, Any], int]
     settings: type[Any]
@@ -68,14 +63,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: The arguments; None for those of the process.
-
-    Returns:
-        The exit status: 0, or 130 after Ctrl-C. Wrong arguments exit with status 2.
-    """
+    """Run the command line; the exit status is 0, 130 after Ctrl-C, or 2 for wrong arguments."""
     parser = Parser(prog=PROGRAM, description="A thermometer for PyTorch Lightning runs.", version=__version__)
     commands = parser.add_subcommands(required=False, dest="command")
     for name, command in COMMANDS.items():

@@ -35,14 +35,8 @@ def digits_file() -> Path:
 
 
 def load_digits(seed: int) -> tuple[TensorDataset, TensorDataset]:
-    """Read the digits and split them.
-
-    Args:
-        seed: Seed of the split: the file is sorted by digit.
-
-    Returns:
-        4,000 training and 1,000 validation pairs of an image ``[1, 28, 28]``, grey levels 0 to 1, and its digit.
-    """
+    """Training and validation pairs of an image ``[1, 28, 28]``, standardised, and its digit."""
+    # the file is sorted by digit, so the split is drawn
     import numpy as np
     import torch
     from torch.utils.data import TensorDataset

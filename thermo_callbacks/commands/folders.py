@@ -7,15 +7,7 @@ from pathlib import Path
 
 
 def prepare_folder(folder: Path, option: str) -> None:
-    """Create a folder if need be, and check that files can be written to it.
-
-    Args:
-        folder: The folder.
-        option: Option that names it, for the messages.
-
-    Raises:
-        ValueError: If it is a file, or nothing can be written there.
-    """
+    """Create a folder if need be, and check that files can be written to it."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{option} must be a folder, got {str(folder)!r}, which is a file: give another name")
     try:

@@ -28,12 +28,7 @@ class Parser(ArgumentParser):
     """A parser that says what is wrong in one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # noqa: ARG002  jsonargparse's signature
-        """Say what is wrong, and exit with status 2.
-
-        Args:
-            message: What is wrong.
-            ex: The exception behind it.
-        """
+        """Say what is wrong, and exit with status 2."""
         self.exit(2, f"{PROGRAM}: error: {' '.join(message.split()).removeprefix('argument ')}\n")
 
 
@@ -69,15 +64,7 @@ def _number(name: str, base: type, limits: list[tuple[str, float]], wanted: str,
 
 
 def whole(least: int, most: int | None = None) -> dict[str, Any]:
-    """A field's metadata: its option takes a whole number.
-
-    Args:
-        least: Smallest number allowed.
-        most: Largest number allowed; None for no limit.
-
-    Returns:
-        The metadata.
-    """
+    """A field's metadata: its option takes a whole number, of any size without a most."""
     limits: list[tuple[str, float]] = [(">=", least), *([] if most is None else [("<=", most)])]
     wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
     return _number("whole number", int, limits, f"a whole number {wanted}", "N")
@@ -122,15 +109,7 @@ def settings_parser(settings: type, description: str) -> Parser:
 
 
 def read_settings(settings: type[Settings], chosen: Mapping[str, Any]) -> Settings:
-    """Settings with the values that a parser of :func:`settings_parser` read.
-
-    Args:
-        settings: The dataclass.
-        chosen: The values by the arguments' names.
-
-    Returns:
-        The settings.
-    """
+    """Settings with the values that a parser of :func:`settings_parser` read."""
     names = {field.name.strip("_"): field.name for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
     values = {names[key]: tuple(item) if isinstance(item, list) else item for key, item in chosen.items()}
     return settings(**values)

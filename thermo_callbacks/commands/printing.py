@@ -18,12 +18,7 @@ def new_console() -> Console:
 
 
 def print_interpretation(console: Console, paragraphs: Iterable[str]) -> None:
-    """Print what a subcommand's values say.
-
-    Args:
-        console: Where to print.
-        paragraphs: The sentences.
-    """
+    """Print what a subcommand's values say."""
     console.print("\nWhat this says:\n")
     for paragraph in paragraphs:
         console.print(Padding(Text(paragraph), (0, 0, 1, 2)))
@@ -31,11 +26,7 @@ def print_interpretation(console: Console, paragraphs: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def forgiving_output() -> Iterator[None]:
-    """Print a question mark for what the output's encoding lacks: Lightning's progress bar has signs beyond ASCII.
-
-    Yields:
-        Nothing.
-    """
+    """Print a question mark for what the output's encoding lacks: Lightning's progress bar has signs beyond ASCII."""
     output = sys.stdout
     if not isinstance(output, io.TextIOWrapper):
         yield

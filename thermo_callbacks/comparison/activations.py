@@ -25,11 +25,7 @@ _UNSAFE = re.compile(r"[^\w.=,()+-]+")
 
 
 class ElementwiseFunction(nn.Module):
-    """A function of one tensor as a module, so that its input and output can be seen.
-
-    Args:
-        function: The function.
-    """
+    """A function of one tensor as a module, so that its input and output can be seen."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -50,20 +46,14 @@ class Candidate:
 
     Attributes:
         name: What it is called, in tables and in the names of folders.
-        source: What was given for it: a class, a module or a function.
     """
 
     name: str
     source: Any
 
     def build(self) -> nn.Module:
-        """A new module of the activation, which shares nothing with others.
-
-        What building it draws is not missing elsewhere: the weights of a network are the same with each activation.
-
-        Returns:
-            The module.
-        """
+        """A new module of the activation, which shares nothing with others."""
+        # what building it draws is not missing elsewhere: the weights of a network are the same with each activation
         if isinstance(self.source, nn.Module):
             return copy.deepcopy(self.source)
         if isinstance(self.source, type):
@@ -141,9 +131,6 @@ def _candidate(name: str | None, given: Any) -> Candidate:
 
 def known_name(name: str) -> str:
     """Find the class of torch.nn that a name means.
-
-    Args:
-        name: What was given, in capitals or not.
 
     Returns:
         The name as torch.nn spells it.

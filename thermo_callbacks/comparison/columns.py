@@ -14,12 +14,7 @@ _EASY = (1e-2, 1e5)  # the largest mean of a column lies here, or the column is 
 
 
 class Column(NamedTuple):
-    """A column of a table.
-
-    Attributes:
-        header: What it holds, with its unit.
-        cells: One text an activation.
-    """
+    """A column of a table."""
 
     header: str
     cells: list[str]
@@ -30,8 +25,6 @@ class Style(NamedTuple):
 
     Attributes:
         power: Power of ten that is taken out of them.
-        decimals: Decimals of what is left.
-        intervals: Whether there are any intervals.
     """
 
     power: int
@@ -44,10 +37,6 @@ def style_of(estimates: Sequence[SeedEstimate], most_decimals: int = 3) -> Style
 
     Where the largest mean is below 0.01 or not below 100,000, a power of ten is taken out. Decimals are as many as give
     the typical interval two significant digits; three significant digits where there are no intervals.
-
-    Args:
-        estimates: The numbers.
-        most_decimals: Decimals at most.
 
     Returns:
         The style.
@@ -99,15 +88,7 @@ def _cell(each: SeedEstimate, style: Style) -> str:
 
 
 def measured_columns(summaries: Sequence[ActivationSummary], keys: Sequence[str]) -> list[Column]:
-    """Measures, each in a column.
-
-    Args:
-        summaries: One an activation.
-        keys: Keys of the measures.
-
-    Returns:
-        The columns, those without any value left out.
-    """
+    """Measures, each in a column; those without any value are left out."""
     columns = []
     for measure in MEASURES:
         estimates = [each.values[measure.key] for each in summaries]

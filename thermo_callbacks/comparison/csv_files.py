@@ -13,15 +13,7 @@ _KINDS = ("work_efficiency", "learning_efficiency")
 
 
 def runs_csv(records: Sequence[RunRecord]) -> str:
-    """The raw values: one row a run.
-
-    Args:
-        records: The runs.
-
-    Returns:
-        Comma-separated values with a header; what was not measured is empty. The efficiencies' columns are numbered by
-        depth, the first activation of the network first.
-    """
+    """The raw values: one row a run, with its efficiencies by depth; what was not measured is empty."""
     depths = {kind: max((len(getattr(run, kind)) for run in records), default=0) for kind in _KINDS}
     header = ["activation", "seed", "engine", "status", "message", *(measure.key for measure in MEASURES)]
     header += [f"{kind}_{depth + 1}" for kind, count in depths.items() for depth in range(count)]

@@ -30,13 +30,7 @@ _MOST_IN_A_ROW = 8
 
 
 class LineStyle(NamedTuple):
-    """Colour, marker and line of an activation.
-
-    Attributes:
-        colour: Of its lines and markers.
-        marker: Of its points.
-        line: Style of its lines.
-    """
+    """Style of an activation in the figure."""
 
     colour: str
     marker: str
@@ -51,9 +45,6 @@ _LINE_STYLES = tuple(
 
 def line_styles(activations: Sequence[str]) -> dict[str, LineStyle]:
     """A line style for each activation: the same in every figure, unless two without one of their own collide.
-
-    Args:
-        activations: Their names.
 
     Returns:
         Name to style, all different for up to 21 activations.
@@ -81,9 +72,6 @@ def comparison_figure(records: Sequence[RunRecord]) -> Figure:
     averaged over the seeds, from the hollow marker to the full one. Right: work efficiency of the network against the
     final validation loss, small for a run, large for the mean with its intervals. Runs that failed or diverged are left
     out. A panel with nothing to show says so.
-
-    Args:
-        records: Runs, those of one activation one after another.
 
     Returns:
         A new figure that no window system and no pyplot knows of; save it with ``figure.savefig``.
@@ -178,14 +166,7 @@ def _paths(axes: Axes, summaries: Sequence[ActivationSummary], styles: Mapping[s
 
 
 def mean_path(runs: Sequence[RunRecord]) -> npt.NDArray[np.float64]:
-    """Entropy and temperature at each step that all runs were measured at, averaged over the runs.
-
-    Args:
-        runs: Runs of one activation.
-
-    Returns:
-        Shape ``[points, 2]``, entropy first.
-    """
+    """Entropy and temperature ``[points, 2]`` at each step that all runs were measured at, averaged over them."""
     paths = [{point.step: point[1:] for point in run.path if all(map(math.isfinite, point[1:]))} for run in runs]
     common = sorted(set.intersection(*map(set, paths))) if paths else []
     if not common:

@@ -58,14 +58,7 @@ def _size(tensor: torch.Tensor) -> str:
 
 
 def describe_module(module: LightningModule) -> dict[str, str]:
-    """Describe a module that was just built: structure, initial weights, hyperparameters and optimizer.
-
-    Args:
-        module: The module; nothing of it is trained afterwards.
-
-    Returns:
-        Topic to description.
-    """
+    """Describe structure, initial weights, hyperparameters and optimizer of a module that was just built, by topic."""
     state = [
         f"{name} {'lazy' if is_lazy(tensor) else _size(tensor)}"
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]
@@ -83,14 +76,7 @@ def describe_module(module: LightningModule) -> dict[str, str]:
 
 
 def describe_data(data: Any) -> str:
-    """Describe the data of a run: sizes and settings, and the mean magnitude of data held in memory.
-
-    Args:
-        data: A data module, or loaders for training and validation.
-
-    Returns:
-        The description.
-    """
+    """Describe the data of a run: sizes and settings, and the mean magnitude of data held in memory."""
     if isinstance(data, LightningDataModule):
         public = {
             name: each

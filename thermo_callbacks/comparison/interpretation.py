@@ -22,9 +22,6 @@ def read_comparison(records: Sequence[RunRecord]) -> list[str]:
     (Bonferroni). Work efficiency of the network and loss are correlated over the means of the activations (Kendall's
     tau with its exact p value), since the runs of one activation are no independent cases.
 
-    Args:
-        records: Runs, those of one activation one after another.
-
     Returns:
         The sentences, one paragraph each.
 

@@ -57,9 +57,6 @@ def _argument(name: str | None, candidate: Candidate) -> dict[str, Any]:
 def activation_argument(make_module: Callable[..., Any]) -> str | None:
     """Find the argument that takes the activation.
 
-    Args:
-        make_module: A class or a function.
-
     Returns:
         Its name; empty for one that is given by its place; None if there is no such argument.
 

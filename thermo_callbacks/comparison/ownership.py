@@ -18,24 +18,13 @@ FILES = ("runs.csv", "summary.csv", "report.md", "figure.png")
 
 
 def mark(folder: Path) -> None:
-    """Say of a folder that a comparison made it.
-
-    Args:
-        folder: The folder; created if need be.
-    """
+    """Say of a folder that a comparison made it; it is created if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
 
 
 def is_own_run(folder: Path) -> bool:
-    """Whether a comparison made a folder of a run.
-
-    Args:
-        folder: The folder.
-
-    Returns:
-        Whether it holds the marker, or, from before there was one, the result of a run.
-    """
+    """Whether a comparison made a folder of a run: it holds the marker, or, from before there was one, a result."""
     return (folder / MARKER).is_file() or is_result(folder / RESULT)
 
 
@@ -73,11 +62,7 @@ def held(directory: Path, names: Sequence[str]) -> Iterator[None]:
 
 
 def forget_runs(directory: Path) -> None:
-    """Delete the runs of a comparison.
-
-    Args:
-        directory: Folder of the comparison. Folders in its ``runs`` that no comparison made stay.
-    """
+    """Delete the runs of a comparison; what stands beside them and no comparison made stays."""
     for folder in (directory / RUNS).glob("*"):
         if is_own_run(folder):
             shutil.rmtree(folder)

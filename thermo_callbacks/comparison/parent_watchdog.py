@@ -17,9 +17,6 @@ def end_with(starter: int) -> None:
     joblib's workers notice nothing when their parent is killed: they would finish their run, take up others that are
     waiting, and then stay. Files are written whole or not at all, so a run can be broken off anywhere. Nothing is done
     in the comparison's own process, in one that another program started, or on another machine.
-
-    Args:
-        starter: Number of the process that the comparison goes on in.
     """
     if os.getppid() == starter:
         threading.Thread(target=_wait_for_the_end, args=(starter,), daemon=True).start()

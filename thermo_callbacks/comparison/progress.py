@@ -14,16 +14,7 @@ from thermo_callbacks.comparison.storage import StoredRun
 
 
 def watch(results: Iterable[StoredRun], *, planned: int, finished: int) -> Iterator[StoredRun]:
-    """Show a bar and a line for each run that ends.
-
-    Args:
-        results: Results, as they come in.
-        planned: Runs in all.
-        finished: Runs that were made before.
-
-    Yields:
-        The results.
-    """
+    """Show a bar and a line for each run that ends."""
     console = Console(highlight=False, emoji=False)
     if finished:
         console.print(f"{finished} of {planned} runs were made before and are read.")
@@ -47,9 +38,6 @@ def watch(results: Iterable[StoredRun], *, planned: int, finished: int) -> Itera
 
 def describe_run(record: RunRecord) -> str:
     """Describe a run that ended in one line.
-
-    Args:
-        record: The run.
 
     Returns:
         The line.

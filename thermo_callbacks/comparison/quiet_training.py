@@ -14,13 +14,8 @@ import torch
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep remarks on hardware, loaders and products out of the output, and the monitor's on missing values.
-
-    The tables say themselves why a value is missing. Levels and filters are as before once the block is left.
-
-    Yields:
-        Nothing.
-    """
+    """Keep remarks on hardware, loaders and products out of the output, and the monitor's on missing values."""
+    # the tables say themselves why a value is missing
     # whichever namespace was imported last writes the remarks of both
     namespaces = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lightning_fabric")
     loggers = [logging.getLogger(name) for name in namespaces]
@@ -42,11 +37,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute in one thread: for a small network, several wait for each other, long if the machine is busy.
-
-    Yields:
-        Nothing.
-    """
+    """Compute in one thread: for a small network, several wait for each other, long if the machine is busy."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -57,14 +48,7 @@ def one_thread() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the training and nothing else: Lightning exits the process, and leaves the signal switched off.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        SystemExit: If the process is to end for another reason.
-    """
+    """Let Ctrl-C end the training and nothing else: Lightning exits the process, and leaves the signal switched off."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -20,11 +20,9 @@ class DivergenceError(ArithmeticError):
 
 
 class PathRecorder(Callback):
-    """Records entropy and temperature over a run.
+    """Records entropy and temperature over a run."""
 
-    Args:
-        monitor: A monitor that stands before this callback in the Trainer's list.
-    """
+    # the monitor has to stand before it in the Trainer's list
 
     def __init__(self, monitor: ThermoMonitor) -> None:
         self._monitor = monitor
@@ -69,11 +67,7 @@ class Stopwatch(Callback):
 
 
 class ValidationRecorder(Callback):
-    """Records the values that validation ends with.
-
-    Args:
-        names: Names under which the module logs them, the loss first.
-    """
+    """Records the values that validation ends with, under their names, the loss first."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self._names = names
@@ -81,11 +75,7 @@ class ValidationRecorder(Callback):
         self.logged: list[str] = []
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002  Lightning's
-        """Read the values, which are complete by now.
-
-        Raises:
-            DivergenceError: If the loss is not finite.
-        """
+        """Read the values, which are complete by now."""
         if trainer.sanity_checking:
             return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}

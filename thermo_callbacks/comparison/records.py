@@ -22,8 +22,6 @@ class Measure(NamedTuple):
 
     Attributes:
         key: Name in the files.
-        name: Name in the tables.
-        unit: Its unit; empty if it has none.
         tag: Tag that a monitor logs it under; empty for what the training itself gives.
     """
 
@@ -53,7 +51,6 @@ class PathPoint(NamedTuple):
     """State of a run at a logging point.
 
     Attributes:
-        step: Optimizer steps made.
         entropy: Entropy of the trainable variables, in nats.
         temperature: Kinetic temperature, in units of the loss.
     """
@@ -68,10 +65,8 @@ class RunRecord:
     """What one run came to.
 
     Attributes:
-        activation: Name of the activation.
         seed: Seed of the initial weights and of the order of the data.
         engine: ``"passive"`` or ``"driven"``; empty where it can't be decided.
-        status: How the run ended.
         message: Why it did not finish; empty if it did.
         values: Key of a :class:`Measure` to its value; what was not measured is left out or NaN.
         work_efficiency: Activation module and its work efficiency, in order of depth.
@@ -101,7 +96,6 @@ class SeedEstimate(NamedTuple):
     Attributes:
         mean: The mean; NaN if there are no values.
         half_width: Half the width of its 95 % interval; NaN for less than two values.
-        n: Number of values.
     """
 
     mean: float
@@ -151,12 +145,10 @@ class ActivationSummary:
     """What the runs of one activation came to.
 
     Attributes:
-        activation: Its name.
         engine: Type of engine, empty where it can't be decided.
         runs: All its runs, in order of the seeds.
         values: Key of each :class:`Measure` to its mean over the runs that finished.
         work_efficiency: Mean at each depth, the first activation of the network first.
-        learning_efficiency: The same of the learning efficiency.
     """
 
     activation: str
@@ -183,9 +175,6 @@ def summarise(records: Sequence[RunRecord]) -> list[ActivationSummary]:
     """Means over the seeds of each activation.
 
     Runs that failed or diverged are counted and take no part in the means.
-
-    Args:
-        records: Runs, those of one activation one after another.
 
     Returns:
         One summary an activation, in the order of the records.

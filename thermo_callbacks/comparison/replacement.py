@@ -16,10 +16,6 @@ def replace_activations(module: nn.Module, build: Callable[[], nn.Module]) -> in
     for a gate or an output that is one, too. An object that stands in several places is replaced by one object in all
     of them. Functions called in ``forward``, such as ``torch.relu``, can't be replaced.
 
-    Args:
-        module: The module, changed in place.
-        build: Gives a new activation.
-
     Returns:
         Number of different objects that were replaced.
 

@@ -42,13 +42,10 @@ class Job:
     """One run, with all it needs.
 
     Attributes:
-        candidate: The activation.
         seed: Seed of the initial weights and of the order of the data.
         make_module: As for :func:`~thermo_callbacks.comparison.compare.compare_activations`.
         data: A data module, or loaders for training and validation.
-        trainer_kwargs: Arguments of the Trainer.
         metrics: Names under which the module logs validation loss and accuracy.
-        directory: Folder of the comparison.
         starter: Number of the process that the comparison goes on in.
     """
 
@@ -161,11 +158,7 @@ def _train(job: Job) -> RunRecord:
 
 
 class Observers:
-    """Callbacks of a run, the user's among them.
-
-    Args:
-        job: The run.
-    """
+    """Callbacks of a run, the user's among them."""
 
     def __init__(self, job: Job) -> None:
         given = copy.deepcopy(job.trainer_kwargs.get("callbacks")) or []

@@ -19,14 +19,7 @@ _ENVIRONMENT = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed all generators of random numbers, and leave them as they were.
-
-    Args:
-        seed: The seed.
-
-    Yields:
-        Nothing.
-    """
+    """Seed all generators of random numbers, and leave them as they were."""
     environment = {name: os.environ.get(name) for name in _ENVIRONMENT}
     with isolate_rng():
         seed_everything(seed, workers=True, verbose=False)
@@ -45,9 +38,6 @@ class DataOrder:
 
     Without one, a loader draws from the generator that dropout and random activations draw from, and its order would
     depend on them; one that the person gave would go on from run to run.
-
-    Args:
-        seed: Seed of the order.
     """
 
     def __init__(self, seed: int) -> None:
@@ -55,14 +45,7 @@ class DataOrder:
         self._before: list[tuple[Any, Any]] = []
 
     def impose(self, loaders: Any) -> Any:
-        """Give generators to loaders.
-
-        Args:
-            loaders: What a Trainer takes: a loader, or a list, dictionary or CombinedLoader of them.
-
-        Returns:
-            The same loaders.
-        """
+        """Give generators to loaders, in whatever form a Trainer takes them."""
         for place, loader in enumerate(CombinedLoader(loaders, "min_size").flattened if loaders is not None else []):
             batch_sampler = getattr(loader, "batch_sampler", None)
             parts: tuple[Any, ...] = (
@@ -77,14 +60,7 @@ class DataOrder:
         return loaders
 
     def impose_on_module(self, data: LightningDataModule) -> LightningDataModule:
-        """Copy a data module, and give its loaders generators.
-
-        Args:
-            data: The data module; nothing of it is changed.
-
-        Returns:
-            The copy; it holds the same data.
-        """
+        """Copy a data module, which holds the same data, and give its loaders generators."""
         ordered = copy.copy(data)
         for name in ("train_dataloader", "val_dataloader"):
             if is_overridden(name, data):

@@ -23,7 +23,6 @@ class StoredRun(NamedTuple):
 
     Attributes:
         settings: Readable description of all that the run depends on, by topic.
-        record: What it came to.
     """
 
     settings: Mapping[str, str]
@@ -31,25 +30,12 @@ class StoredRun(NamedTuple):
 
 
 def run_folder(directory: Path, name: str) -> Path:
-    """Folder of a run's files.
-
-    Args:
-        directory: Folder of the comparison.
-        name: Name of the run.
-
-    Returns:
-        The folder.
-    """
+    """Folder of a run's files."""
     return directory / RUNS / name
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file atomically, by moving it to its place.
-
-    Args:
-        path: The file; its folder is created if need be.
-        text: Its text.
-    """
+    """Write a file atomically, by moving it to its place; its folder is created if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
@@ -64,28 +50,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_run(folder: Path, stored: StoredRun) -> None:
-    """Store a run.
-
-    Args:
-        folder: Folder of the run.
-        stored: What to keep.
-    """
+    """Store a run."""
     content = {"version": VERSION, "settings": dict(stored.settings), "record": asdict(stored.record)}
     write_text(folder / RESULT, json.dumps(content, indent=1) + "\n")
 
 
 def read_run(folder: Path) -> StoredRun | None:
-    """Read a run.
-
-    Args:
-        folder: Folder of the run.
-
-    Returns:
-        What was kept of it; None if it has not ended yet.
-
-    Raises:
-        ValueError: If the file can't be read.
-    """
+    """Read a run; None if it has not ended yet."""
     path = folder / RESULT
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -101,14 +72,7 @@ def read_run(folder: Path) -> StoredRun | None:
 
 
 def is_result(path: Path) -> bool:
-    """Whether a file is what a run of a comparison came to.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Whether it has the parts of one, whatever its version.
-    """
+    """Whether a file is what a run of a comparison came to, whatever its version."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -42,9 +42,6 @@ def _sections(summaries: Sequence[ActivationSummary], most: int | None = None) -
 def run_notes(records: Sequence[RunRecord]) -> list[str]:
     """A sentence on each run that did not finish, and on what no run measured.
 
-    Args:
-        records: The runs.
-
     Returns:
         The sentences.
 
@@ -71,9 +68,6 @@ def comparison_tables(records: Sequence[RunRecord]) -> list[Table]:
     Laplacian; temperatures and entropy; work efficiency by depth; learning efficiency by depth, each at five depths if
     there are more. Means over the runs that finished, with 95 % intervals. A value that does not exist reads ``-``;
     columns and tables without any value are left out.
-
-    Args:
-        records: Runs, those of one activation one after another.
 
     Returns:
         Tables for :meth:`rich.console.Console.print`.
@@ -104,15 +98,7 @@ def comparison_tables(records: Sequence[RunRecord]) -> list[Table]:
 
 
 def comparison_markdown(records: Sequence[RunRecord], sentences: Sequence[str] = ()) -> str:
-    """The tables of :func:`comparison_tables` in Markdown.
-
-    Args:
-        records: Runs, those of one activation one after another.
-        sentences: What the tables say, put below them.
-
-    Returns:
-        The text.
-    """
+    """The tables of :func:`comparison_tables` in Markdown."""
     summaries = summarise(records)
     names = [each.activation for each in summaries]
     blocks = ["# Activations compared", *sentences]

@@ -14,12 +14,7 @@ from thermo_callbacks.commands.compare.models import MODELS, NetworkSettings
 
 
 class Classifier(LightningModule):
-    """A network that learns classes by cross-entropy, with Adam.
-
-    Args:
-        network: The network.
-        learning_rate: Learning rate.
-    """
+    """A network that learns classes by cross-entropy, with Adam."""
 
     def __init__(self, network: nn.Module, learning_rate: float) -> None:
         super().__init__()
@@ -51,25 +46,13 @@ class Classifier(LightningModule):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierFactory:
-    """Makes the classifier of a run.
-
-    Attributes:
-        network: What network to build.
-        learning_rate: Learning rate.
-    """
+    """Makes the classifier of a run."""
 
     network: NetworkSettings
     learning_rate: float
 
     def __call__(self, activation: nn.Module) -> Classifier:
-        """Build a classifier with a copy of the activation in each place: efficiencies are told apart by depth.
-
-        Args:
-            activation: The activation.
-
-        Returns:
-            The classifier.
-        """
+        """Build a classifier with a copy of the activation in each place: efficiencies are told apart by depth."""
         settings = self.network
         network = MODELS[settings.model](settings, lambda: copy.deepcopy(activation))
         classifier = Classifier(network, self.learning_rate)

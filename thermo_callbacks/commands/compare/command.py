@@ -17,15 +17,7 @@ if TYPE_CHECKING:
 
 
 def compare(parser: Parser, settings: CompareSettings) -> int:
-    """Train and compare, and print what came out.
-
-    Args:
-        parser: Says what is wrong with the arguments, and exits.
-        settings: Settings of the comparison.
-
-    Returns:
-        The exit status: 0, 1 if no run finished, 130 after Ctrl-C.
-    """
+    """Train and compare, and print what came out; the exit status is 1 if no run finished."""
     console = new_console()
     try:
         _announce(console, settings)

@@ -27,9 +27,6 @@ _Datasets = tuple[TensorDataset, TensorDataset]
 def check_installed(name: str) -> None:
     """Check that the package of a data set is installed.
 
-    Args:
-        name: A key of :data:`SHAPES`.
-
     Raises:
         ValueError: If it isn't.
     """
@@ -93,12 +90,7 @@ def load(name: str) -> _Datasets:
 
 
 class ExampleData(LightningDataModule):
-    """Loaders of one data set, read in the process that uses it: a job sent to another process stays small.
-
-    Args:
-        name: A key of :data:`SHAPES`.
-        batch_size: Inputs in one optimizer step.
-    """
+    """Loaders of one data set, read in the process that uses it: a job sent to another process stays small."""
 
     def __init__(self, name: str, batch_size: int) -> None:
         super().__init__()

@@ -24,7 +24,6 @@ class NetworkSettings:
     Attributes:
         model: A key of :data:`MODELS`.
         shape: Shape of one input, channels first: ``(1, 28, 28)`` for an image, ``(1, 40)`` for a sequence.
-        classes: Number of classes.
         depth: Hidden layers, convolutions or blocks.
         width: Neurons, channels or features of each.
     """
@@ -37,15 +36,7 @@ class NetworkSettings:
 
 
 def build_mlp(settings: NetworkSettings, activation: Build) -> nn.Module:
-    """Build linear layers with an activation after each but the last.
-
-    Args:
-        settings: What to build.
-        activation: Gives a new activation.
-
-    Returns:
-        The network.
-    """
+    """Build linear layers with an activation after each but the last."""
     widths = [math.prod(settings.shape), *[settings.width] * settings.depth]
     layers: list[nn.Module] = [nn.Flatten()]
     for taken, given in itertools.pairwise(widths):
@@ -73,15 +64,7 @@ def _head(settings: NetworkSettings) -> list[nn.Module]:
 
 
 def build_cnn(settings: NetworkSettings, activation: Build) -> nn.Module:
-    """Build convolutions with an activation after each, the mean over places, and a linear layer.
-
-    Args:
-        settings: What to build.
-        activation: Gives a new activation.
-
-    Returns:
-        The network.
-    """
+    """Build convolutions with an activation after each, the mean over places, and a linear layer."""
     channels = [settings.shape[0], *[settings.width] * settings.depth]
     layers: list[nn.Module] = []
     for taken, given, stride in zip(channels, channels[1:], _strides(settings), strict=False):
@@ -90,13 +73,7 @@ def build_cnn(settings: NetworkSettings, activation: Build) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised convolutions with a skip connection.
-
-    Args:
-        settings: What the network is.
-        stride: Stride of the first convolution.
-        activation: Gives a new activation.
-    """
+    """Two normalised convolutions with a skip connection."""
 
     def __init__(self, settings: NetworkSettings, stride: int, activation: Build) -> None:
         super().__init__()
@@ -117,26 +94,13 @@ class ResidualBlock(nn.Module):
 
 
 def build_resnet(settings: NetworkSettings, activation: Build) -> nn.Module:
-    """Build a convolution, residual blocks with batch normalisation, the mean over places, and a linear layer.
-
-    Args:
-        settings: What to build.
-        activation: Gives a new activation.
-
-    Returns:
-        The network.
-    """
+    """Build a convolution, residual blocks with batch normalisation, the mean over places, and a linear layer."""
     blocks = [ResidualBlock(settings, stride, activation) for stride in _strides(settings)]
     return nn.Sequential(_convolution(settings, settings.shape[0], settings.width), *blocks, *_head(settings))
 
 
 class AttentionBlock(nn.Module):
-    """Self-attention and a feed-forward part with the activation, each normalised before and added to its input.
-
-    Args:
-        width: Features of a token.
-        activation: Gives a new activation.
-    """
+    """Self-attention and a feed-forward part with the activation, each normalised before and added to its input."""
 
     def __init__(self, width: int, activation: Build) -> None:
         super().__init__()
@@ -157,12 +121,7 @@ class AttentionBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """An encoder whose tokens are the rows of an image, or slices of a sequence.
-
-    Args:
-        settings: What to build.
-        activation: Gives a new activation.
-    """
+    """An encoder whose tokens are the rows of an image, or slices of a sequence."""
 
     def __init__(self, settings: NetworkSettings, activation: Build) -> None:
         super().__init__()

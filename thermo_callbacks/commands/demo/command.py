@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 
 
 def demo(parser: Parser, settings: DemoSettings) -> int:
-    """Train, and print what was measured.
-
-    Args:
-        parser: Says what is wrong with the arguments, and exits.
-        settings: Settings of the run.
-
-    Returns:
-        The exit status: 0, or 130 after Ctrl-C.
-    """
+    """Train, and print what was measured."""
     try:
         digits_file()
         prepare_folder(settings.logdir, "--logdir")

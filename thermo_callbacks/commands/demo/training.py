@@ -27,9 +27,7 @@ class DemoResult:
     Attributes:
         records: Values of each window, tag to value.
         accuracy: Share of the validation images named correctly, None before the first validation.
-        steps: Optimizer steps made.
         interrupted: Whether Ctrl-C ended the run.
-        folder: Folder of the run's TensorBoard files.
     """
 
     records: list[dict[str, float]]
@@ -40,12 +38,7 @@ class DemoResult:
 
 
 class DigitClassifier(LightningModule):
-    """Two convolutions and two linear layers.
-
-    Args:
-        optimizer: A key of :data:`~thermo_callbacks.commands.demo.settings.LEARNING_RATES`.
-        learning_rate: Learning rate.
-    """
+    """Two convolutions and two linear layers."""
 
     def __init__(self, optimizer: str, learning_rate: float) -> None:
         super().__init__()
@@ -89,11 +82,9 @@ class DigitClassifier(LightningModule):
 
 
 class WindowRecords(Callback):
-    """Keeps the values of all windows of a monitor, few in so short a run.
+    """Keeps the values of all windows of a monitor, few in so short a run."""
 
-    Args:
-        monitor: A monitor that stands before this callback in the Trainer's list.
-    """
+    # the monitor has to stand before it in the Trainer's list
 
     def __init__(self, monitor: ThermoMonitor) -> None:
         self._monitor = monitor
@@ -107,14 +98,7 @@ class WindowRecords(Callback):
 
 
 def train(settings: DemoSettings) -> DemoResult:
-    """Train the classifier on the digits with a monitor.
-
-    Args:
-        settings: Settings of the run.
-
-    Returns:
-        What was measured.
-    """
+    """Train the classifier on the digits with a monitor."""
     training, validation = load_digits(settings.seed)
     monitor = ThermoMonitor(
         window=settings.window, steps_between_windows=0, curvature_every_n_steps=settings.window, seed=settings.seed

@@ -95,25 +95,11 @@ class Chart:
         return "".join(pieces)
 
     def across(self, steps: Places) -> Places:
-        """X coordinates of steps.
-
-        Args:
-            steps: The steps.
-
-        Returns:
-            Units of the drawing from its left edge.
-        """
+        """X coordinates of steps, in units of the drawing from its left edge."""
         return LEFT + self.x_scale.place(steps) * (WIDTH - LEFT - RIGHT)
 
     def up(self, values: Places) -> Places:
-        """Y coordinates of values.
-
-        Args:
-            values: The values.
-
-        Returns:
-            Units of the drawing from its upper edge, NaN for none.
-        """
+        """Y coordinates of values, in units of the drawing from its upper edge; NaN for none."""
         return HEIGHT - BOTTOM - self.y_scale.place(values) * (HEIGHT - TOP - BOTTOM)
 
     @property
@@ -173,17 +159,7 @@ class Chart:
 def chart_of(
     title: str, lines: Sequence[Line], *, reference: float | None = None, beside: Sequence[Line] = ()
 ) -> Chart:
-    """Make a chart with axes that hold its lines.
-
-    Args:
-        title: What it shows.
-        lines: The lines.
-        reference: A value that a line across marks.
-        beside: Lines of other charts that are to have the same axes.
-
-    Returns:
-        The chart.
-    """
+    """Make a chart with axes that hold its lines."""
     steps = np.concatenate([line.series.steps for line in (*lines, *beside)]).astype(np.float64)
     values = np.concatenate([_extent(line) for line in (*lines, *beside)])
     x_scale = Scale(float(steps.min()), float(steps.max()))
@@ -210,9 +186,6 @@ def _extent(line: Line) -> Places:
 
 def tick_label(value: float) -> str:
     """Format a round value for an axis.
-
-    Args:
-        value: The value.
 
     Returns:
         Its text.

@@ -11,23 +11,12 @@ _DEPTH_ON_LIGHT, _DEPTH_ON_DARK = (0.0, 0.86), (0.22, 1.0)  # parts of the scale
 
 
 def run_colour(place: int) -> str:
-    """Colour of a run, or of a line among several of one run.
-
-    Args:
-        place: Its place; after the last colour the first comes again.
-
-    Returns:
-        A name that :func:`style` gives a meaning.
-    """
+    """Colour of a run, or of a line among several of one run; after the last the first comes again."""
     return f"var(--run-{place % len(_RUNS_ON_LIGHT)})"
 
 
 def depth_colour(place: int, count: int) -> str:
     """Colour of a layer: dark for the first, bright for the last.
-
-    Args:
-        place: Its place in order of depth.
-        count: How many layers there are.
 
     Returns:
         A name that :func:`style` gives a meaning.
@@ -40,14 +29,7 @@ def depth_colour(place: int, count: int) -> str:
 
 
 def style(*, dark: bool) -> str:
-    """CSS custom properties that give the names their colours.
-
-    Args:
-        dark: Whether the page is dark.
-
-    Returns:
-        The declarations.
-    """
+    """CSS custom properties that give the names of the colours their values."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 

@@ -26,15 +26,7 @@ class ReportSettings:
 
 
 def report(parser: Parser, settings: ReportSettings) -> int:
-    """Write the page, and print where it is.
-
-    Args:
-        parser: Says what is wrong with the arguments, and exits.
-        settings: The logs and the page.
-
-    Returns:
-        The exit status, 0.
-    """
+    """Write the page, and print where it is."""
     # seconds of imports, which a call for help need not wait for
     from thermo_callbacks.commands.report.discovery import find_runs
     from thermo_callbacks.commands.report.page import render_page

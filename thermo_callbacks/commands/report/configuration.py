@@ -16,25 +16,14 @@ _LONG = 4  # entries of a list or table that are shown one by one
 
 
 class Configurations:
-    """Configurations of a run's monitors, in the order of the monitors; none in logs of versions that wrote nothing.
-
-    Args:
-        texts: Texts of the run, by their tags.
-    """
+    """Configurations of a run's monitors, in the order of the monitors; none in logs of versions that wrote nothing."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         tags = sorted(filter(is_configuration, texts), key=natural)
         self.all = [configuration for tag in tags if (configuration := read_configuration(texts[tag]))]
 
     def number(self, name: str) -> int | None:
-        """Find a positive whole number, ``"window"`` or ``"batch_size"`` for example.
-
-        Args:
-            name: Its name.
-
-        Returns:
-            That of the first monitor that has one.
-        """
+        """Positive whole number of the first monitor that has one, ``"window"`` or ``"batch_size"`` for example."""
         values = (configuration.get(name) for configuration in self.all)
         return next((value for value in values if isinstance(value, int) and value > 0), None)
 
@@ -55,14 +44,7 @@ class Configurations:
 
 
 def configuration_files(folder: Path) -> dict[str, str]:
-    """Read the configurations beside a table.
-
-    Args:
-        folder: Folder of the table.
-
-    Returns:
-        Texts, under the tags that they have in event files.
-    """
+    """Read the configurations beside a table, under the tags that they have in event files."""
     texts = {}
     for path in folder.glob(f"{CONFIGURATION_FILE}*.json"):
         with contextlib.suppress(OSError):

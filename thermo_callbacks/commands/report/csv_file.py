@@ -15,10 +15,6 @@ def read_csv(path: Path, log: Log) -> None:
 
     An empty cell was not logged, and ``nan`` was logged as no value. A last line without its end is being written, or
     was cut off: its last number may lack digits, so it is left out and noted, as are lines that hold no numbers.
-
-    Args:
-        path: The file.
-        log: Takes what is read.
     """
     try:
         text, time = path.read_bytes().decode("utf-8", "replace"), path.stat().st_mtime

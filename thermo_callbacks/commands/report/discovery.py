@@ -15,9 +15,6 @@ from thermo_callbacks.commands.report.runs import Run, read_runs
 def find_runs(folders: Sequence[Path]) -> list[Run]:
     """Find and read all runs in some folders and below them.
 
-    Args:
-        folders: Folders, each of one run or with several somewhere below it.
-
     Returns:
         The runs with values of a monitor, at least one, in the order of their folders. Other folders with logs, as some
         loggers leave them beside a run, are left out; what could not be read in them is noted with the first run.

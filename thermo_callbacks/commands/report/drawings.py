@@ -25,13 +25,7 @@ _WIDE = 100.0  # largest over smallest eigenvalue from which their axis is logar
 
 
 class Drawing(NamedTuple):
-    """A picture within the page.
-
-    Attributes:
-        run: Name of the run.
-        caption: What it shows.
-        source: The picture itself, as a data URI.
-    """
+    """A picture within the page."""
 
     run: str
     caption: str
@@ -115,14 +109,7 @@ def _spectrum(run: Run, _: Sequence[Run]) -> str:
 
 
 def spectrum_figure(histogram: LoggedHistogram) -> Figure:
-    """Draw a spectrum: eigenvalues across, their number up.
-
-    Args:
-        histogram: The logged histogram.
-
-    Returns:
-        A new figure that no window system and no pyplot knows of.
-    """
+    """Draw a spectrum: eigenvalues across, their number up."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")

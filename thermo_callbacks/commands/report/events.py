@@ -15,25 +15,14 @@ _FRAME = 16  # bytes around a record: its length, and two checksums
 
 
 class LoggedImage(NamedTuple):
-    """An image as the logger wrote it.
-
-    Attributes:
-        step: Step of the image.
-        encoded: The file's bytes.
-    """
+    """An image as the logger wrote it."""
 
     step: int
     encoded: bytes
 
 
 class LoggedHistogram(NamedTuple):
-    """A histogram as the logger wrote it.
-
-    Attributes:
-        step: Step of the histogram.
-        edges: Ends of the bins, one more than counts.
-        counts: Values in each bin.
-    """
+    """A histogram as the logger wrote it, with one edge more than counts."""
 
     step: int
     edges: list[float]
@@ -59,14 +48,7 @@ class Log:
     notices: list[str] = field(default_factory=list)
 
     def add_scalar(self, tag: str, step: int, value: float, time: float) -> None:
-        """Add one value.
-
-        Args:
-            tag: Its tag.
-            step: Its step.
-            value: The value.
-            time: When it was written, in seconds since 1970.
-        """
+        """Add one value."""
         self.scalars.setdefault(tag, Series()).add(step, value, time)
 
 
@@ -75,10 +57,6 @@ def read_event_file(path: Path, log: Log) -> None:
 
     A file that is still being written is read as far as it goes. Checksums are TensorBoard's own, and checked by its
     reader: no value behind a damaged record is taken, since nothing says where the next one begins.
-
-    Args:
-        path: The file.
-        log: Takes what is read.
     """
     # not at the top: it takes a second, and its parts warn of one another
     with warnings.catch_warnings():
@@ -147,12 +125,5 @@ def _histogram(histogram: Any, step: int) -> LoggedHistogram:
 
 
 def event_files(folder: Path) -> Iterator[Path]:
-    """Event files of a folder itself, in the order in which they were begun.
-
-    Args:
-        folder: The folder.
-
-    Yields:
-        Their paths.
-    """
+    """Event files of a folder itself, in the order in which they were begun."""
     yield from sorted(path for path in folder.glob(EVENT_FILES) if path.is_file())

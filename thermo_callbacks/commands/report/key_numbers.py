@@ -60,13 +60,7 @@ def _digits(value: float, last: int) -> str:
 
 
 class Value(NamedTuple):
-    """The last value of a quantity in one run.
-
-    Attributes:
-        value: The value, NaN where it had none at its last step.
-        error: Its standard error, NaN where none was logged.
-        step: The step.
-    """
+    """The last value of a quantity in one run, NaN where it had none then, and its standard error."""
 
     value: float
     error: float
@@ -79,12 +73,7 @@ class Value(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """How the value of a run differs from that of the first one.
-
-    Attributes:
-        value: This run's less the first one's.
-        error: Standard error of that, NaN where a run has none.
-    """
+    """How the value of a run differs from that of the first one; the error is NaN where a run has none."""
 
     value: float
     error: float
@@ -117,9 +106,7 @@ class Row(NamedTuple):
     """One quantity in all runs.
 
     Attributes:
-        label: Name of the quantity.
         unit: Its unit, empty where it is not known or has none.
-        tag: Its tag.
         values: Last value in each run, None where a run does not log it.
         differences: Difference of each run from the first, None for the first and where one has no value.
         key: Whether it is one of those to look at first.
@@ -134,15 +121,7 @@ class Row(NamedTuple):
 
 
 def last_value(run: Run, tag: str) -> Value | None:
-    """Last value of a tag in a run.
-
-    Args:
-        run: The run.
-        tag: The tag.
-
-    Returns:
-        The value, with the standard error logged at the same step; None where the run does not log it.
-    """
+    """Last value of a tag in a run, with the standard error logged at the same step."""
     series = run.scalars.get(tag)
     if series is None or not len(series):
         return None
@@ -153,10 +132,6 @@ def last_value(run: Run, tag: str) -> Value | None:
 
 def compare(first: Value | None, other: Value | None) -> Difference | None:
     """Difference of two values of different runs, whose errors know nothing of each other.
-
-    Args:
-        first: The first run's value.
-        other: The other one's.
 
     Returns:
         The other one less the first, with the root of the sum of the squared errors; None without both values.
@@ -172,14 +147,7 @@ def compare(first: Value | None, other: Value | None) -> Difference | None:
 
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
-    """Last values of all quantities of whole runs: what training itself logs, then the quantities in their order.
-
-    Args:
-        runs: The runs.
-
-    Returns:
-        One row a quantity that a run has.
-    """
+    """Last values of all quantities of whole runs: what training itself logs, then the quantities in their order."""
     tags = list(dict.fromkeys(tag for run in runs for tag in run.scalars))
     own = [_row(runs, tag, tag, "", key=True) for tag in tags if not is_ours(tag) and tag not in _LEFT_OUT]
     rows = []

@@ -8,9 +8,6 @@ import re
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """Key that sorts names as people count: ``net.2`` before ``net.10``.
 
-    Args:
-        name: The name.
-
     Returns:
         The key.
 

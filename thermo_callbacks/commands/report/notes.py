@@ -28,9 +28,6 @@ def marked_up(text: str) -> Markup:
 def note_of(text: str) -> Markup:
     r"""HTML of a Markdown text.
 
-    Args:
-        text: Markdown; of HTML in it the characters are shown.
-
     Returns:
         HTML without any link or image, in which all headings are of one size.
 

@@ -26,15 +26,7 @@ from thermo_callbacks.display.text.configuration import is_configuration
 
 
 def render_page(runs: Sequence[Run], now: datetime.datetime) -> str:
-    """Render the page.
-
-    Args:
-        runs: The runs, at least one.
-        now: Time to put on it.
-
-    Returns:
-        HTML that refers to nothing outside of itself.
-    """
+    """Render the page as HTML that refers to nothing outside of itself."""
     environment = Environment(
         loader=PackageLoader("thermo_callbacks.commands.report", "templates"),
         autoescape=True,

@@ -13,9 +13,6 @@ _FARTHEST = 1e4  # units beyond the drawing at which what can't be seen is cut
 def pieces_of(known: npt.NDArray[np.bool_]) -> list[slice]:
     """Find the stretches without a gap.
 
-    Args:
-        known: Whether each point has a value, shape ``[points]``.
-
     Returns:
         The stretches, in order.
 
@@ -30,10 +27,6 @@ def pieces_of(known: npt.NDArray[np.bool_]) -> list[slice]:
 def corners_of(x: Places, y: Places) -> str:
     """Format a line without gaps as SVG path data.
 
-    Args:
-        x: Places across.
-        y: Places down, all finite.
-
     Returns:
         What follows the command to move in the data of a path.
 
@@ -46,11 +39,7 @@ def corners_of(x: Places, y: Places) -> str:
 
 
 def path_of(x: Places, y: Places) -> tuple[str, str]:
-    """Format a line as SVG path data.
-
-    Args:
-        x: Places across, shape ``[points]``.
-        y: Places down, NaN for gaps, shape ``[points]``.
+    """Format a line as SVG path data, with gaps where y is NaN.
 
     Returns:
         The line itself, and dots where a point stands alone between gaps.

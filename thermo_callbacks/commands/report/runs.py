@@ -29,9 +29,7 @@ class Run(Log):
 
     Attributes:
         name: Name that tells it from the other runs of the page.
-        folder: Folder of its files.
         hyperparameters: What the logger noted of the settings, as text.
-        files: Names of the files read.
     """
 
     name: str
@@ -50,14 +48,7 @@ class Run(Log):
         return {*self.scalars, *self.histograms}
 
     def members(self, family: str) -> list[str]:
-        """Members of a family of tags: layers, or activations, in the order in which they came.
-
-        Args:
-            family: What stands before the slash.
-
-        Returns:
-            What stands behind it.
-        """
+        """Layers, or activations, of a family of tags, in the order in which they came."""
         start = f"{family}/"
         return [tag.removeprefix(start) for tag in self.scalars if tag.startswith(start)]
 
@@ -92,12 +83,7 @@ class Run(Log):
         return Configurations(self.texts)
 
     def merge(self, log: Log, prefix: str) -> None:
-        """Take over what a logger with a prefix wrote.
-
-        Args:
-            log: What was read.
-            prefix: Start of the tags.
-        """
+        """Take over what a logger with a prefix wrote."""
         self.images |= _behind(prefix, log.images)
         self.histograms |= _behind(prefix, log.histograms)
         self.texts |= _behind(prefix, log.texts)
@@ -112,9 +98,6 @@ def _behind(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
 
 def is_ours(tag: str) -> bool:
     """Whether a tag without a logger's prefix is one of this package's monitors.
-
-    Args:
-        tag: The tag.
 
     Returns:
         True for ``thermo/...`` and ``thermo_.../...``.
@@ -131,10 +114,6 @@ def read_runs(folder: Path, name: str) -> list[Run]:
     """Read the files of a folder itself: one run, or one for each prefix where loggers with several wrote there.
 
     Event files and ``metrics.csv`` are merged by step; where both have a value, that of the file written last counts.
-
-    Args:
-        folder: The folder.
-        name: Name of the run.
 
     Returns:
         The runs; several are named by their prefix as well.

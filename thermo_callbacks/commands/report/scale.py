@@ -41,14 +41,7 @@ class Scale:
     threshold: float = 1.0
 
     def place(self, values: Values) -> Values:
-        """Map values to places on the axis, NaN for what the scale has no place for.
-
-        Args:
-            values: The values, any shape.
-
-        Returns:
-            Their places, the same shape.
-        """
+        """Map values to places on the axis, NaN for what the scale has no place for."""
         ends = self._straighten(np.array([self.lower, self.upper]))
         places: Values = (self._straighten(np.asarray(values, dtype=np.float64)) - ends[0]) / (ends[1] - ends[0])
         return places
@@ -62,11 +55,7 @@ class Scale:
         return values
 
     def ticks(self) -> list[float]:
-        """Choose round values to write at the axis.
-
-        Returns:
-            The values within the ends, in order.
-        """
+        """Choose round values to write at the axis, in order."""
         if self.kind == "linear":
             from matplotlib.ticker import MaxNLocator
 
@@ -104,10 +93,6 @@ def scale_of(values: Values, *, around: float | None = None) -> Scale:
 
     Logarithmic where all are positive and lie far apart; linear near zero and logarithmic beyond where a few lie far
     outside of the others; linear otherwise. Values that are not finite are ignored.
-
-    Args:
-        values: The values, any shape.
-        around: A value that has to be on the axis too.
 
     Returns:
         The scale; from 0 to 1 without any finite value.

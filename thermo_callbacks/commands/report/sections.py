@@ -23,7 +23,6 @@ class Panel(NamedTuple):
     """A chart with what stands around it.
 
     Attributes:
-        chart: The chart.
         heading: Its title; with several runs, and a chart for each, the run too.
         gradient: First and last member on the scale of depth, where there are too many to list; else empty.
     """
@@ -34,23 +33,13 @@ class Panel(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Charts that belong side by side: one, or one for each run.
-
-    Attributes:
-        panels: The charts.
-    """
+    """Charts that belong side by side: one, or one for each run."""
 
     panels: list[Panel]
 
 
 class Section(NamedTuple):
-    """A question and its charts.
-
-    Attributes:
-        question: The question.
-        groups: The charts.
-        remark: What is not shown.
-    """
+    """A question and its charts."""
 
     question: str
     groups: list[Group]

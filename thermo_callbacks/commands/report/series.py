@@ -11,12 +11,7 @@ import numpy.typing as npt
 
 
 class LoggedPoint(NamedTuple):
-    """One value as it was logged.
-
-    Attributes:
-        time: When it was written, in seconds since 1970.
-        value: The value, NaN where the run had none.
-    """
+    """One value as it was logged, NaN where the run had none; times are seconds since 1970."""
 
     time: float
     value: float
@@ -59,11 +54,7 @@ class Series:
             self.points[step] = LoggedPoint(time, value)
 
     def merge(self, other: Series) -> None:
-        """Add all values of another series.
-
-        Args:
-            other: The other one.
-        """
+        """Add all values of another series."""
         for step, point in other.points.items():
             self.add(step, point.value, point.time)
 
@@ -78,14 +69,7 @@ class Series:
         return np.array([self.points[step].value for step in sorted(self.points)], dtype=np.float64)
 
     def at(self, step: int) -> float:
-        """Value at a step.
-
-        Args:
-            step: The step.
-
-        Returns:
-            Its value; NaN where there is none.
-        """
+        """Value at a step; NaN where there is none."""
         return self.points[step].value if step in self.points else math.nan
 
     @property

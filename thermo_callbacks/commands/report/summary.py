@@ -15,14 +15,7 @@ from thermo_callbacks.display.text.interpretation import read_run
 
 
 class Summary(NamedTuple):
-    """Interpretation of the numbers of a run.
-
-    Attributes:
-        name: Name of the run.
-        colour: Its colour.
-        interpretations: What its numbers say, subject and sentences.
-        notices: What could not be read.
-    """
+    """What the numbers of a run say, subject and sentences, and what could not be read."""
 
     name: str
     colour: str
@@ -31,15 +24,7 @@ class Summary(NamedTuple):
 
 
 def summary_of(run: Run, place: int) -> Summary:
-    """Interpret the numbers of a run.
-
-    Args:
-        run: The run.
-        place: Its place on the page.
-
-    Returns:
-        The summary.
-    """
+    """Interpret the numbers of a run."""
     records = run.records()
     window, batch_size = run.configurations.number("window"), run.configurations.number("batch_size")
     if window is None or batch_size is None:  # the sentences on noise need both
@@ -49,14 +34,7 @@ def summary_of(run: Run, place: int) -> Summary:
 
 
 def facts_of(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
-    """Collect what is known of each run besides its values: set-up, times, files.
-
-    Args:
-        runs: The runs.
-
-    Returns:
-        Name of each fact and its value in each run, empty where it is not known; facts that no run has are left out.
-    """
+    """Set-up, times and files of the runs: name of each fact that one has, and its value in each or an empty text."""
     columns = [_facts(run) for run in runs]
     names = list(dict.fromkeys(name for column in columns for name in column))
     return [(name, [column.get(name, "") for column in columns]) for name in names]

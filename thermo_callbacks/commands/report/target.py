@@ -12,14 +12,7 @@ _HEAD = 2000  # characters of a page within which that stands
 
 
 def check_target(path: Path) -> None:
-    """Make sure that a page may be written to a path.
-
-    Args:
-        path: The path.
-
-    Raises:
-        ValueError: If it is a folder, is not named like a page, or is a file that is no report.
-    """
+    """Make sure that a page may be written to a path."""
     if path.is_dir():
         raise ValueError(
             f"--out must be a file, got {str(path)!r}, which is a folder: give {str(path / 'report.html')!r}"
@@ -31,12 +24,7 @@ def check_target(path: Path) -> None:
 
 
 def write_page(path: Path, page: str) -> None:
-    """Write a page all at once: a reader finds the old one or the new one, and never a part.
-
-    Args:
-        path: Its path, in a folder that exists.
-        page: Its text.
-    """
+    """Write a page all at once: a reader finds the old one or the new one, and never a part."""
     file, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     try:
         with os.fdopen(file, "w", encoding="utf-8") as stream:

@@ -11,9 +11,6 @@ _OF_A_CHART, _FEWEST, _MOST = 6000, 150, 600
 def most_points(lines: int) -> int:
     """Number of points that a line may have in a chart.
 
-    Args:
-        lines: Lines of the chart.
-
     Returns:
         How many, an even number.
 

@@ -22,15 +22,7 @@ _CANDIDATES = 1 << 25  # ten seconds or so
 
 
 def topology(parser: Parser, settings: TopologySettings) -> int:
-    """Analyse a topology or rank those of a budget, and print what came out.
-
-    Args:
-        parser: Says what is wrong with the arguments, and exits.
-        settings: The topology or the budget.
-
-    Returns:
-        The exit status: 0, or 130 after Ctrl-C.
-    """
+    """Analyse a topology or rank those of a budget, and print what came out."""
     console = new_console()
     try:
         asked = asked_for(settings)

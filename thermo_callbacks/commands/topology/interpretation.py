@@ -31,10 +31,6 @@ _HIGH = {
 def read_topology(topology: Topology, peers: Survey | None = None) -> list[str]:
     """Interpret a topology's quantities.
 
-    Args:
-        topology: The topology.
-        peers: Topologies to compare it with.
-
     Returns:
         The sentences, one paragraph each.
 
@@ -62,15 +58,7 @@ def read_topology(topology: Topology, peers: Survey | None = None) -> list[str]:
 
 
 def announce_ranking(survey: Survey, seed: int) -> str:
-    """Describe how many topologies there are, and which of them were analysed.
-
-    Args:
-        survey: The topologies.
-        seed: Seed of the draws.
-
-    Returns:
-        A paragraph and an empty line.
-    """
+    """Describe how many topologies there are, and which of them were analysed."""
     shell = survey.shell
     energy = f"{shell.connections:,} connections" + (f" within {percent(shell.tolerance)}" if shell.tolerance else "")
     layers = f"{shell.depth} hidden layer{'s' * (shell.depth > 1)}"
@@ -87,15 +75,7 @@ def announce_ranking(survey: Survey, seed: int) -> str:
 
 
 def read_ranking(survey: Survey, by: Order) -> list[str]:
-    """Interpret a ranking.
-
-    Args:
-        survey: The topologies.
-        by: What they are ranked by.
-
-    Returns:
-        The sentences, one paragraph each.
-    """
+    """Interpret a ranking in sentences, one paragraph each."""
     if survey.shell.depth == 1:
         return ["With one hidden layer there is nothing to rank: its neurons can be spread in one way only.", _NOT_SAID]
     others = [name for name in ORDERS if name != by]

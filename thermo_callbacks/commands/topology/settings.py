@@ -54,9 +54,6 @@ class TopologySettings:
 def parse_topology(text: str) -> tuple[int, ...]:
     """Read a topology as it is written on the command line.
 
-    Args:
-        text: Widths from the input to the output with hyphens between them.
-
     Returns:
         The widths.
 
@@ -81,14 +78,7 @@ def parse_topology(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Topologies of one budget, to be ranked.
-
-    Attributes:
-        budget: Connections.
-        depth: Hidden layers.
-        n_in: Width of the input.
-        n_out: Width of the output.
-    """
+    """Topologies of one budget, to be ranked."""
 
     budget: int
     depth: int
@@ -97,17 +87,7 @@ class Ranking:
 
 
 def asked_for(settings: TopologySettings) -> tuple[int, ...] | Ranking:
-    """Decide between the analysis of one topology and the ranking of a budget.
-
-    Args:
-        settings: The settings.
-
-    Returns:
-        Widths of the topology to analyse, or the budget to rank.
-
-    Raises:
-        ValueError: If it isn't clear, or the topology can't be read.
-    """
+    """Decide between the analysis of one topology and the ranking of a budget."""
     topology = settings.topology
     given = [option for name, option in BUDGET.items() if getattr(settings, name) is not None]
     if topology is not None:

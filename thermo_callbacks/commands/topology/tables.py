@@ -38,9 +38,7 @@ _LONGEST_NAME = {False: 35, True: 24}  # what 80 columns leave, without and with
 def quantities_table(topology: Topology, peers: Survey | None = None) -> Table:
     """Table of a topology: each quantity with its unit and meaning, and how many others it exceeds.
 
-    Args:
-        topology: The topology.
-        peers: Topologies to compare it with; left out below a hundred.
+    Fewer than a hundred others are left out.
 
     Returns:
         A table for :meth:`rich.console.Console.print`.
@@ -65,14 +63,7 @@ def quantities_table(topology: Topology, peers: Survey | None = None) -> Table:
 
 
 def layers_table(topology: Topology) -> Table:
-    """Table of the hidden layers: width, and what one more neuron brings and costs.
-
-    Args:
-        topology: The topology.
-
-    Returns:
-        A table for :meth:`rich.console.Console.print`.
-    """
+    """Table of the hidden layers: width, and what one more neuron brings and costs."""
     headers = ("hidden layer", "neurons", "connections", "nats", "price: connections per nat")
     table = _table("What one more neuron brings to each hidden layer", *headers)
     for addition, width, temperature in zip(topology.additions, topology.hidden, topology.temperatures, strict=True):
@@ -82,16 +73,7 @@ def layers_table(topology: Topology) -> Table:
 
 
 def ranking_table(survey: Survey, by: Order, top: int) -> Table:
-    """Table of ranked topologies: the highest, and below them the three lowest.
-
-    Args:
-        survey: The topologies.
-        by: What to rank by.
-        top: How many of the highest.
-
-    Returns:
-        A table for :meth:`rich.console.Console.print`.
-    """
+    """Table of ranked topologies: the highest, and below them the three lowest."""
     order = survey.ranked(by)
     highest = range(min(top, len(order)))
     lowest = range(max(len(highest), len(order) - _LOWEST_SHOWN), len(order))
@@ -121,10 +103,6 @@ def ranking_table(survey: Survey, by: Order, top: int) -> Table:
 def ranking_csv(survey: Survey, by: Order) -> str:
     """All topologies of a survey as comma-separated values, one row each.
 
-    Args:
-        survey: The topologies.
-        by: What to rank by.
-
     Returns:
         Rows with a header, highest first; what has no value is empty.
 
@@ -150,10 +128,6 @@ def ranking_csv(survey: Survey, by: Order) -> str:
 
 def cell(name: str, value: float) -> str:
     """Format a quantity's value.
-
-    Args:
-        name: Name of the quantity.
-        value: Its value.
 
     Returns:
         Its text; ``-`` where it has no value.
