@@ -35,7 +35,8 @@ def build_module(make_module: MakeModule, candidate: Candidate) -> LightningModu
         takes = None
     else:
         takes = activation_argument(make_module)
-        module = make_module(**_argument(takes, candidate)) if takes != "" else make_module(candidate.build())
+        named = {takes: candidate.build()} if takes else {}
+        module = make_module(candidate.build()) if takes == "" else make_module(**named)
     if not isinstance(module, LightningModule):
         kind = type(module)
         raise TypeError(
@@ -48,10 +49,6 @@ def build_module(make_module: MakeModule, candidate: Candidate) -> LightningModu
             "returns the module"
         )
     return module
-
-
-def _argument(name: str | None, candidate: Candidate) -> dict[str, Any]:
-    return {} if name is None else {name: candidate.build()}
 
 
 def activation_argument(make_module: Callable[..., Any]) -> str | None:

@@ -47,12 +47,8 @@ class DataOrder:
     def impose(self, loaders: Any) -> Any:
         """Give generators to loaders, in whatever form a Trainer takes them."""
         for place, loader in enumerate(CombinedLoader(loaders, "min_size").flattened if loaders is not None else []):
-            batch_sampler = getattr(loader, "batch_sampler", None)
-            parts: tuple[Any, ...] = (
-                loader,
-                getattr(loader, "sampler", None),
-                getattr(batch_sampler, "sampler", None),
-            )
+            sampler, batch_sampler = getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)
+            parts: tuple[Any, ...] = (loader, sampler, getattr(batch_sampler, "sampler", None))
             for part in parts:
                 if hasattr(part, "generator"):
                     self._before.append((part, part.generator))

@@ -18,7 +18,7 @@ def runs(logs):
 
 
 def panels_of(runs):
-    return [panel for section in sections_of(runs) for group in section.groups for panel in group.panels]
+    return [panel for section in sections_of(runs) for group in section.groups for panel in group]
 
 
 def test_the_questions_are_those_of_the_tensorboard_page(runs):
@@ -92,7 +92,7 @@ def test_what_training_logs_comes_first_and_is_limited():
     record = {f"metric_{number:02}": 1.0 for number in range(20)} | {"val_loss": 2.0, "epoch": 1.0}
     run = run_with({1: {**record, "thermo/heat": 1.0}, 2: {**record, "once": 1.0}})
     section = sections_of([run])[0]
-    assert section.groups[0].panels[0].heading == "val_loss"
+    assert section.groups[0][0].heading == "val_loss"
     assert len(section.groups) == 12
     assert section.remark == f"Not shown: {', '.join(f'metric_{number:02}' for number in range(11, 20))}."
 

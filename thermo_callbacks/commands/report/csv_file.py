@@ -31,7 +31,7 @@ def read_csv(path: Path, log: Log) -> None:
     if "step" not in header:
         log.notices.append(f"{path.name} has no column named step, and is left out.")
         return
-    broken = sum(not _take(dict(zip(header, row, strict=False)), len(row) == len(header), time, log) for row in rows)
+    broken = sum(len(row) != len(header) or not _take(dict(zip(header, row, strict=True)), time, log) for row in rows)
     if broken:
         log.notices.append(
             f"{path.name} has {broken:,} of {len(rows):,} lines that hold no numbers; they are left out."
@@ -47,14 +47,12 @@ def _cells(line: str) -> list[str]:
         return []
 
 
-def _take(cells: dict[str, str], whole: bool, time: float, log: Log) -> bool:
+def _take(cells: dict[str, str], time: float, log: Log) -> bool:
     """Take over one line, all of it or nothing."""
     try:
         step = int(float(cells.pop("step", "")))
         values = {tag: float(cell) for tag, cell in cells.items() if cell}
     except (ValueError, OverflowError):
-        return False
-    if not whole:
         return False
     for tag, value in values.items():
         log.add_scalar(tag, step, value, time)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from thermo_callbacks.commands.report.events import LoggedHistogram
-from thermo_callbacks.commands.report.runs import Run, is_ours, members_of
+from thermo_callbacks.commands.report.runs import Run, is_ours, members_of, words_of
 from thermo_callbacks.display.figures.engines import engine_chart, engines_of
 from thermo_callbacks.display.figures.heat_maps import laplacian_heat_map, temperature_heat_map
 from thermo_callbacks.display.figures.layer_history import LayerHistory
@@ -52,17 +52,13 @@ def drawings_of(runs: Sequence[Run]) -> list[list[Drawing]]:
     tags = dict.fromkeys(tag for run in runs for tag in run.images if is_ours(tag) and tag not in _DRAWN_AGAIN)
     figures += [
         [
-            Drawing(run.name, f"{_words(tag)}, step {run.images[tag].step:,}: {run.name}", source)
+            Drawing(run.name, f"{words_of(tag)}, step {run.images[tag].step:,}: {run.name}", source)
             for run in runs
             if (source := _logged(run, tag))
         ]
         for tag in tags
     ]
     return [figure for figure in figures if figure]
-
-
-def _words(tag: str) -> str:
-    return tag.removeprefix("thermo/").replace("_", " ")
 
 
 def _map(family: str, draw: Callable[[LayerHistory], Figure]) -> Callable[[Run, Sequence[Run]], str]:

@@ -8,13 +8,12 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from thermo_callbacks.catalog import QUANTITIES
-from thermo_callbacks.commands.report.runs import Run, is_ours
+from thermo_callbacks.commands.report.runs import Run, tags_of_training, words_of
 
 CLEARLY = 2.0
 """Standard errors from which a difference counts as shown."""
 MISSING = "–"
 _PARTS = ("_stderr", "_lower", "_upper", "_reference", "_floor")  # of a quantity, and none of its own
-_LEFT_OUT = ("epoch", "hp_metric", "step")
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -148,13 +147,13 @@ def compare(first: Value | None, other: Value | None) -> Difference | None:
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
     """Last values of all quantities of whole runs: what training itself logs, then the quantities in their order."""
-    tags = list(dict.fromkeys(tag for run in runs for tag in run.scalars))
-    own = [_row(runs, tag, tag, "", key=True) for tag in tags if not is_ours(tag) and tag not in _LEFT_OUT]
+    tags = {tag for run in runs for tag in run.scalars}
+    own = [_row(runs, tag, tag, "", key=True) for tag in tags_of_training(runs)]
     rows = []
     for quantity in QUANTITIES:
         names = [tag for tag in quantity.tags if tag in tags and not tag.endswith(_PARTS)]
         for tag in names:
-            words = tag.removeprefix("thermo/").replace("_", " ")
+            words = words_of(tag)
             label = quantity.name if len(names) == 1 else words[0].upper() + words[1:]
             unit = "" if quantity.unit == "none" or ";" in quantity.unit else quantity.unit
             place = quantity.key_number if tag == quantity.tag else None

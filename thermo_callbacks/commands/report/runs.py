@@ -20,6 +20,7 @@ _OURS = re.compile(
     r"(?P<prefix>(?:.+?-)?)thermo(?:_[a-z_]+)?/.+", re.DOTALL
 )  # Lightning joins prefix and tag by a dash
 _WINDOW = ("thermo/temperature", "thermo/internal_energy")  # each window of a monitor has one of them
+_COUNTERS = ("epoch", "hp_metric", "step")  # what Lightning logs beside what training does
 HYPERPARAMETERS_FILE = "hparams.yaml"
 
 
@@ -108,6 +109,17 @@ def is_ours(tag: str) -> bool:
     """
     match = _OURS.fullmatch(tag)
     return match is not None and not match["prefix"]
+
+
+def words_of(tag: str) -> str:
+    """Name of a quantity as a page shows it; what training itself logs keeps its own."""
+    return tag.removeprefix("thermo/").replace("_", " ") if is_ours(tag) else tag
+
+
+def tags_of_training(runs: Iterable[Run]) -> list[str]:
+    """What training itself logs, each once, in the order in which it came."""
+    tags = dict.fromkeys(tag for run in runs for tag in run.scalars)
+    return [tag for tag in tags if not is_ours(tag) and tag not in _COUNTERS]
 
 
 def read_runs(folder: Path, name: str) -> list[Run]:

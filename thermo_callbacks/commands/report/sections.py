@@ -9,14 +9,13 @@ from typing import NamedTuple
 from thermo_callbacks.catalog import ScalarChart
 from thermo_callbacks.commands.report.chart import Chart, Line, chart_of
 from thermo_callbacks.commands.report.colours import depth_colour, run_colour
-from thermo_callbacks.commands.report.runs import Run, is_ours, members_of
+from thermo_callbacks.commands.report.runs import Run, members_of, tags_of_training, words_of
 from thermo_callbacks.commands.report.series import Series
 from thermo_callbacks.display.tensorboard.layout import charts_present
 
 LEARNING = "Does it learn?"
 _DASHES = ("", "6 4", "2 4", "9 3 2 3")
 _MOST_OF_TRAINING = 12  # charts of what training logs itself
-_NO_COURSE = ("epoch", "hp_metric", "step")
 
 
 class Panel(NamedTuple):
@@ -32,17 +31,11 @@ class Panel(NamedTuple):
     gradient: tuple[str, ...] = ()
 
 
-class Group(NamedTuple):
-    """Charts that belong side by side: one, or one for each run."""
-
-    panels: list[Panel]
-
-
 class Section(NamedTuple):
     """A question and its charts."""
 
     question: str
-    groups: list[Group]
+    groups: list[list[Panel]]  # charts that belong side by side: one, or one for each run
     remark: str = ""
 
 
@@ -60,22 +53,21 @@ def sections_of(runs: Sequence[Run]) -> list[Section]:
     """
     sections = [_learning(runs)]
     for question, charts in charts_present({tag for run in runs for tag in run.tags}).items():
-        groups = [Group(panels) for chart in charts if (panels := _panels(chart, runs))]
+        groups = [panels for chart in charts if (panels := _panels(chart, runs))]
         sections.append(Section(question, groups))
     return [section for section in sections if section.groups]
 
 
 def _learning(runs: Sequence[Run]) -> Section:
     """What training itself logs, a chart for each number."""
-    tags = list(dict.fromkeys(tag for run in runs for tag in run.scalars))
-    own = [tag for tag in tags if not is_ours(tag) and tag not in _NO_COURSE]
+    own = tags_of_training(runs)
     own = [tag for tag in own if any(len(run.scalars[tag]) > 1 for run in runs if tag in run.scalars)]
     own.sort(key=lambda tag: not re.search(r"loss|acc", tag.lower()))
     remark = ""
     if len(own) > _MOST_OF_TRAINING:
         remark = f"Not shown: {', '.join(own[_MOST_OF_TRAINING:])}."
     panels = [Panel(chart, tag) for tag in own[:_MOST_OF_TRAINING] for chart in _overlaid(tag, [tag], runs)]
-    return Section(LEARNING, [Group([panel]) for panel in panels], remark)
+    return Section(LEARNING, [[panel] for panel in panels], remark)
 
 
 def _panels(chart: ScalarChart, runs: Sequence[Run]) -> list[Panel]:
@@ -100,7 +92,8 @@ def _overlaid(
     for place, run in enumerate(runs):
         for number, tag in enumerate(tags):
             if tag in run.scalars:
-                name = _words(tag) if len(runs) == 1 else run.name if len(tags) == 1 else f"{run.name}: {_words(tag)}"
+                words = words_of(tag)
+                name = words if len(runs) == 1 else run.name if len(tags) == 1 else f"{run.name}: {words}"
                 colour = run_colour(number if len(runs) == 1 else place)
                 dash = "" if len(runs) == 1 else _DASHES[number % len(_DASHES)]
                 lower, upper = [run.scalars.get(end) for end in band] or [None, None]
@@ -134,10 +127,6 @@ def _member_lines(run: Run, families: Sequence[str], whole: Sequence[str], runs:
                 lines.append(Line(member, series, depth_colour(place, len(members))))
     for number, tag in enumerate(whole):
         if tag in run.scalars:
-            name = "whole run" if len(whole) == 1 else _words(tag)
+            name = "whole run" if len(whole) == 1 else words_of(tag)
             lines.append(Line(name, run.scalars[tag], "var(--ink)", _DASHES[number % len(_DASHES)], strong=True))
     return lines
-
-
-def _words(tag: str) -> str:
-    return tag.removeprefix("thermo/").replace("_", " ") if is_ours(tag) else tag

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
 
-from thermo_callbacks.commands.topology.tables import cell
+from thermo_callbacks.commands.topology.tables import cell, name_of
 from thermo_callbacks.display.text.numbers import percent
 from thermo_callbacks.functional.topology import ORDERS, Order, Survey, Topology
 
@@ -148,12 +147,8 @@ def _others(peers: Survey | None) -> list[str]:
     return [
         f"Others of its size: {whole} shapes with the same ends and depth, and connections within "
         f"{percent(peers.shell.tolerance)}, were looked at, {len(peers.widths):,} of them. The most even spread is "
-        f"{_name(even[0])}; prices are closest to each other in {_name(uneven[-1])}."
+        f"{name_of(even[0])}; prices are closest to each other in {name_of(uneven[-1])}."
     ]
-
-
-def _name(widths: Sequence[int]) -> str:
-    return "-".join(map(str, widths))
 
 
 def _equals(topology: Topology) -> str:

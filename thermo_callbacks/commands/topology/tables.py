@@ -77,7 +77,7 @@ def ranking_table(survey: Survey, by: Order, top: int) -> Table:
     order = survey.ranked(by)
     highest = range(min(top, len(order)))
     lowest = range(max(len(highest), len(order) - _LOWEST_SHOWN), len(order))
-    names = {place: _name(survey.widths[order[place]]) for place in (*highest, *lowest)}
+    names = {place: name_of(survey.widths[order[place]]) for place in (*highest, *lowest)}
     table = _table(f"Highest {by}", "rank")
     several = survey.shell.least < survey.shell.most  # one number for all needs no column
     longest = min(max(map(len, names.values())), _LONGEST_NAME[several])
@@ -122,7 +122,7 @@ def ranking_csv(survey: Survey, by: Order) -> str:
         values = [float(getattr(survey.quantities, name)[row]) for name in names]
         values += survey.quantities.temperatures[row].tolist()
         numbers = ["" if math.isnan(value) else repr(value) for value in values]
-        writer.writerow([rank, _name(widths), int(connections[row]), int(widths[1:-1].sum()), *numbers])
+        writer.writerow([rank, name_of(widths), int(connections[row]), int(widths[1:-1].sum()), *numbers])
     return text.getvalue()
 
 
@@ -152,7 +152,8 @@ def _table(title: str, *headers: str) -> Table:
     return table
 
 
-def _name(widths: Sequence[int]) -> str:
+def name_of(widths: Sequence[int]) -> str:
+    """Topology as it is written on the command line."""
     return "-".join(map(str, widths))
 
 
