@@ -25,7 +25,6 @@ from thermo_callbacks.callbacks import ThermoMonitor
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.comparison import ComparisonResult, compare, compare_activations, run
 from thermo_callbacks.comparison.recording import PathRecorder
-from thermo_callbacks.comparison.records import TIME
 
 with warnings.catch_warnings():  # of the parts that TensorBoard brings along
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -59,7 +58,7 @@ def go(directory, activations=("ReLU", "Tanh"), make=Net, data=None, **arguments
 def without_time(result):
     rows = []
     for record in result.records:
-        values = {key: repr(value) for key, value in record.values.items() if key != TIME}
+        values = {key: repr(value) for key, value in record.values.items() if key != "seconds"}
         rows.append(
             (
                 record.name,
@@ -87,7 +86,7 @@ def test_each_activation_has_a_run_with_each_seed(whole):
         assert record.values["val_loss_best"] <= record.values["val_loss_final"] < math.log(3)
         assert 0.0 <= record.values["accuracy"] <= 1.0
         assert record.values["temperature"] > 0.0
-        assert record.values[TIME] > 0.0
+        assert record.values["seconds"] > 0.0
 
 
 def test_monitor_values_are_taken_over(whole):
@@ -454,7 +453,7 @@ def test_killed_comparison_goes_on_to_the_same_table_and_leaves_no_workers(tmp_p
     tables = []
     for name in ("killed", "whole"):
         rows = [line.split(",") for line in (tmp_path / name / "runs.csv").read_text().splitlines()]
-        place = rows[0].index(TIME)
+        place = rows[0].index("seconds")
         tables.append([row[:place] + row[place + 1 :] for row in rows])
     assert tables[0] == tables[1]
     assert len(tables[0]) == 7

@@ -41,8 +41,6 @@ MEASURES = (
         for quantity in compared()
     ),
 )
-TIME = "seconds"
-"""The one measure that differs from one repetition of a run to the next."""
 
 Status = Literal["finished", "diverged", "failed"]
 
