@@ -40,13 +40,15 @@ def held(directory: Path, names: Sequence[str]) -> Iterator[None]:
             "this one would replace: give another directory, or move that away"
         )
     mark(directory)
-    try:
-        with FileLock(directory / f"{MARKER}.lock", timeout=0):
-            yield
-    except Timeout as fault:
-        raise ValueError(
-            f"directory {str(directory)!r} is in use by another comparison: wait for its end, or give another directory"
-        ) from fault
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(directory / f"{MARKER}.lock", timeout=0))
+        except Timeout as fault:
+            raise ValueError(
+                f"directory {str(directory)!r} is in use by another comparison: wait for its end, or give another "
+                "directory"
+            ) from fault
+        yield
 
 
 def forget_runs(directory: Path) -> None:

@@ -76,8 +76,8 @@ def _panels(chart: ScalarChart, runs: Sequence[Run]) -> list[Panel]:
         value, *ends = chart.tags
         return [Panel(drawn, chart.title) for drawn in _overlaid(chart.title, [value], runs, band=ends)]
     logged = dict.fromkeys(tag for run in runs for tag in run.scalars)
-    whole = [tag for tag in logged if tag in chart.whole]
-    families = [name for name in dict.fromkeys(tag.partition("/")[0] for tag in logged) if name in chart.families]
+    whole = [tag for tag in logged if tag in chart.tags]
+    families = [name for name in dict.fromkeys(tag.partition("/")[0] for tag in logged) if name in chart.tags]
     reference = 1.0 if chart.reference else None
     if families:
         return _by_member(chart.title, families, whole, runs, reference)
