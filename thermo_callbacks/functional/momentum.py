@@ -57,16 +57,8 @@ def fewest_steps(response: MomentumResponse) -> int:
 
 
 def innovations(displacements: Tensor, gradients: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
-    r"""Pairs of what one step's gradient did, and of the part of that gradient that the next one does not repeat.
-
-    Args:
-        displacements: Displacements :math:`D_t`, shape ``[W, n]``.
-        gradients: Gradients :math:`g_t`, shape ``[W, n]``.
-        momentum: Decay :math:`\mu` of the momentum buffer.
-
-    Returns:
-        Rows :math:`D_t - \mu D_{t-1}` and :math:`g_t - \mu g_{t+1}`: all W without momentum, the inner W - 2 with it.
-    """
+    """Rows D_t - mu D_(t-1) and g_t - mu g_(t+1): all W without momentum, the inner W - 2 with it."""
+    # what one step's gradient did, and the part of that gradient that the next one does not repeat
     if momentum == 0.0:
         return displacements, gradients
     innovation = displacements[1:-1] - momentum * displacements[:-2]
@@ -74,17 +66,7 @@ def innovations(displacements: Tensor, gradients: Tensor, momentum: float) -> tu
 
 
 def pair_scale(coordinates: Tensor | int, pairs: int, momentum: Tensor | float) -> Tensor | float:
-    r"""Factor from the sum over coordinates of (response x innovation) x gradient contrasts to a temperature.
-
-    It is :math:`-1/(2n)`, and :math:`1/(1+\mu/K)` on top: the window's mean removes :math:`1-\mu(K-1)/K` of one of the
-    K pairs' covariance, since :math:`g_t-\mu g_{t+1}` holds each gradient twice.
-
-    Args:
-        coordinates: Watched coordinates n.
-        pairs: Pairs K of innovation and gradient in the window.
-        momentum: The decay of the momentum buffer.
-
-    Returns:
-        The factor, of the shape that the arguments broadcast to.
-    """
+    """Factor from the sum over coordinates of (response x innovation) x gradient contrasts to a temperature."""
+    # -1/(2n) for n coordinates, and 1/(1 + mu/K) on top: the window's mean removes 1 - mu (K - 1)/K of one of the K
+    # pairs' covariance, since g_t - mu g_(t+1) holds each gradient twice
     return -1.0 / (2.0 * coordinates * (1.0 + momentum / pairs))

@@ -157,33 +157,14 @@ def coordinate_sampling_variance(first: Tensor, second: Tensor, total: int) -> T
 def sampling_variance_from_sums(
     first: Tensor, second: Tensor, product: Tensor, *, watched: Tensor, total: Tensor
 ) -> Tensor:
-    """:func:`coordinate_sampling_variance` from the sums of the two halves and of their product.
-
-    Args:
-        first: Sum of the first half's values over the watched coordinates, any shape.
-        second: Sum of the second half's values, same shape.
-        product: Sum of the products of both, same shape.
-        watched: Watched coordinates n, same shape.
-        total: All coordinates N, same shape.
-
-    Returns:
-        The variance, same shape; 0 when all coordinates are watched, or fewer than two.
-    """
+    """:func:`coordinate_sampling_variance` from sums of both halves and of their product; 0 if all or one are seen."""
     covariance = (product - first * second / watched) / (watched - 1)
     variance = covariance.clamp(min=0.0) * (1.0 - watched / total) / watched
     return torch.where((watched < total) & (watched > 1), variance, 0.0)
 
 
 def check_window(minimum: int, **windows: Tensor) -> None:
-    """Check that all windows are floating-point ``[W, n]`` tensors of one shape, with enough steps.
-
-    Args:
-        minimum: Fewest steps W for which the quantity exists.
-        **windows: The arguments by name.
-
-    Raises:
-        ValueError: If a window has another shape, no floating dtype or too few steps.
-    """
+    """Check that all windows, given by name, are floating-point ``[W, n]`` tensors of one shape, with enough steps."""
     first_name, first = next(iter(windows.items()))
     for name, window in windows.items():
         if window.ndim != 2 or not window.is_floating_point():
@@ -201,39 +182,19 @@ def check_window(minimum: int, **windows: Tensor) -> None:
 
 
 class RatioSums(NamedTuple):
-    """Sums over K batches of steps that a ratio and its error are computed from; those of several windows add up.
-
-    Attributes:
-        numerator: Sum of the batches' numerators.
-        denominator: Sum of the batches' denominators.
-        numerator_square: Sum of squared numerators.
-        denominator_square: Sum of squared denominators.
-        product: Sum of numerators times denominators.
-        batches: Number of batches K.
-    """
+    """Sums over K batches of steps that a ratio and its error are computed from; those of several windows add up."""
 
     numerator: Tensor
     denominator: Tensor
     numerator_square: Tensor
     denominator_square: Tensor
     product: Tensor
-    batches: Tensor
+    batches: Tensor  # their number K
 
 
 def ratio_stderr(sums: RatioSums) -> Tensor:
-    r"""Standard error of a ratio of sums, batches being the replicates (delta method).
-
-    .. math:: s(R)^2 = \frac{K}{K-1}\,\frac{\sum_b (x_b - R\,y_b)^2}{\big(\sum_b y_b\big)^2}, \qquad
-              R = \frac{\sum_b x_b}{\sum_b y_b}
-
-    Its relative bias is of order 1/K.
-
-    Args:
-        sums: Sums over the batches' numerators x and denominators y.
-
-    Returns:
-        The error, of the shape of the sums; NaN with fewer than two batches or a denominator that is not positive.
-    """
+    """Standard error of a ratio R of sums, batches being the replicates (delta method); NaN with fewer than two."""
+    # s(R)^2 = K/(K-1) sum_b (x_b - R y_b)^2 / (sum_b y_b)^2; its relative bias is of order 1/K
     ratio = ratio_of_sums(sums.numerator, sums.denominator)
     scatter = sums.numerator_square - 2.0 * ratio * sums.product + ratio.square() * sums.denominator_square
     correction = torch.where(sums.batches > 1, sums.batches / (sums.batches - 1.0), torch.nan)
@@ -258,13 +219,5 @@ def batch_sums(series: Tensor) -> Tensor:
 
 
 def ratio_of_sums(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Quotient that is NaN where the denominator is not positive: there the quantity has no value.
-
-    Args:
-        numerator: Any shape.
-        denominator: A sum of squares, or an unbiased estimate of one; same shape.
-
-    Returns:
-        The quotient, same shape.
-    """
+    """Quotient, any shape, that is NaN where the denominator is not positive: there the quantity has no value."""
     return torch.where(denominator > 0, numerator / denominator, torch.nan)

@@ -57,18 +57,11 @@ def transition_temperature(
 
 
 class StateMoments(NamedTuple):
-    """Energy and entropy of a state with their covariance.
+    """Energy and entropy of a state with their covariance."""
 
-    Attributes:
-        mean: Energy and entropy, ``[2]``; NaN or infinite where one has no value.
-        covariance: Squares of their standard errors, and their covariance, ``[2, 2]``; NaN with fewer than two
-            replicates.
-        replicates: Number of replicates, a scalar.
-    """
-
-    mean: Tensor
-    covariance: Tensor
-    replicates: Tensor
+    mean: Tensor  # energy and entropy, [2]; NaN or infinite where one has no value
+    covariance: Tensor  # of their errors, [2, 2]; NaN with fewer than two replicates
+    replicates: Tensor  # a scalar
 
 
 def state_moments(record: StateRecord) -> StateMoments:
@@ -113,20 +106,8 @@ def resolved_temperature(energy_change: Tensor, entropy_change: Tensor, entropy_
 
 
 def temperature_estimate(first: StateMoments, second: StateMoments) -> Estimate:
-    r"""Transition temperature between two states, with its standard error by the delta method.
-
-    .. math:: s^2(T) = \frac{\mathrm{Var}(\Delta E) - 2T\,\mathrm{Cov}(\Delta E, \Delta S)
-                             + T^2\,\mathrm{Var}(\Delta S)}{(\Delta S)^2}
-
-    The samples of the two states count as independent of each other.
-
-    Args:
-        first: The initial state.
-        second: The final state.
-
-    Returns:
-        The temperature, NaN where the entropies don't differ by two standard errors.
-    """
+    """Transition temperature, with its standard error by the delta method; NaN where the entropies are too close."""
+    # s^2(T) = (Var(dE) - 2 T Cov(dE, dS) + T^2 Var(dS)) / dS^2; the samples of the two states count as independent
     change, covariance = first.mean - second.mean, first.covariance + second.covariance
     value = resolved_temperature(change[0], change[1], covariance[1, 1])
     direction = torch.stack([torch.ones_like(value), -value])
@@ -136,15 +117,7 @@ def temperature_estimate(first: StateMoments, second: StateMoments) -> Estimate:
 
 
 def missing_reason(first: StateMoments, second: StateMoments) -> str | None:
-    """Why two states have no transition temperature.
-
-    Args:
-        first: The initial state.
-        second: The final state.
-
-    Returns:
-        The reason as half a sentence; None where there is a temperature.
-    """
+    """Why two states have no transition temperature, as half a sentence; None where there is one."""
     for name, state in (("initial", first), ("final", second)):
         energy, entropy = state.mean.tolist()
         if not state.replicates > 0:

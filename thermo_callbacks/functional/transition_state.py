@@ -41,22 +41,9 @@ def empty_state(max_residuals: int, device: torch.device | None = None) -> State
 
 
 def with_samples(record: StateRecord, losses: Tensor, outputs: Any, *, dimensions: int | None = None) -> StateRecord:
-    """A state with the samples of one more batch; nothing is written to the old one.
-
-    Args:
-        record: The state.
-        losses: Loss of each sample, ``[B]``, or their mean, a scalar.
-        outputs: Logits ``[B, C]``, C at least 2, or residuals ``[B]``.
-        dimensions: Dimensions of earlier outputs; None: there are none.
-
-    Returns:
-        The new state.
-
-    Raises:
-        ValueError: If shapes don't fit each other, or the outputs are of another kind than earlier ones.
-    """
+    """A new state with one more batch: losses ``[B]`` or their mean, and logits ``[B, C]`` or residuals ``[B]``."""
     _check_losses(losses)
-    _check_outputs(outputs, losses, dimensions)
+    _check_outputs(outputs, losses, dimensions)  # those of earlier outputs, if there are any
     losses, outputs = losses.detach().double(), outputs.detach().double()
     if outputs.ndim == 2:
         return _added(record, _replicates(losses, prediction_entropies(outputs)))
@@ -138,29 +125,14 @@ def _added(record: StateRecord, rows: Tensor) -> StateRecord:
 
 
 def lowest_priorities(residuals: Tensor) -> Tensor:
-    """Merge the residuals of several processes: those of lowest priority are a random sample of all.
-
-    Args:
-        residuals: As in :class:`StateRecord` for each process and state, ``[R, 2, 4, k]``.
-
-    Returns:
-        Those that are kept, ``[2, 4, k]``.
-    """
+    """Merge the residuals of R processes, ``[R, 2, 4, k]``: the k of lowest priority are a random sample of all."""
     ranks, states, rows, places = residuals.shape
     pooled = residuals.permute(1, 2, 0, 3).reshape(states, rows, ranks * places)
     return torch.stack([_lowest(state, places) for state in pooled])
 
 
 def enter_lowest(kept: Tensor, entered: Tensor) -> Tensor:
-    """Let residuals of low priority take the places of those of high priority.
-
-    Args:
-        kept: As in :class:`StateRecord`, ``[4, k]``.
-        entered: More of them, ``[4, n]``.
-
-    Returns:
-        The k of lowest priority among both.
-    """
+    """The k residuals of lowest priority among those that are kept, ``[4, k]``, and those that enter, ``[4, n]``."""
     at_stake = min(kept.shape[1], entered.shape[1])
     highest = kept[0].topk(at_stake).indices
     return kept.index_copy(1, highest, _lowest(torch.cat([kept[:, highest], entered], 1), at_stake))
@@ -171,17 +143,8 @@ def _lowest(residuals: Tensor, places: int) -> Tensor:
 
 
 def priorities(values: Tensor, first: Tensor) -> Tensor:
-    """Pseudo-random numbers in [0, 1) from a residual's bits and its place in the order of arrival.
-
-    No random stream is touched, and processes need not agree on who draws what: their residuals differ.
-
-    Args:
-        values: Residuals, float64 ``[B]``.
-        first: Number of residuals before these, a scalar.
-
-    Returns:
-        One priority each, float64 ``[B]``.
-    """
+    """Pseudo-random numbers in [0, 1) from a residual's bits and its place in the order of arrival."""
+    # no random stream is touched, and processes need not agree on who draws what: their residuals differ
     place = torch.arange(values.numel(), device=values.device) + first
     mixed = values.view(torch.int64) ^ (place * -7046029254386353131)  # odd, near 2^64 / golden ratio
     for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):  # the finalizer of SplitMix64

@@ -24,11 +24,7 @@ Windows = Tensor | Sequence[Tensor]
 
 
 class SummedMetric(Metric):
-    """Base of metrics with more results than compute(): all see the states of all ranks.
-
-    Args:
-        **kwargs: Passed to :class:`torchmetrics.Metric`.
-    """
+    """Base of metrics with more results than compute(): all see the states of all ranks."""
 
     is_differentiable = False
     higher_is_better = None
@@ -50,16 +46,7 @@ class SummedMetric(Metric):
 
 
 class LayerMetric(SummedMetric):
-    """Base of metrics that hold one value a layer and a global one, in states that add up.
-
-    Args:
-        sizes: All coordinates N_l of each layer, of which the windows may show a sample. None: a single layer, of which
-            the windows show everything.
-        **kwargs: Passed to :class:`torchmetrics.Metric`.
-
-    Raises:
-        ValueError: If ``sizes`` is empty or holds a number below 1.
-    """
+    """Base of metrics that hold one value a layer and a global one, in states that add up."""
 
     def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

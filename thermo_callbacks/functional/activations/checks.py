@@ -14,21 +14,9 @@ PROBE_POINTS = (-30.0, -2.5, -1.0, -0.3, 0.0, 0.3, 1.0, 2.5, 30.0)
 
 
 def scalar_function(activation: Activation) -> Activation:
-    """The activation as a checked function of float64 tensors on the CPU that leaves its argument alone.
-
-    A module is copied in evaluation mode, so that neither its parameters nor its mode nor its hooks are touched.
-    Evaluate it outside of inference mode, since the copy is made to be differentiated.
-
-    Args:
-        activation: A function or a module that works element by element.
-
-    Returns:
-        The function.
-
-    Raises:
-        ValueError: If ``activation`` is a class or no callable, gives anything but a floating-point tensor of its
-            input's shape, or gives an element another value in other company (softmax, dropout).
-    """
+    """The activation as a checked function of float64 tensors on the CPU that leaves its argument alone."""
+    # a module is copied in evaluation mode, so that neither its parameters nor its mode nor its hooks are touched;
+    # to be evaluated outside of inference mode, since the copy is made to be differentiated
     if isinstance(activation, type):
         raise ValueError(
             f"activation must be a function or a module, got the class {activation.__name__}: give an instance, "
@@ -59,15 +47,7 @@ def scalar_function(activation: Activation) -> Activation:
 
 
 def slopes(function: Activation, points: Tensor) -> Tensor:
-    """Derivative of an elementwise function as autograd gives it: 0 where no gradient comes back.
-
-    Args:
-        function: Elementwise function.
-        points: Where to differentiate, any shape.
-
-    Returns:
-        The derivatives, of the shape of ``points``.
-    """
+    """Derivative of an elementwise function at points, as autograd gives it: 0 where no gradient comes back."""
     leaf = points.clone().requires_grad_()
     values = function(leaf)
     if not values.requires_grad:

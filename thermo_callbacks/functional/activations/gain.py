@@ -16,23 +16,10 @@ PEAKS, PEAK_POINTS = 256, 129
 
 
 def exceeding_point(function: Activation, limit: float) -> float | None:
-    r"""A point with :math:`|f(z)| > |z|` beyond rounding, or None if there is none on the grid.
-
-    Between grid points, peaks of :math:`|f(z)|/|z|` are searched once more on a grid sixty times finer.
-
-    Args:
-        function: Elementwise function of float64 tensors.
-        limit: Largest magnitude searched, above 1e-8.
-
-    Returns:
-        The point, or None.
-
-    Raises:
-        ValueError: If the function isn't finite somewhere on the grid, and exceeds nowhere else.
-    """
+    """A point of magnitude up to ``limit`` with |f(z)| > |z| beyond rounding, or None if there is none on the grid."""
     points = _grid(limit)
     ratios, excess = _compare(function, points)
-    if not excess.any():
+    if not excess.any():  # between points, peaks are searched once more on a grid sixty times finer
         inner = ratios[1:-1]
         peaks = (inner >= torch.maximum(ratios[:-2], ratios[2:])) & (inner > torch.minimum(ratios[:-2], ratios[2:]))
         highest = torch.where(peaks, inner, -1.0).topk(min(PEAKS, inner.numel())).indices

@@ -7,17 +7,7 @@ from torch import Tensor
 
 
 def paired(**tensors: Tensor) -> tuple[Tensor, Tensor]:
-    """Check that two tensors are of one shape and floating dtype, and give them the digits that sums of squares need.
-
-    Args:
-        **tensors: The two arguments by name.
-
-    Returns:
-        Both in their common dtype, at least float32: squares of float16 overflow, sums in bfloat16 stop growing.
-
-    Raises:
-        ValueError: If a tensor is empty, has no floating dtype or differs in shape from the first.
-    """
+    """Two tensors in one dtype, at least float32, after a check that they are floating and of one shape."""
     (first_name, first), (second_name, second) = tensors.items()
     for name, tensor in tensors.items():
         if tensor.numel() == 0 or not tensor.is_floating_point():
@@ -30,5 +20,6 @@ def paired(**tensors: Tensor) -> tuple[Tensor, Tensor]:
             f"{second_name} must have the shape of {first_name}, {tuple(first.shape)}, got {tuple(second.shape)}: an "
             "activation works element by element"
         )
+    # squares of float16 overflow, sums in bfloat16 stop growing
     dtype = torch.promote_types(torch.promote_types(first.dtype, second.dtype), torch.float32)
     return first.to(dtype), second.to(dtype)

@@ -14,15 +14,7 @@ ROUNDING = 1e-13  # of the mean square: what is left of a constant's variance
 
 
 def power_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Efficiency: ratio of two sums of squares.
-
-    Args:
-        numerator: Sum of squares at the exit, any shape.
-        denominator: Sum of squares at the entrance, same shape.
-
-    Returns:
-        The ratio, same shape; NaN where the denominator is zero or a sum isn't finite.
-    """
+    """Ratio of two sums of squares, any shape; NaN where the denominator is zero or a sum isn't finite."""
     finite = numerator.isfinite() & denominator.isfinite()
     return torch.where(finite, ratio_of_sums(numerator, denominator), torch.nan)
 
@@ -34,16 +26,7 @@ def power_ratio_of_tensors(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def variance_from_sums(power: Tensor, total: Tensor, count: Tensor) -> Tensor:
-    """Variance over all elements from their sums, the temperature that a Carnot bound compares.
-
-    Args:
-        power: Sum of squares, any shape.
-        total: Sum of the elements, same shape.
-        count: Number of elements, same shape.
-
-    Returns:
-        The variance, same shape: 0 where it is below rounding, NaN where an element isn't finite.
-    """
+    """Variance from sums of squares, sums and counts, any shape: 0 where it is below rounding, NaN where not finite."""
     mean_square = power / count
     variance = mean_square - (total / count).square()
     variance = torch.where(variance > ROUNDING * mean_square, variance, 0.0)
@@ -61,20 +44,13 @@ def sample_powers(tensor: Tensor) -> Tensor:
 
 
 class PowerSums(NamedTuple):
-    """Sums over replicates (samples, or groups of them) of the powers of M modules; those of several batches add up.
+    """Sums over replicates (samples, or groups of them) of the powers of M modules; those of several batches add up."""
 
-    Modules share the samples of a batch, so the error of an aggregate needs the products of all pairs of sums.
+    # modules share the samples of a batch, so the error of an aggregate needs the products of all pairs of sums
 
-    Attributes:
-        totals: Sums of the M numerators and then of the M denominators, ``[2 M]``.
-        products: Sums over replicates of the products of these, ``[2 M, 2 M]``; NaN between modules whose replicates
-            are not the same samples.
-        replicates: Number of replicates of each module, ``[M]``.
-    """
-
-    totals: Tensor
-    products: Tensor
-    replicates: Tensor
+    totals: Tensor  # of the M numerators and then of the M denominators, [2 M]
+    products: Tensor  # of these, [2 M, 2 M]; NaN between modules whose replicates are not the same samples
+    replicates: Tensor  # of each module, [M]
 
     def modules(self) -> Estimate:
         """Efficiency of each module with its standard error, each ``[M]``; NaN for a module without sums."""
@@ -85,14 +61,7 @@ class PowerSums(NamedTuple):
         return _estimate(value, scatter / denominator.square(), self.replicates)
 
     def pooled(self, members: Sequence[bool] | None = None) -> Estimate:
-        """Sum of numerators over sum of denominators: the mean weighted by what each module takes in.
-
-        Args:
-            members: Whether each module belongs to the mean; None: all of them.
-
-        Returns:
-            The mean with its standard error, scalars.
-        """
+        """Sum of numerators over sum of denominators: the mean weighted by what each module takes in."""
         chosen = torch.tensor(members or [True] * len(self.replicates), device=self.totals.device)
         numerator, denominator = torch.where(chosen, self.totals.view(2, -1), 0.0).sum(1)
         value = power_ratio(numerator, denominator)
@@ -123,16 +92,7 @@ class PowerSums(NamedTuple):
 
 
 def power_sums(numerators: Sequence[Tensor | None], denominators: Sequence[Tensor | None]) -> PowerSums:
-    """Sums of one batch.
-
-    Args:
-        numerators: Sums of squares by replicate ``[K]`` of each module, in double precision; None for a module that
-            was not called.
-        denominators: Likewise.
-
-    Returns:
-        The sums. A module whose sums are not finite does not count.
-    """
+    """Sums of one batch, from sums of squares by replicate, float64 ``[K]``; None for a module not called."""
     modules = len(numerators)
     groups: dict[int, dict[int, tuple[Tensor, Tensor]]] = {}
     for module, (numerator, denominator) in enumerate(zip(numerators, denominators, strict=True)):

@@ -16,20 +16,11 @@ SUBDIVISIONS = 400
 
 
 def gaussian_mean_square(function: Callable[[Numbers], Numbers], std: float) -> tuple[float, float]:
-    r"""Mean of :math:`f(z)^2` over :math:`z \sim N(0, \mathrm{std}^2)`.
-
-    The line is cut into panels that grow geometrically away from 0, since activations have their features near it;
-    among the cuts are all multiples of 1/2 and of 1 up to 4 and of 2 up to 8. The panels are laid on top of each
-    other, and SciPy's adaptive Gauss-Kronrod rule integrates their sum, which evaluates all panels in one call of the
-    function. It bisects where a kink or a jump falls inside a panel.
-
-    Args:
-        function: Vectorised function.
-        std: Standard deviation, positive.
-
-    Returns:
-        The mean and its error: the quadrature's own estimate and what the ends say is missing beyond them.
-    """
+    """Mean of f(z)^2 over z ~ N(0, std^2), and its error: the quadrature's own, and what lies beyond the ends."""
+    # The line is cut into panels that grow geometrically away from 0, since activations have their features near it;
+    # among the cuts are all multiples of 1/2 and of 1 up to 4 and of 2 up to 8. The panels are laid on top of each
+    # other, and SciPy's adaptive Gauss-Kronrod rule integrates their sum, which evaluates all panels in one call. It
+    # bisects where a kink or a jump falls inside a panel.
     edges = _panel_edges(std)
     widths = np.diff(edges)
 

@@ -16,19 +16,7 @@ Elementwise = Callable[[Tensor], Tensor]
 def checked_chain(
     weights: Sequence[Tensor], slopes: Sequence[Tensor], regulator: float
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights and slopes in one dtype of at least single precision, after a check of their shapes.
-
-    Args:
-        weights: Weight matrices, the l-th of shape ``[n_l, n_(l-1)]``.
-        slopes: Slopes of the layers' activations, the l-th of shape ``[..., n_l]``.
-        regulator: The regulator m^2.
-
-    Returns:
-        Weights and slopes.
-
-    Raises:
-        ValueError: If there is no weight, the shapes don't make a chain, or the regulator is negative or not finite.
-    """
+    """Weights ``[n_l, n_(l-1)]`` and slopes ``[..., n_l]`` in one dtype, at least float32, checked to be a chain."""
     check_regulator(regulator)
     if not weights or len(weights) != len(slopes):
         raise ValueError(
@@ -60,20 +48,9 @@ def check_regulator(regulator: float) -> None:
 
 
 def chain_log_determinant(weights: Sequence[Tensor], slopes: Sequence[Tensor], regulator: float) -> Tensor:
-    r"""Ln det G of a chain by block elimination from the output to the input.
-
-    With :math:`c = 1 + m^2` and :math:`A_l = f'_l w_l` the Schur complements are
-    :math:`D_L = c`, :math:`D_{l-1} = c + A_l^T (1 - D_l^{-1}) A_l`. In this order :math:`D - 1` is never smaller than
-    :math:`m^2`: nothing cancels, and all D are exactly 1 for m = 0.
-
-    Args:
-        weights: Checked weights.
-        slopes: Checked slopes.
-        regulator: The regulator m^2.
-
-    Returns:
-        The logarithm, of the leading shape of ``slopes``.
-    """
+    """Ln det G of a checked chain, of the leading shape of ``slopes``, by block elimination from the output."""
+    # With c = 1 + m^2 and A_l = f'_l w_l the Schur complements are D_L = c, D_(l-1) = c + A_l^T (1 - D_l^-1) A_l. In
+    # this order D - 1 is never smaller than m^2: nothing cancels, and all D are exactly 1 for m = 0.
     scale = 1.0 + regulator
     one = torch.eye(weights[-1].shape[0], dtype=weights[-1].dtype, device=weights[-1].device)
     block = scale * one.expand(*slopes[-1].shape[:-1], -1, -1)  # D of the layer above
@@ -108,16 +85,7 @@ def _log_determinant(factor: Tensor) -> Tensor:
 
 
 def chain_operator(weights: Sequence[Tensor], slopes: Sequence[Tensor], regulator: float) -> Operator:
-    """Product of rows with G.
-
-    Args:
-        weights: Checked weights.
-        slopes: Checked slopes, ``[R, n_l]`` with the slopes of each row, or ``[n_l]``.
-        regulator: The regulator m^2.
-
-    Returns:
-        The operator on vectors ``[R, n]``.
-    """
+    """Product of rows ``[R, n]`` with G of a checked chain, whose slopes are ``[R, n_l]`` or ``[n_l]``."""
     sizes = [weights[0].shape[1], *(weight.shape[0] for weight in weights)]
 
     def product(rows: Tensor) -> Tensor:
@@ -148,17 +116,7 @@ def chain_matrix(weights: Sequence[Tensor], slopes: Sequence[Tensor], regulator:
 def chain_states(
     inputs: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], activations: Sequence[Elementwise]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """States and slopes of a chain by a forward pass, differentiable where the weights are.
-
-    Args:
-        inputs: States of the input neurons, ``[..., n_0]``.
-        weights: Weight matrices.
-        biases: Biases ``[n_l]``, None for none.
-        activations: Elementwise functions.
-
-    Returns:
-        States of all layers, the input's first, and slopes of all layers behind it.
-    """
+    """States of all layers, the input's first, and slopes of all behind it, differentiable where weights are."""
     states, slopes = [inputs], []
     for weight, bias, activation in zip(weights, biases, activations, strict=True):
         state, slope = _state_and_slope(activation, torch.nn.functional.linear(states[-1], weight, bias))

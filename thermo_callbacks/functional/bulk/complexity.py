@@ -91,13 +91,7 @@ def chain_complexity(
 
 
 class ComplexitySums(NamedTuple):
-    """Sums over samples whose complexity is finite, scalars in double precision; those of several batches add up.
-
-    Attributes:
-        complexity_sum: Sum of the complexities.
-        complexity_square: Sum of their squares.
-        num_samples: Their number.
-    """
+    """Sums over samples whose complexity is finite, scalars in double precision; those of several batches add up."""
 
     complexity_sum: Tensor
     complexity_square: Tensor

@@ -15,62 +15,30 @@ CHECK_EVERY = 5  # steps between two computations of the bounds: an eigenproblem
 
 
 class Tridiagonal(NamedTuple):
-    """Lanczos' tridiagonal matrices of R start vectors after k steps.
-
-    Attributes:
-        diagonal: Diagonals, ``[R, k]``.
-        coupling: Off-diagonals, ``[R, k]``: the last column couples to the step that comes next.
-    """
+    """Lanczos' tridiagonal matrices of R start vectors after k steps, as two diagonals ``[R, k]``."""
 
     diagonal: Tensor
-    coupling: Tensor
+    coupling: Tensor  # off the diagonal; the last column couples to the step that comes next
 
 
 class LanczosSums(NamedTuple):
-    r"""Quadratic forms :math:`v^T \ln(A)\, v` of R vectors, with the density of states that they see.
+    r"""Quadratic forms :math:`v^T \ln(A)\, v` of R vectors, with the density of states that they see."""
 
-    Attributes:
-        value: The forms, ``[R]``: the middle of a lower and an upper bound.
-        truncation: Half the distance of the bounds, ``[R]``.
-        nodes: Approximate eigenvalues, ``[R, k]``.
-        weights: Their weights, ``[R, k]``, of sum 1 in each row.
-    """
-
-    value: Tensor
-    truncation: Tensor
-    nodes: Tensor
-    weights: Tensor
+    value: Tensor  # the forms, [R]: the middle of a lower and an upper bound
+    truncation: Tensor  # half the distance of the bounds, [R]
+    nodes: Tensor  # approximate eigenvalues, [R, k]
+    weights: Tensor  # of the nodes, [R, k], of sum 1 in each row
 
 
 def rademacher_rows(rows: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Independent signs, of mean 0 and variance 1.
-
-    Args:
-        rows: Number of vectors R.
-        like: A vector ``[n]`` whose size, dtype and device the rows take.
-        generator: Source of randomness; None is the global stream of the CPU.
-
-    Returns:
-        The vectors, ``[R, n]``.
-    """
+    """Independent signs ``[R, n]`` like a vector ``[n]``; from the CPU's global stream without a generator."""
     device = torch.device("cpu") if generator is None else generator.device
     bits = torch.randint(0, 2, (rows, like.numel()), generator=generator, device=device)
     return (2 * bits - 1).to(like)
 
 
 def lanczos(operator: Operator, start: Tensor, steps: int) -> Iterator[Tridiagonal]:
-    """Lanczos' iteration on all rows at once, every vector made orthogonal to all before it.
-
-    Without that, rounding lets converged eigenvalues come back as copies. It is done twice, which is enough.
-
-    Args:
-        operator: The operator, applied to rows.
-        start: Start vectors, ``[R, n]``, none of them zero.
-        steps: Largest number of steps; no more than n are made.
-
-    Yields:
-        The matrices after every few steps and after the last.
-    """
+    """Lanczos' iteration on all rows ``[R, n]`` at once: the matrices after every few steps and the last."""
     steps = min(steps, start.shape[1])
     basis = start.new_zeros(steps, *start.shape)
     current = start / torch.linalg.vector_norm(start, dim=1, keepdim=True)
@@ -81,6 +49,7 @@ def lanczos(operator: Operator, start: Tensor, steps: int) -> Iterator[Tridiagon
         image = operator(current)
         diagonal[:, step] = (current * image).sum(1)
         known = basis[: step + 1]
+        # without this rounding lets converged eigenvalues come back as copies; twice is enough
         for _ in range(2):
             image = image - torch.einsum("krn,kr->rn", known, torch.einsum("krn,rn->kr", known, image))
         norm = torch.linalg.vector_norm(image, dim=1)
@@ -95,14 +64,7 @@ def lanczos(operator: Operator, start: Tensor, steps: int) -> Iterator[Tridiagon
 
 
 def gauss_rule(matrix: Tridiagonal) -> tuple[Tensor, Tensor]:
-    """Gauss quadrature of the density of states seen by each start vector.
-
-    Args:
-        matrix: Matrices of k steps.
-
-    Returns:
-        Nodes and weights in double precision, both ``[R, k]``; weights sum to 1.
-    """
+    """Gauss quadrature of each start vector's density of states: nodes and weights of sum 1, float64 ``[R, k]``."""
     diagonal, coupling = matrix.diagonal.double(), matrix.coupling.double()[:, :-1]
     dense = torch.diag_embed(diagonal) + torch.diag_embed(coupling, 1) + torch.diag_embed(coupling, -1)
     nodes, vectors = torch.linalg.eigh(dense)
@@ -110,15 +72,7 @@ def gauss_rule(matrix: Tridiagonal) -> tuple[Tensor, Tensor]:
 
 
 def radau_rule(matrix: Tridiagonal, end: float) -> tuple[Tensor, Tensor]:
-    """Gauss-Radau quadrature: as :func:`gauss_rule`, with one more node, which is ``end``.
-
-    Args:
-        matrix: Matrices of k steps.
-        end: A number below all eigenvalues of the operator.
-
-    Returns:
-        Nodes and weights in double precision, both ``[R, k + 1]``.
-    """
+    """Gauss-Radau quadrature: as :func:`gauss_rule`, with one more node, ``end``, below all eigenvalues."""
     diagonal, coupling = matrix.diagonal.double(), matrix.coupling.double()
     size = diagonal.shape[1]
     shifted = torch.diag_embed(diagonal - end)
@@ -135,22 +89,10 @@ def radau_rule(matrix: Tridiagonal, end: float) -> tuple[Tensor, Tensor]:
 def lanczos_log_sums(
     operator: Operator, start: Tensor, *, smallest: float, steps: int, tolerance: float
 ) -> LanczosSums:
-    r"""Quadratic forms of the logarithm of an operator, between bounds.
-
-    The even derivatives of ln are negative and the odd ones positive, so that Gauss quadrature lies above the form and
-    Gauss-Radau quadrature, with a node below the spectrum, under it (Golub and Meurant 1994). The iteration ends when
-    the bounds of every row are closer than the tolerance.
-
-    Args:
-        operator: The operator, applied to rows.
-        start: Vectors, ``[R, n]``, each of squared norm n.
-        smallest: A positive lower bound of the spectrum.
-        steps: Largest number of steps.
-        tolerance: Half distance of the bounds at which to stop, divided by n.
-
-    Returns:
-        Values, half distances, and the Gauss rule's nodes and weights.
-    """
+    """Quadratic forms of the logarithm of an operator with rows of squared norm n; ``smallest`` bounds it below."""
+    # The even derivatives of ln are negative and the odd ones positive, so that Gauss quadrature lies above the form
+    # and Gauss-Radau quadrature, with a node below the spectrum, under it (Golub and Meurant 1994). The iteration ends
+    # when the bounds of every row are closer than twice the tolerance times n.
     size = start.shape[1]
     # A node must lie strictly below the spectrum, or the shifted matrix is singular where an eigenvalue is the bound.
     end = 0.999 * smallest

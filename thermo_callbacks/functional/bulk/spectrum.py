@@ -115,15 +115,7 @@ def stochastic_log_determinant(
 
 
 def lanczos_spectrum(sums: LanczosSums, size: int) -> Spectrum:
-    """Density of states from the quadrature rules of several probes.
-
-    Args:
-        sums: What Lanczos' iteration found.
-        size: Size of the operator.
-
-    Returns:
-        All nodes, with counts that sum to the size.
-    """
+    """Density of states from the quadrature rules of several probes: all nodes, with counts that sum to the size."""
     return Spectrum(sums.nodes.flatten(), sums.weights.flatten() * (size / len(sums.nodes)))
 
 

@@ -13,23 +13,14 @@ from thermo_callbacks.functional.statistics import Estimate
 
 
 class TraceSums(NamedTuple):
-    """Weighted sums over updates k of L layers and, in the last column, of their sum; each ``[L + 1]``.
+    """Weighted sums over updates k of L layers and, in the last column, of their sum; each ``[L + 1]``."""
 
-    Attributes:
-        weight_sum: Sum of the weights :math:`W_k`.
-        weight_square: Sum of their squares.
-        weight_cube: Sum of their cubes.
-        trace_sum: Sum of :math:`W_k x_k` with the traces x.
-        trace_square: Sum of :math:`W_k x_k^2`.
-        variance_sum: Sum of :math:`W_k^2 s_k^2` with the traces' variances.
-    """
-
-    weight_sum: Tensor
+    weight_sum: Tensor  # of the weights W_k
     weight_square: Tensor
     weight_cube: Tensor
-    trace_sum: Tensor
-    trace_square: Tensor
-    variance_sum: Tensor
+    trace_sum: Tensor  # of W_k x_k with the traces x_k
+    trace_square: Tensor  # of W_k x_k^2
+    variance_sum: Tensor  # of W_k^2 s_k^2 with the traces' variances s_k^2
 
     def estimate(self) -> Estimate:
         r"""Weighted mean of traces with its standard error.
@@ -57,21 +48,11 @@ class TraceSums(NamedTuple):
 
 
 class RughSums(NamedTuple):
-    """Weighted sums over updates of L layers and, in the last column, of their sum; each ``[L + 1]``.
+    """Weighted sums over updates of L layers and, in the last column, of their sum; each ``[L + 1]``."""
 
-    Attributes:
-        square_sum: Sum of weighted squared gradients.
-        laplacian_sum: Sum of weighted Laplacians.
-        square_square: Sum of the squares of weighted squared gradients.
-        laplacian_square: Sum of the squares of weighted Laplacians.
-        product: Sum of the products of both.
-        weight_sum: Sum of the weights.
-        weight_square: Sum of their squares.
-    """
-
-    square_sum: Tensor
-    laplacian_sum: Tensor
-    square_square: Tensor
+    square_sum: Tensor  # of weighted squared gradients
+    laplacian_sum: Tensor  # of weighted Laplacians
+    square_square: Tensor  # of the squares of the weighted ones, as is the next
     laplacian_square: Tensor
     product: Tensor
     weight_sum: Tensor
@@ -88,16 +69,7 @@ class RughSums(NamedTuple):
 
 
 def trace_sums(traces: Tensor, variances: Tensor, weight: float = 1.0) -> TraceSums:
-    """Sums of one update.
-
-    Args:
-        traces: Trace of each layer's block, ``[L]``; one that is not finite is left out, and the layers' sum with it.
-        variances: Squared standard error of each; that of the layers' sum is their sum.
-        weight: Weight of the update.
-
-    Returns:
-        The sums, in double precision.
-    """
+    """Sums of one update, float64; a trace that is not finite is left out, and the sum of the layers with it."""
     trace, variance, weights = _weighted(traces, variances, weight)
     return TraceSums(
         weights, weights.square(), weights.pow(3), weights * trace, weights * trace.square(),

@@ -147,16 +147,7 @@ def accumulated_product(
 
 
 def means_of_both_sides(right: Sequence[Tensor], products: Sequence[Tensor], step: float) -> list[Tensor]:
-    """Gradient at the point, up to the square of the step: the mean of those on both sides of it.
-
-    Args:
-        right: Gradients at the first of the two sides, which is where the vector points to; they become the means.
-        products: Product of the Hessian with the vector, from both sides.
-        step: The step to either side.
-
-    Returns:
-        The means, in the memory of the gradients.
-    """
+    """Gradient at the point, up to the step's square: the mean of both sides, in the memory of ``right``."""
     with torch.no_grad():
         return [slope.sub_(product, alpha=step) for slope, product in zip(right, products, strict=True)]
 
@@ -170,16 +161,7 @@ def _default_step(parameters: Sequence[Tensor], vectors: Sequence[Tensor]) -> fl
 
 
 def difference_step(parameters: Sequence[Tensor], values: Sequence[float], directions: Sequence[float]) -> float:
-    """The step of :func:`finite_difference_product` from squared norms.
-
-    Args:
-        parameters: The parameters, of which shapes and dtypes count.
-        values: Squared norm of each.
-        directions: Squared norm of the vector in each.
-
-    Returns:
-        The step h.
-    """
+    """The step of :func:`finite_difference_product` from squared norms of each parameter and of the vector in each."""
     sizes = [parameter.numel() for parameter in parameters]
     moved = [index for index, square in enumerate(directions) if square > 0.0]
     if not moved:

@@ -115,15 +115,7 @@ def _mean(contributions: Tensor, variances: Tensor) -> Estimate:
 
 
 def trace_estimate(contributions: Tensor, variances: Tensor) -> TraceEstimate:
-    """Estimates of the parameters' traces and of their sum.
-
-    Args:
-        contributions: What each of K probes says of each of P parameters, ``[K, P]``.
-        variances: The bounds of :func:`single_probe` for each, ``[K, P]``.
-
-    Returns:
-        The estimate.
-    """
+    """Traces of P parameters and of all, from values and variances of K probes, each ``[K, P]``."""
     parameters = _mean(contributions, variances)
     whole = _mean(contributions.sum(1), variances.sum(1))
     degrees_of_freedom = int(whole.degrees_of_freedom)

@@ -63,15 +63,7 @@ def dense(tensor: Tensor) -> Tensor:
 
 
 def check_lengths(parameters: Sequence[Tensor], **sequences: Sequence[Tensor | None]) -> None:
-    """Check that all hold one entry for each parameter.
-
-    Args:
-        parameters: The parameters.
-        **sequences: The arguments by name.
-
-    Raises:
-        ValueError: If one is longer or shorter.
-    """
+    """Check that all sequences, given by name, hold one entry for each parameter."""
     for name, sequence in sequences.items():
         if len(sequence) != len(parameters):
             raise ValueError(

@@ -20,33 +20,17 @@ _SLACK = 1e-9  # energies of corners are in floating point: in doubt a box is ke
 
 @dataclass(frozen=True)
 class Boxes:
-    """B disjoint boxes of hidden widths, which hold every topology of a shell of k hidden layers together.
+    """B disjoint boxes of hidden widths, which hold every topology of a shell of k hidden layers together."""
 
-    Attributes:
-        low: Smallest widths, shape ``[B, k]``.
-        high: Largest widths, same shape.
-        solved: The layer of each box, counted from 0, whose width follows from the others' and the energy, shape
-            ``[B]``.
-        choices: Most values that it can have then, shape ``[B]``; 1 without a tolerance.
-        candidates: Number of candidates in each box, widths of the other layers times choices, shape ``[B]``.
-    """
-
-    low: Integers
-    high: Integers
-    solved: Integers
-    choices: Integers
-    candidates: Numbers
+    low: Integers  # smallest widths, [B, k]
+    high: Integers  # largest widths, [B, k]
+    solved: Integers  # the layer, from 0, whose width follows from the others' and the energy, [B]
+    choices: Integers  # most values that it can have then, [B]; 1 without a tolerance
+    candidates: Numbers  # in each box, widths of the other layers times choices, [B]
 
 
 def covering_boxes(shell: Shell) -> Boxes:
-    """Cover a shell by boxes whose corners are powers of a number: 2, unless that makes too many boxes.
-
-    Args:
-        shell: The shell.
-
-    Returns:
-        The boxes; none where the shell is surely empty.
-    """
+    """Cover a shell by boxes with powers of 2 as corners, or of more if too many; none if surely empty."""
     base = 2
     while (low := _lower_corners(shell, base)) is None:
         base *= 2

@@ -14,38 +14,20 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Quantities:
-    """Quantities of N topologies of the same depth of k hidden layers; NaN where one has no value.
+    """Quantities of N topologies of the same depth of k hidden layers, ``[N]``; NaN where one has no value."""
 
-    Attributes:
-        multiplicity: ln W, in nats, shape ``[N]``.
-        disorder: ln W relative to the most even spread, shape ``[N]``.
-        temperatures: Of each hidden layer, in connections per nat, shape ``[N, k]``.
-        temperature: Their mean T, shape ``[N]``.
-        efficiency: 1 - coldest/hottest, shape ``[N]``.
-        free_energy: E - T ln W, in connections, shape ``[N]``.
-        stability: Smallest second difference of the free energy, in connections, shape ``[N]``.
-        lowest_move: Smallest change of the free energy that a move makes, in connections, shape ``[N]``.
-    """
-
-    multiplicity: Numbers
-    disorder: Numbers
-    temperatures: Numbers
-    temperature: Numbers
-    efficiency: Numbers
-    free_energy: Numbers
-    stability: Numbers
-    lowest_move: Numbers
+    multiplicity: Numbers  # ln W, in nats
+    disorder: Numbers  # ln W relative to the most even spread
+    temperatures: Numbers  # of each hidden layer, in connections per nat, [N, k]
+    temperature: Numbers  # their mean T
+    efficiency: Numbers  # 1 - coldest/hottest
+    free_energy: Numbers  # E - T ln W, in connections
+    stability: Numbers  # smallest second difference of the free energy, in connections
+    lowest_move: Numbers  # smallest change of the free energy that a move makes, in connections
 
 
 def quantities(shapes: npt.NDArray[np.generic]) -> Quantities:
-    """Quantities of topologies of the same depth.
-
-    Args:
-        shapes: Widths from the input to the output, positive whole numbers, shape ``[N, k + 2]``.
-
-    Returns:
-        The quantities.
-    """
+    """Quantities of topologies of the same depth, from positive widths from input to output, ``[N, k + 2]``."""
     widths = shapes.astype(np.float64)
     hidden = widths[:, 1:-1]
     rows, depth = hidden.shape
@@ -70,41 +52,19 @@ def quantities(shapes: npt.NDArray[np.generic]) -> Quantities:
 
 
 def log_multiplicity(hidden: Numbers) -> Numbers:
-    """ln(M! / prod n_l!) of hidden widths n_l, M their sum.
-
-    Args:
-        hidden: Widths of the hidden layers, shape ``[N, k]``.
-
-    Returns:
-        The logarithms, shape ``[N]``, with a rounding error of about 1e-16 M ln M.
-    """
+    """ln(M! / prod n_l!) of hidden widths n_l ``[N, k]``, M their sum, with a rounding error of about 1e-16 M ln M."""
     ordered = np.sort(hidden, axis=1)  # layers are summed in one order: to permute them changes no bit
     return np.asarray(special.gammaln(hidden.sum(axis=1) + 1.0) - special.gammaln(ordered + 1.0).sum(axis=1))
 
 
 def even_spread(neurons: Numbers, depth: int) -> Numbers:
-    """Neurons spread over layers as evenly as whole numbers allow.
-
-    Args:
-        neurons: Their numbers M, shape ``[N]``.
-        depth: Number k of layers, at least 1.
-
-    Returns:
-        Widths that differ by one at most, shape ``[N, k]``.
-    """
+    """Neurons ``[N]`` over layers as evenly as whole numbers allow: widths ``[N, k]`` that differ by one at most."""
     share, rest = np.divmod(neurons, depth)
     return np.asarray(share[:, None] + (np.arange(depth) < rest[:, None]))
 
 
 def entropy_gains(hidden: Numbers) -> Numbers:
-    """Entropy ln((M + 1)/(n_l + 1)) that one more neuron in layer l brings, in nats.
-
-    Args:
-        hidden: Widths of the hidden layers, shape ``[N, k]``.
-
-    Returns:
-        The entropies, same shape; 0 for a single layer.
-    """
+    """Entropy ln((M + 1)/(n_l + 1)) of one more neuron in layer l, in nats, ``[N, k]``; 0 for a single layer."""
     return np.asarray(np.log1p((hidden.sum(axis=1, keepdims=True) - hidden) / (hidden + 1.0)))
 
 

@@ -22,20 +22,7 @@ _LARGEST = 1 << 60  # numbers of connections up to it, and sums of some, fit 64 
 
 
 class ShellSampler:
-    """Draws topologies of a shell, each equally probable, and estimates how many there are.
-
-    Args:
-        shell: The shell.
-        seed: Seed of the draws.
-
-    Attributes:
-        candidates: Number of all candidates.
-        tried: Number of candidates so far.
-        accepted: How many of them were topologies of the shell.
-
-    Raises:
-        ValueError: If the shell's connections or ends aren't below 2**60.
-    """
+    """Draws topologies of a shell, each equally probable, and estimates how many there are."""
 
     def __init__(self, shell: Shell, seed: int) -> None:
         for name in ("most", "n_in", "n_out"):
@@ -44,18 +31,10 @@ class ShellSampler:
         self._shell, self._random = shell, np.random.default_rng(seed)
         self._boxes = covering_boxes(shell)
         self.candidates = float(self._boxes.candidates.sum())
-        self.tried = self.accepted = 0
+        self.tried = self.accepted = 0  # candidates so far, and those that were topologies of the shell
 
     def draw(self, count: int, most_candidates: int = MOST_CANDIDATES) -> Integers:
-        """Draw topologies, independent of each other.
-
-        Args:
-            count: How many.
-            most_candidates: Stop when this many candidates were drawn, those of earlier draws included.
-
-        Returns:
-            Their widths, shape ``[count, k + 2]``; fewer rows where it was stopped.
-        """
+        """Draw independent topologies ``[count, k + 2]``; fewer once ``most_candidates`` were tried in all."""
         found, missing = [np.empty((0, self._shell.depth), dtype=np.int64)], count
         while missing > 0 and self.candidates and self.tried < most_candidates:
             accepted = self._accepted()

@@ -12,19 +12,7 @@ from functools import cached_property
 
 
 def whole_number(name: str, value: int, least: int = 1) -> int:
-    """Check an argument that is a whole number.
-
-    Args:
-        name: Its name.
-        value: Its value, of any integer type.
-        least: Smallest value allowed.
-
-    Returns:
-        The value as an int.
-
-    Raises:
-        ValueError: If it isn't whole, or below the smallest value.
-    """
+    """An argument of any integer type as an int, after a check that it is whole and at least ``least``."""
     try:
         number = operator.index(value)
     except TypeError as fault:

@@ -85,35 +85,21 @@ _SUMS: dict[str, Callable[[LayerArrays], Tensor]] = {
 
 
 class ArrayWindow(WindowStatistics):
-    """Statistics of a window as arrays, in their precision; each sum is made when an estimate asks for it.
-
-    Args:
-        fewest: Fewest steps for which what is to be estimated exists.
-        parameters: Parameters before each step, ``[W, n]`` for each layer; None, like all that follow, if not needed.
-        displacements: What the optimizer moved, in consecutive steps.
-        gradients: Gradients of the same steps as the optimizer saw them.
-        mobility: Displacement per unit of gradient, a scalar or ``[n]`` for each layer.
-        response: Momentum of the optimizer.
-        sizes: All coordinates of each layer; None: those that are shown.
-        batch_size: Samples behind each gradient, NaN if unknown.
-
-    Raises:
-        ValueError: If windows differ in shape, have no floating dtype or too few steps, or ``mobility`` does not fit.
-    """
+    """Statistics of a window as arrays, in their precision; each sum is made when an estimate asks for it."""
 
     _layers: list[LayerArrays]
     _steps: int
 
     def __init__(
         self,
-        fewest: int,
+        fewest: int,  # steps for which what is to be estimated exists
         *,
-        parameters: Sequence[Tensor] | None = None,
+        parameters: Sequence[Tensor] | None = None,  # before each step, [W, n] for each layer, like the next two
         displacements: Sequence[Tensor] | None = None,
         gradients: Sequence[Tensor] | None = None,
-        mobility: Sequence[Tensor] | None = None,
+        mobility: Sequence[Tensor] | None = None,  # displacement per unit of gradient, a scalar or [n]
         response: MomentumResponse = AT_ONCE,
-        sizes: Sequence[int] | None = None,
+        sizes: Sequence[int] | None = None,  # all coordinates of each layer; None: those that are shown
         batch_size: float = math.nan,
     ) -> None:
         given = {"parameters": parameters, "displacements": displacements, "gradients": gradients}

@@ -24,17 +24,9 @@ class CoordinateSums(NamedTuple):
 
 
 def coordinate_terms(variances: Tensor, diffusions: Tensor | float, steps: float | None) -> CoordinateSums:
-    """What each coordinate adds to a window's sums.
-
-    Args:
-        variances: Variances in the window, ``[..., n]``; 0 for a coordinate that rests.
-        diffusions: Mobility times temperature of each coordinate, squared units of the parameter per step, same shape
-            or one for all.
-        steps: Steps in the window; below 4 all terms but the count are NaN. None: the variances are exact.
-
-    Returns:
-        The terms, each of the shape of ``variances``.
-    """
+    """What each coordinate adds to a window's sums, of the shape of ``variances``; a variance of 0: it rests."""
+    # diffusions: mobility times temperature, of each or of all; steps: below 4 all terms but the count are NaN,
+    # None: the variances are exact
     moved = variances != 0
     # without them the logarithm of a variance from independent Gaussian steps, and its inverse, would be biased
     if steps is None:

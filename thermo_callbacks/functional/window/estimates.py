@@ -20,13 +20,7 @@ from thermo_callbacks.functional.window.statistics import WindowStatistics
 
 
 class LayerEstimates(NamedTuple):
-    """Values of L layers, and in the last column that of the whole model, ``[L + 1]``.
-
-    Attributes:
-        value: The estimates; NaN where the quantity has none.
-        stderr: Their standard errors; NaN where unknown.
-        degrees_of_freedom: Degrees of freedom behind the errors.
-    """
+    """Values of L layers, and in the last column that of the whole model, ``[L + 1]``; NaN where unknown."""
 
     value: Tensor
     stderr: Tensor
@@ -124,17 +118,8 @@ class ExtensiveSums(NamedTuple):
 
     @classmethod
     def of(cls, window: WindowStatistics, terms: Tensor, squares: Tensor, response: Tensor) -> ExtensiveSums:
-        """Sums of a window.
-
-        Args:
-            window: Statistics of the window.
-            terms: Sum of the terms of the watched coordinates of each layer, ``[L]``.
-            squares: Sum of their squares, ``[L]``.
-            response: Errors of the layers' values in relative errors of the kinetic temperature, ``[L]``.
-
-        Returns:
-            The sums; zeros where so many steps were left out that nothing fluctuates.
-        """
+        """Sums of a window, from each layer's sums of terms of watched coordinates and of their squares, ``[L]``."""
+        # response: errors of the layers' values in relative errors of the kinetic temperature
         if window.steps < FEWEST_STEPS or window.pairs < 2:
             return cls(*torch.zeros_like(with_total(terms)).expand(len(cls._fields), -1))
         moved, sizes = window.moved, window.sizes

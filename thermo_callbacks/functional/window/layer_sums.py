@@ -17,17 +17,11 @@ PAIR, INNOVATION, POSITION_GRADIENT, GRADIENT, FORCE, WORK, MOVE = range(7)
 
 
 class LayerSums(NamedTuple):
-    """Sums of a window over the coordinates of each of L layers, float64 on the CPU; those of shards of a model add up.
+    """Sums of a window over the coordinates of L layers, float64 on the CPU; those of a model's shards add up."""
 
-    Attributes:
-        series: Products of each of W steps, ``[W, 7, L]``.
-        flags: Whether the step counts as a pair, and as a step, ``[W, 2]``.
-        terms: Sums over the whole window, ``[terms, L]``.
-    """
-
-    series: Tensor
-    flags: Tensor
-    terms: Tensor
+    series: Tensor  # products of each of W steps, [W, 7, L]
+    flags: Tensor  # whether the step counts as a pair, and as a step, [W, 2]
+    terms: Tensor  # sums over the whole window, [terms, L]
 
     def statistics(
         self,
@@ -37,17 +31,7 @@ class LayerSums(NamedTuple):
         *,
         batch_size: float,
     ) -> WindowStatistics:
-        """Statistics of the window by layer.
-
-        Args:
-            watched: Watched coordinates of each layer that had a gradient, ``[L]``.
-            sizes: All coordinates of each layer that had a gradient, ``[L]``.
-            momentum: Momentum of each layer's optimizer, ``[L]``.
-            batch_size: Samples behind each gradient, NaN if unknown.
-
-        Returns:
-            The statistics of the steps that the sums are over.
-        """
+        """Statistics of the steps by layer; watched and all coordinates count where there was a gradient, ``[L]``."""
         by_step, flags, terms = self
         entropy = CoordinateSums(*terms[1 : 1 + len(CoordinateSums._fields)])
         halves = terms[1 + len(CoordinateSums._fields) :]

@@ -12,53 +12,33 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class WindowStatistics:
-    """Sums over the watched coordinates of each of L layers, step by step.
+    """Sums over the watched coordinates of each of L layers, step by step, ``[.., L]``, or of the window, ``[L]``."""
 
-    Attributes:
-        innovation_gradient: Products of contrasts of innovation (times response) and gradient, ``[K - 1, L]``.
-        innovation_square: Squares of contrasts of the innovation (times response), each coordinate's divided by its
-            mobility, the displacement per unit of gradient; NaN where that is unknown, ``[K - 1, L]``.
-        position_gradient: Products of contrasts of parameters and gradients, ``[W - 1, L]``.
-        gradient_square: Squares of contrasts of gradients, ``[W - 1, L]``.
-        position_displacement: Products of parameters and displacements, ``[W, L]``.
-        gradient_displacement: Products of gradients and displacements, ``[W, L]``.
-        displacement_square: Squares of displacements, ``[W, L]``.
-        mean_gradient_square: Squared norm of the mean gradient, ``[L]``.
-        temperature_sampling_variance: Variance of each layer's kinetic temperature from watching a sample, ``[L]``.
-        moving: Watched coordinates that moved, ``[L]``. Of these are the sums of the next five.
-        log_variance: Logarithms of the parameters' variances, free of the bias of independent steps, ``[L]``.
-        log_variance_square: Squares of those logarithms, ``[L]``.
-        production: Mobility times temperature over variance, coordinate by coordinate, free of that bias; NaN where the
-            mobility is unknown or there are fewer than 4 steps, ``[L]``.
-        production_square: Squares of those, ``[L]``.
-        relaxation: Inverse of those, the steps in which a coordinate forgets, at most the window's, ``[L]``.
-        watched: Watched coordinates that had a gradient, ``[L]``.
-        sizes: All coordinates of the layer that had a gradient, ``[L]``.
-        momentum: Momentum of the layer's optimizer, ``[L]`` on the CPU.
-        batch_size: Samples behind each gradient; NaN if unknown.
-        skipped: Steps left out because a gradient was not finite.
-    """
-
-    innovation_gradient: Tensor
+    # of W steps, of which K pairs of an innovation and a gradient
+    innovation_gradient: Tensor  # products of contrasts of innovation (times response) and gradient, [K - 1, L]
+    # squares of contrasts of the innovation (times response), each coordinate's divided by its mobility, the
+    # displacement per unit of gradient; NaN where that is unknown, [K - 1, L]
     innovation_square: Tensor
-    position_gradient: Tensor
-    gradient_square: Tensor
-    position_displacement: Tensor
-    gradient_displacement: Tensor
-    displacement_square: Tensor
-    mean_gradient_square: Tensor
-    temperature_sampling_variance: Tensor
-    moving: Tensor
-    log_variance: Tensor
+    position_gradient: Tensor  # products of contrasts of parameters and gradients, [W - 1, L]
+    gradient_square: Tensor  # squares of contrasts of gradients, [W - 1, L]
+    position_displacement: Tensor  # products of parameters and displacements, [W, L]
+    gradient_displacement: Tensor  # products of gradients and displacements, [W, L]
+    displacement_square: Tensor  # squares of displacements, [W, L]
+    mean_gradient_square: Tensor  # squared norm of the mean gradient
+    temperature_sampling_variance: Tensor  # of each layer's kinetic temperature, from watching a sample
+    moving: Tensor  # watched coordinates that moved; of these are the sums of the next five
+    log_variance: Tensor  # logarithms of the parameters' variances, free of the bias of independent steps
     log_variance_square: Tensor
+    # mobility times temperature over variance, coordinate by coordinate, free of that bias; NaN where the mobility is
+    # unknown or there are fewer than 4 steps
     production: Tensor
     production_square: Tensor
-    relaxation: Tensor
-    watched: Tensor
-    sizes: Tensor
-    momentum: Tensor
-    batch_size: float
-    skipped: int
+    relaxation: Tensor  # inverse of the productions, the steps in which a coordinate forgets, at most the window's
+    watched: Tensor  # watched coordinates that had a gradient
+    sizes: Tensor  # all coordinates of the layer that had a gradient
+    momentum: Tensor  # of the layer's optimizer, on the CPU
+    batch_size: float  # samples behind each gradient; NaN if unknown
+    skipped: int  # steps left out because a gradient was not finite
 
     @property
     def steps(self) -> int:
@@ -67,14 +47,7 @@ class WindowStatistics:
 
     @classmethod
     def join(cls, windows: Sequence[WindowStatistics]) -> WindowStatistics:
-        """Layers of several optimizers side by side, as if they were one model's.
-
-        Args:
-            windows: One window of each optimizer; the shortest decides how many steps count.
-
-        Returns:
-            Statistics of all layers, in the order given.
-        """
+        """Layers of several optimizers side by side, as one model's; the shortest window sets the steps."""
         if len(windows) == 1:
             return windows[0]
         joined: dict[str, Any] = {}

@@ -23,14 +23,6 @@ class StreamingWindow:
 
     Means are updated step by step (Welford), and the products of each step's deviations from them are the products of
     Helmert contrasts: the per-step replicates that standard errors need come out without keeping any step's vectors.
-
-    Args:
-        chunk_layers: Layer index of each chunk of the flat buffers, int64 ``[chunks]`` on the CPU.
-        num_layers: Number of layers L.
-        length: Most steps W in a window.
-        device: Where the buffers live.
-        dtype: Floating dtype of the buffers.
-        sampled: Whether some layer is watched only in part, so that the spread over coordinates matters.
     """
 
     _state_names: ClassVar[Sequence[str]] = (
@@ -46,13 +38,13 @@ class StreamingWindow:
 
     def __init__(
         self,
-        chunk_layers: Tensor,
+        chunk_layers: Tensor,  # layer index of each chunk of the flat buffers, int64 [chunks] on the CPU
         num_layers: int,
         *,
-        length: int,
+        length: int,  # most steps W in a window
         device: torch.device,
         dtype: torch.dtype,
-        sampled: bool,
+        sampled: bool,  # whether a layer is watched only in part, so that the spread over coordinates matters
     ) -> None:
         self.chunk_layers = chunk_layers
         self.num_layers = num_layers
@@ -90,15 +82,8 @@ class StreamingWindow:
     def update(
         self, rows: Tensor, momentum: Tensor | float, response: Tensor | float, mobility: Tensor | float
     ) -> None:
-        """Add one step.
-
-        Args:
-            rows: Parameters before the step, gradient, displacement: flat, padded with zeros, ``[3, chunks * CHUNK]``.
-                A gradient that is not finite is overwritten, and the step left out.
-            momentum: Decay of the momentum buffer, one for all coordinates or one each.
-            response: Response factor of the momentum, likewise.
-            mobility: Displacement per unit of gradient, likewise; NaN if unknown. A tensor is kept and must not change.
-        """
+        """Add one step: parameters before it, gradient, displacement, flat, zero-padded ``[3, chunks * CHUNK]``."""
+        # the rest is of all coordinates or of each; a mobility is NaN if unknown, and as a tensor it must not change
         self._take_mobility(mobility)
         position, gradient, displacement = rows.unbind()
         # one inf or NaN would stay in the running means for ever, and asking the host about it would be a wait
@@ -164,16 +149,8 @@ class StreamingWindow:
         torch.stack((valid, valid * self.validity[0]), out=self.validity)
 
     def layer_sums(self, momentum: Tensor) -> LayerSums:
-        """Sums by layer: of each step, and of the mean gradient's square, entropy's terms and the halves.
-
-        The one place that waits for the device.
-
-        Args:
-            momentum: Momentum of each layer's optimizer, ``[L]``.
-
-        Returns:
-            The sums of the steps so far.
-        """
+        """Sums by layer: of each step, and of the mean gradient's square, entropy's terms and the halves."""
+        # the one place that waits for the device
         by_chunk = [self.means[2].square(), *self._entropy_terms(momentum)]
         if self.sampled:
             by_chunk += [self.halves[0], self.halves[1], self.halves[0] * self.halves[1]]
@@ -216,11 +193,7 @@ class StreamingWindow:
         return {"steps": self.steps, "mobility": mobility, **tensors}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken.
-
-        Args:
-            state: What :meth:`state_dict` returned.
-        """
+        """Go on where :meth:`state_dict` was taken."""
         self.clear()
         if not state:
             return
