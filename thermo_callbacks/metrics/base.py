@@ -24,7 +24,9 @@ Windows = Tensor | Sequence[Tensor]
 
 
 class SummedMetric(Metric):
-    """Base of metrics with more results than compute(): all see the states of all ranks."""
+    """Base of metrics of sums that add up, with more results than compute(): all see the states of all ranks."""
+
+    _sums: ClassVar[Any]  # class of the sums, a named tuple: a state for each of its fields
 
     is_differentiable = False
     higher_is_better = None
@@ -34,6 +36,21 @@ class SummedMetric(Metric):
         # a rank without a new update would answer from its cache, and leave the others waiting for its sums
         super().__init__(**{"compute_with_cache": False, **kwargs})
         self._adds_ranks = bool(kwargs.get("sync_on_compute", True))
+
+    def _add_states(self, zeros: Any) -> None:
+        """States that are added up over ranks, from a named tuple of sums over nothing."""
+        for name, zero in zeros._asdict().items():
+            self.add_state(name, zero, dist_reduce_fx="sum")
+
+    def _add(self, sums: Any) -> None:
+        """Add more sums to the states."""
+        for name, more in sums._asdict().items():
+            state = getattr(self, name)
+            setattr(self, name, state + more.to(state))
+
+    def _total(self) -> Any:
+        """Sums of all updates so far."""
+        return self._sums(*(getattr(self, name) for name in self._sums._fields))
 
     def _over_ranks(self, result: Callable[[], R]) -> R:
         """A result of the states of all ranks added up, as inside compute()."""
@@ -56,6 +73,9 @@ class LayerMetric(SummedMetric):
             )
         self.sizes = None if sizes is None else tuple(int(size) for size in sizes)
         self.num_layers = 1 if sizes is None else len(sizes)
+        # in double precision: a sum of 1e8 float32 steps no longer moves
+        zeros = torch.zeros(self.num_layers + 1, dtype=torch.float64)
+        self._add_states(self._sums(*(zeros.clone() for _ in self._sums._fields)))
 
     def compute(self) -> Tensor:
         """Global value, a scalar; NaN where the quantity has none."""
@@ -65,14 +85,9 @@ class LayerMetric(SummedMetric):
         """Value of each layer, ``[L]``; NaN where the quantity has none."""
         return self._over_ranks(lambda: self._estimates().value[:-1])
 
-    def _estimates(self) -> Estimate | LayerEstimates:
+    def _estimates(self) -> LayerEstimates:
         """Estimates of the layers, and in the last column that of the whole model."""
-        raise NotImplementedError
-
-    def _add_sum_state(self, *names: str, length: int) -> None:
-        """States in double precision: a sum of 1e8 float32 steps no longer moves."""
-        for name in names:
-            self.add_state(name, torch.zeros(length, dtype=torch.float64), dist_reduce_fx="sum")
+        return LayerEstimates(*self._total().estimate())
 
 
 class EstimatedMetric(LayerMetric):
@@ -80,11 +95,11 @@ class EstimatedMetric(LayerMetric):
 
     def estimate(self) -> Estimate:
         """Global value with its standard error, scalars."""
-        return self._over_ranks(lambda: LayerEstimates(*self._estimates()).whole)
+        return self._over_ranks(lambda: self._estimates().whole)
 
     def estimate_layers(self) -> Estimate:
         """Value of each layer with its standard error, each ``[L]``."""
-        return self._over_ranks(lambda: LayerEstimates(*self._estimates()).layers)
+        return self._over_ranks(lambda: self._estimates().layers)
 
 
 class WindowMetric(LayerMetric):
@@ -94,26 +109,7 @@ class WindowMetric(LayerMetric):
     the order or on the number of updates.
     """
 
-    _sums: ClassVar[Any]  # class of the sums, a NamedTuple
-
-    def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
-        super().__init__(sizes, **kwargs)
-        self.response = AT_ONCE
-        self._add_sum_state(*self._sums._fields, length=self.num_layers + 1)
-
-    def _add(self, sums: Any) -> None:
-        """Add the sums of a window."""
-        for name, value in sums._asdict().items():
-            state = getattr(self, name)
-            setattr(self, name, state + value.to(state))
-
-    def _total(self) -> Any:
-        """Sums of all windows so far."""
-        return self._sums(*(getattr(self, name) for name in self._sums._fields))
-
-    def _estimates(self) -> LayerEstimates:
-        estimates: LayerEstimates = self._total().estimate()
-        return estimates
+    response = AT_ONCE
 
     def _window(self, fewest: int, *, batch_size: float = math.nan, **windows: Any) -> WindowStatistics:
         """Statistics of a window in double precision, after a check of the arguments of update(), given by name."""

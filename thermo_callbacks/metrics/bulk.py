@@ -12,7 +12,6 @@ from thermo_callbacks.functional.bulk.chain import check_regulator
 from thermo_callbacks.functional.bulk.complexity import ComplexitySums, bulk_complexity, complexity_sums
 from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.metrics.base import SummedMetric
-from thermo_callbacks.metrics.states import add_sum_states, add_sums, read_sums
 
 
 class BulkComplexity(SummedMetric):
@@ -45,11 +44,13 @@ class BulkComplexity(SummedMetric):
         4.2500
     """
 
+    _sums = ComplexitySums
+
     def __init__(self, regulator: float = 0.1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         check_regulator(regulator)
         self.regulator = regulator
-        add_sum_states(self, complexity_sums(torch.zeros(0)))
+        self._add_states(complexity_sums(torch.zeros(0)))
 
     def update(
         self, weights: Sequence[Tensor] = (), slopes: Sequence[Tensor] = (), *, complexity: Tensor | None = None
@@ -63,7 +64,7 @@ class BulkComplexity(SummedMetric):
         """
         if complexity is None:
             complexity = bulk_complexity(weights, slopes, self.regulator)
-        add_sums(self, complexity_sums(complexity))
+        self._add(complexity_sums(complexity))
 
     def update_complexity(self, complexity: Tensor) -> None:
         """Add samples whose complexity is known.
@@ -75,8 +76,8 @@ class BulkComplexity(SummedMetric):
 
     def compute(self) -> Tensor:
         """Mean complexity, a scalar; NaN without samples."""
-        return read_sums(self, ComplexitySums).estimate().value
+        return ComplexitySums.estimate(self._total()).value
 
     def estimate(self) -> Estimate:
         """Mean complexity with its standard error, scalars; the error is NaN with fewer than two samples."""
-        return self._over_ranks(lambda: read_sums(self, ComplexitySums).estimate())
+        return self._over_ranks(lambda: ComplexitySums.estimate(self._total()))

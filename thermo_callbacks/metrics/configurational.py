@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from torch import Tensor
 
-from thermo_callbacks.functional import Estimate
 from thermo_callbacks.functional.curvature.averages import RughSums, rugh_sums
 from thermo_callbacks.metrics.base import EstimatedMetric
-from thermo_callbacks.metrics.states import add_sums, read_sums
 
 
 class RughTemperature(EstimatedMetric):
@@ -43,9 +38,7 @@ class RughTemperature(EstimatedMetric):
         0.5
     """
 
-    def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
-        super().__init__(sizes, **kwargs)
-        self._add_sum_state(*RughSums._fields, length=self.num_layers + 1)
+    _sums = RughSums
 
     def update(self, gradient_products: Tensor, laplacians: Tensor, weight: float = 1.0) -> None:
         """Add one extra pass.
@@ -64,7 +57,4 @@ class RughTemperature(EstimatedMetric):
                     f"{name} must hold one number for each of the {self.num_layers} layers, got shape "
                     f"{tuple(column.shape)}"
                 )
-        add_sums(self, rugh_sums(gradient_products, laplacians, weight))
-
-    def _estimates(self) -> Estimate:
-        return read_sums(self, RughSums).estimate()
+        self._add(rugh_sums(gradient_products, laplacians, weight))

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from torch import Tensor
 
-from thermo_callbacks.functional import Estimate
 from thermo_callbacks.functional.curvature.averages import TraceSums, trace_sums
 from thermo_callbacks.metrics.base import EstimatedMetric
-from thermo_callbacks.metrics.states import add_sums, read_sums
 
 
 class TraceMetric(EstimatedMetric):
@@ -47,9 +42,7 @@ class TraceMetric(EstimatedMetric):
         ValueError: If ``sizes`` is empty or holds a number below 1.
     """
 
-    def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
-        super().__init__(sizes, **kwargs)
-        self._add_sum_state(*TraceSums._fields, length=self.num_layers + 1)
+    _sums = TraceSums
 
     def update(self, traces: Tensor, variances: Tensor, weight: float = 1.0) -> None:
         """Add the traces of one moment.
@@ -68,11 +61,7 @@ class TraceMetric(EstimatedMetric):
                     f"{name} must hold one value for each layer ({self.num_layers}), got shape {tuple(given.shape)}: "
                     "say sizes=[...] with the number of coordinates of each layer"
                 )
-        add_sums(self, trace_sums(traces, variances, weight))
-
-    def _estimates(self) -> Estimate:
-        """Weighted means of all columns."""
-        return read_sums(self, TraceSums).estimate()
+        self._add(trace_sums(traces, variances, weight))
 
 
 class FreeEnergyLaplacian(TraceMetric):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from thermo_callbacks.functional.window.coordinate_terms import FEWEST_STEPS
@@ -128,7 +129,8 @@ class EntropyProduction(EntropyMetric):
 
     def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(sizes, **kwargs)
-        self._add_sum_state("free_diffusion", length=self.num_layers + 1)
+        zeros = torch.zeros(self.num_layers + 1, dtype=torch.float64)
+        self.add_state("free_diffusion", zeros, dist_reduce_fx="sum")
 
     def compute_free_diffusion(self) -> Tensor:
         """What the value may be too large by for want of steps: give it to ``second_law`` as ``resolution``.

@@ -62,8 +62,7 @@ class GradientNoiseScale(WindowMetric):
         self._add(noise_scale_sums(self._window(2, gradients=gradients, batch_size=float(batch_size))))
 
     def _estimates(self) -> LayerEstimates:
-        estimates: LayerEstimates = self._total().resolved(self.minimum_share).estimate()
-        return estimates
+        return NoiseScaleSums.resolved(self._total(), self.minimum_share).estimate()
 
 
 class SignalShare(WindowMetric):

@@ -19,7 +19,6 @@ from thermo_callbacks.functional.transition_state import (
     without_free_places,
 )
 from thermo_callbacks.metrics.base import SummedMetric
-from thermo_callbacks.metrics.states import read_sums
 
 Entropy = Literal["outputs", "weights"]
 State = Literal[0, 1, "initial", "final"]
@@ -67,6 +66,8 @@ class TransitionTemperature(SummedMetric):
         >>> round(metric.compute().item(), 4)  # 0.6 / ln 2
         0.8656
     """
+
+    _sums = StateRecord
 
     def __init__(self, entropy: Entropy = "outputs", *, max_residuals: int = 16_384, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -147,4 +148,4 @@ class TransitionTemperature(SummedMetric):
         return state_moments(self._record(0)), state_moments(self._record(1))
 
     def _record(self, index: int) -> StateRecord:
-        return StateRecord(*(states[index] for states in read_sums(self, StateRecord)))
+        return StateRecord(*(states[index] for states in self._total()))

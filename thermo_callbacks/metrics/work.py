@@ -11,33 +11,26 @@ from thermo_callbacks.functional.activations.pairs import paired
 from thermo_callbacks.functional.activations.powers import PowerSums, power_sums, sample_powers
 from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.metrics.base import SummedMetric
-from thermo_callbacks.metrics.states import add_sum_states, add_sums, read_sums
 
 Tensors = Tensor | Sequence[Tensor]
 """A tensor ``[B, ...]`` of B samples, or one for each module."""
 
 
 class EfficiencyMetric(SummedMetric):
-    """Base of the ratios of powers of several modules, in sums that add up.
+    """Base of the ratios of powers of several modules, in sums that add up."""
 
-    Args:
-        num_modules: Number of modules M.
-        **kwargs: Passed to :class:`torchmetrics.Metric`.
-
-    Raises:
-        ValueError: If ``num_modules`` is below 1.
-    """
+    _sums = PowerSums
 
     def __init__(self, num_modules: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if num_modules < 1:
             raise ValueError(f"num_modules must be at least 1, got {num_modules}")
         self.num_modules = num_modules
-        add_sum_states(self, power_sums([None] * num_modules, [None] * num_modules))
+        self._add_states(power_sums([None] * num_modules, [None] * num_modules))
 
     def compute(self) -> Tensor:
         """Product over the modules that have a value, a scalar; NaN where none has."""
-        return read_sums(self, PowerSums).network().value
+        return PowerSums.network(self._total()).value
 
     def compute_layers(self) -> Tensor:
         """Efficiency of each module, ``[M]``; NaN where it has none."""
@@ -45,11 +38,11 @@ class EfficiencyMetric(SummedMetric):
 
     def estimate(self) -> Estimate:
         """Product over the modules that have a value, with its standard error; scalars."""
-        return self._over_ranks(lambda: read_sums(self, PowerSums).network())
+        return self._over_ranks(lambda: PowerSums.network(self._total()))
 
     def estimate_layers(self) -> Estimate:
         """Efficiency of each module with its standard error, each ``[M]``."""
-        return self._over_ranks(lambda: read_sums(self, PowerSums).modules())
+        return self._over_ranks(lambda: PowerSums.modules(self._total()))
 
     def estimate_pooled(self) -> Estimate:
         """Sum of all modules' numerators over that of their denominators; scalars.
@@ -60,7 +53,7 @@ class EfficiencyMetric(SummedMetric):
         Returns:
             The mean with its standard error.
         """
-        return self._over_ranks(lambda: read_sums(self, PowerSums).pooled())
+        return self._over_ranks(lambda: PowerSums.pooled(self._total()))
 
     def estimate_types(self, types: Sequence[str]) -> dict[str, Estimate]:
         """Sum of numerators over sum of denominators of the modules of each type.
@@ -76,9 +69,9 @@ class EfficiencyMetric(SummedMetric):
         """
         if len(types) != self.num_modules:
             raise ValueError(f"types must hold one name for each of the {self.num_modules} modules, got {len(types)}")
-        return self._over_ranks(lambda: read_sums(self, PowerSums).by_type(types))
+        return self._over_ranks(lambda: PowerSums.by_type(self._total(), types))
 
-    def _add(self, numerators: Tensors, denominators: Tensors, names: tuple[str, str]) -> None:
+    def _add_pairs(self, numerators: Tensors, denominators: Tensors, names: tuple[str, str]) -> None:
         """Add tensors of each module; the names are those of the arguments, for errors."""
         sides = [[side] if isinstance(side, Tensor) else list(side) for side in (numerators, denominators)]
         for name, side in zip(names, sides, strict=True):
@@ -88,7 +81,7 @@ class EfficiencyMetric(SummedMetric):
                     "num_modules=..."
                 )
         pairs = [paired(**dict(zip(names, pair, strict=True))) for pair in zip(*sides, strict=True)]
-        add_sums(self, power_sums(*([sample_powers(tensor) for tensor in side] for side in zip(*pairs, strict=True))))
+        self._add(power_sums(*([sample_powers(tensor) for tensor in side] for side in zip(*pairs, strict=True))))
 
 
 class WorkEfficiency(EfficiencyMetric):
@@ -134,7 +127,7 @@ class WorkEfficiency(EfficiencyMetric):
             input: Pre-activations z ``[B, ...]``, or those of each module.
             output: Activations a, of the same shapes.
         """
-        self._add(output, input, ("output", "input"))
+        self._add_pairs(output, input, ("output", "input"))
 
 
 class LearningEfficiency(EfficiencyMetric):
@@ -171,4 +164,4 @@ class LearningEfficiency(EfficiencyMetric):
             grad_input: Gradients at the activations' inputs ``[B, ...]``, or those of each module.
             grad_output: Gradients at their outputs, of the same shapes.
         """
-        self._add(grad_input, grad_output, ("grad_input", "grad_output"))
+        self._add_pairs(grad_input, grad_output, ("grad_input", "grad_output"))
