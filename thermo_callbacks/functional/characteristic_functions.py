@@ -29,19 +29,8 @@ def gaussian(variance: float) -> LogCharacteristic:
 
 
 def linear_output(init: Initialisation, dim: int, init_variance: float, target: float) -> LogCharacteristic:
-    r"""Logarithm of the characteristic function of :math:`\sum_i (\theta - w_i) x_i` over inputs and initial weights.
-
-    .. math:: \ln\varphi(t) = d \ln E_w\, e^{-t^2 (\theta - w)^2 / 2}, \qquad x_i \sim N(0, 1)
-
-    Args:
-        init: Distribution of the weights :math:`w_i`.
-        dim: Number of inputs d.
-        init_variance: Variance of each weight.
-        target: The number :math:`\theta` that each weight is subtracted from.
-
-    Returns:
-        The function of t.
-    """
+    """Logarithm of the characteristic function of sum_i (target - w_i) x_i over inputs and initial weights."""
+    # d ln E_w exp(-t^2 (target - w)^2 / 2) for d standard normal inputs
 
     def normal(t: Numbers) -> Numbers:
         stretch = init_variance * np.square(t)
@@ -65,16 +54,8 @@ def linear_output(init: Initialisation, dim: int, init_variance: float, target: 
 
 
 def mean_by_kernel(log_characteristic: LogCharacteristic, kernel: Callable[[float], float], scale: float) -> float:
-    r"""Mean of an even function g of the number, less g(0): :math:`\int_0^\infty (1 - \varphi(t))\,K(t)\,dt`.
-
-    Args:
-        log_characteristic: Logarithm of the characteristic function :math:`\varphi`.
-        kernel: Weight K with :math:`g(r) - g(0) = \int_0^\infty (1 - \cos rt)\,K(t)\,dt`.
-        scale: Where in t the integrand changes.
-
-    Returns:
-        The mean.
-    """
+    """Mean of an even function g of the number, less g(0), as the integral of (1 - characteristic function) K."""
+    # with the kernel K of g(r) - g(0) = integral of (1 - cos rt) K(t) dt; scale: where in t the integrand changes
 
     def integrand(u: float) -> float:
         t = u * scale
@@ -86,18 +67,9 @@ def mean_by_kernel(log_characteristic: LogCharacteristic, kernel: Callable[[floa
 
 
 def differential_entropy(log_characteristic: LogCharacteristic, variance: float) -> float:
-    r"""Differential entropy :math:`-\int p \ln p\,dr` in nats of a symmetric density.
-
-    The density comes from a cosine transform of the characteristic function. It is smooth (it holds Gaussian noise), so
-    that the trapezoidal rule converges exponentially in both integrals.
-
-    Args:
-        log_characteristic: Logarithm of the characteristic function.
-        variance: Variance of the number, for the width of the grid.
-
-    Returns:
-        The entropy.
-    """
+    """Differential entropy in nats of a symmetric density, whose variance sets the width of the grid."""
+    # The density comes from a cosine transform of the characteristic function. It is smooth (it holds Gaussian noise),
+    # so that the trapezoidal rule converges exponentially in both integrals.
     radius = 40.0 * math.sqrt(variance)  # an exponential tail has fallen to e^-40 there
     cutoff = 1.0 / math.sqrt(variance)
     while log_characteristic(np.array(cutoff)) > CUT:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 from torch.testing import assert_close
 
-from thermo_callbacks.functional.bulk import (
+from thermo_callbacks.functional import (
     bulk_entropy,
     bulk_first_law_residual,
     bulk_free_energy,

@@ -6,13 +6,7 @@ import math
 
 import numpy as np
 
-from thermo_callbacks.functional.topology.boxes import (
-    Integers,
-    covering_boxes,
-    energies,
-    neighbours,
-    with_ends,
-)
+from thermo_callbacks.functional.topology.boxes import Integers, covering_boxes, energies, neighbours, with_ends
 from thermo_callbacks.functional.topology.shell import Shell, whole_number
 
 _BATCH = 1 << 17  # candidates computed together: some tens of megabytes

@@ -19,12 +19,8 @@ from thermo_callbacks.functional.window.coordinate_terms import FEWEST_STEPS
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 
 
-class LayerEstimates(NamedTuple):
-    """Values of L layers, and in the last column that of the whole model, ``[L + 1]``; NaN where unknown."""
-
-    value: Tensor
-    stderr: Tensor
-    degrees_of_freedom: Tensor
+class LayerEstimates(Estimate):
+    """Estimates of L layers, and in the last column that of the whole model, ``[L + 1]``; NaN where unknown."""
 
     @property
     def layers(self) -> Estimate:

@@ -23,14 +23,7 @@ class LayerSums(NamedTuple):
     flags: Tensor  # whether the step counts as a pair, and as a step, [W, 2]
     terms: Tensor  # sums over the whole window, [terms, L]
 
-    def statistics(
-        self,
-        watched: Tensor,
-        sizes: Tensor,
-        momentum: Tensor,
-        *,
-        batch_size: float,
-    ) -> WindowStatistics:
+    def statistics(self, watched: Tensor, sizes: Tensor, momentum: Tensor, *, batch_size: float) -> WindowStatistics:
         """Statistics of the steps by layer; watched and all coordinates count where there was a gradient, ``[L]``."""
         by_step, flags, terms = self
         entropy = CoordinateSums(*terms[1 : 1 + len(CoordinateSums._fields)])
