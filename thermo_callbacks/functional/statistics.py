@@ -181,26 +181,6 @@ def check_window(minimum: int, **windows: Tensor) -> None:
         raise ValueError(f"{first_name} must hold at least {minimum} steps, got {first.shape[0]}: measure longer")
 
 
-class RatioSums(NamedTuple):
-    """Sums over K batches of steps that a ratio and its error are computed from; those of several windows add up."""
-
-    numerator: Tensor
-    denominator: Tensor
-    numerator_square: Tensor
-    denominator_square: Tensor
-    product: Tensor
-    batches: Tensor  # their number K
-
-
-def ratio_stderr(sums: RatioSums) -> Tensor:
-    """Standard error of a ratio R of sums, batches being the replicates (delta method); NaN with fewer than two."""
-    # s(R)^2 = K/(K-1) sum_b (x_b - R y_b)^2 / (sum_b y_b)^2; its relative bias is of order 1/K
-    ratio = ratio_of_sums(sums.numerator, sums.denominator)
-    scatter = sums.numerator_square - 2.0 * ratio * sums.product + ratio.square() * sums.denominator_square
-    correction = torch.where(sums.batches > 1, sums.batches / (sums.batches - 1.0), torch.nan)
-    return (correction * scatter.clamp(min=0.0)).sqrt() / sums.denominator
-
-
 def batch_sums(series: Tensor) -> Tensor:
     """Sums over about the square root of m consecutive batches, the replicates for errors of correlated steps.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from thermo_callbacks.functional.momentum import fewest_steps
 from thermo_callbacks.functional.window.einstein import einstein_temperature_sums
-from thermo_callbacks.functional.window.estimates import LayerRatioSums, MeanSums
+from thermo_callbacks.functional.window.estimates import MeanSums, RatioSums
 from thermo_callbacks.functional.window.temperature import (
     equilibrium_ratio_sums,
     kinetic_temperature_sums,
@@ -172,7 +172,7 @@ class EquilibriumRatio(WindowMetric, EstimatedMetric):
         1.0
     """
 
-    _sums = LayerRatioSums
+    _sums = RatioSums
 
     def update(self, parameters: Windows, displacements: Windows) -> None:
         """Add a window of steps.

@@ -7,14 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.statistics import (
-    Estimate,
-    RatioSums,
-    batch_sums,
-    ratio_of_sums,
-    ratio_stderr,
-    sampling_variance_from_sums,
-)
+from thermo_callbacks.functional.statistics import Estimate, batch_sums, ratio_of_sums, sampling_variance_from_sums
 from thermo_callbacks.functional.window.coordinate_terms import FEWEST_STEPS
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 
@@ -82,11 +75,18 @@ class MeanSums(NamedTuple):
         return LayerEstimates(value, torch.where(count > 1, variance.sqrt(), torch.nan), degrees)
 
 
-class LayerRatioSums(RatioSums):
-    """Sums of a ratio of layers and whole, ``[L + 1]``; those of several windows add up."""
+class RatioSums(NamedTuple):
+    """Sums over K batches of steps of a ratio of layers and whole, ``[L + 1]``; those of several windows add up."""
+
+    numerator: Tensor
+    denominator: Tensor
+    numerator_square: Tensor
+    denominator_square: Tensor
+    product: Tensor
+    batches: Tensor  # their number K
 
     @classmethod
-    def of(cls, numerator: Tensor, denominator: Tensor) -> LayerRatioSums:
+    def of(cls, numerator: Tensor, denominator: Tensor) -> RatioSums:
         """Sums of a window, from each step's numerators and denominators of the layers, ``[W, L]``."""
         tops, bottoms = batch_sums(with_total(torch.stack((numerator, denominator), 1))).unbind(1)
         count = (bottoms > 0.0).to(bottoms)  # where nothing moved there is no replicate
@@ -94,9 +94,13 @@ class LayerRatioSums(RatioSums):
         return cls(*torch.stack((tops, bottoms, *products)).sum(1))
 
     def estimate(self) -> LayerEstimates:
-        """Ratio with its standard error; NaN where the denominator is not positive."""
-        value = ratio_of_sums(self.numerator, self.denominator)
-        return LayerEstimates(value, ratio_stderr(self), (self.batches - 1.0).clamp(min=0.0))
+        """Ratio R, batches being the replicates of its error; NaN where the denominator is not positive."""
+        # delta method: s(R)^2 = K/(K-1) sum_b (x_b - R y_b)^2 / (sum_b y_b)^2; its relative bias is of order 1/K
+        ratio = ratio_of_sums(self.numerator, self.denominator)
+        scatter = self.numerator_square - 2.0 * ratio * self.product + ratio.square() * self.denominator_square
+        correction = torch.where(self.batches > 1, self.batches / (self.batches - 1.0), torch.nan)
+        stderr = (correction * scatter.clamp(min=0.0)).sqrt() / self.denominator
+        return LayerEstimates(ratio, stderr, (self.batches - 1.0).clamp(min=0.0))
 
 
 class ExtensiveSums(NamedTuple):

@@ -7,7 +7,7 @@ from torch import Tensor
 from thermo_callbacks.functional.momentum import MomentumResponse, fewest_steps, momentum_response, pair_scale
 from thermo_callbacks.functional.statistics import batch_sums
 from thermo_callbacks.functional.window.arrays import ArrayWindow
-from thermo_callbacks.functional.window.estimates import LayerRatioSums, MeanSums
+from thermo_callbacks.functional.window.estimates import MeanSums, RatioSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 
 
@@ -243,7 +243,7 @@ def equilibrium_ratio(parameters: Tensor, displacements: Tensor) -> Tensor:
     return equilibrium_ratio_sums(window).estimate().whole.value
 
 
-def equilibrium_ratio_sums(window: WindowStatistics) -> LayerRatioSums:
+def equilibrium_ratio_sums(window: WindowStatistics) -> RatioSums:
     """Sums of :func:`equilibrium_ratio`: batches of about the square root of W steps are the replicates."""
     scale = window.sample_scale
-    return LayerRatioSums.of(-2.0 * (window.position_displacement * scale), window.displacement_square * scale)
+    return RatioSums.of(-2.0 * (window.position_displacement * scale), window.displacement_square * scale)
