@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import vasicek_entropy
-from thermo_callbacks.functional.spacings import surprisals
+from thermo_callbacks.functional.spacings import entropy_of, surprisals
 
 SHAPES = {"normal": lambda n, seed: normal(n, seed=seed), "uniform": lambda n, seed: uniform(n, seed)}
 
@@ -24,6 +24,11 @@ def uniform(count: int, seed: int) -> Tensor:
 def test_even_spacings_are_the_uniform_density(count: int) -> None:
     even = 3.0 * torch.arange(count, dtype=torch.float64)[torch.randperm(count, generator=torch.Generator())]
     assert_close(surprisals(even), torch.full((count,), math.log(3.0 * count), dtype=torch.float64))
+
+
+def test_their_entropy_is_that_of_the_samples() -> None:
+    sample = torch.tensor([3.0, 1.0, 2.0, 4.0, 7.0])
+    assert_close(entropy_of(surprisals(sample)), vasicek_entropy(sample))
 
 
 def test_in_the_order_of_the_samples() -> None:

@@ -12,7 +12,7 @@ from oracles import normal
 from torch import Tensor
 
 from thermo_callbacks.functional import coordinate_sampling_variance, helmert_contrasts, mean_estimate
-from thermo_callbacks.functional.statistics import ratio_of_sums
+from thermo_callbacks.functional.statistics import batch_sums, ratio_of_sums
 
 
 @st.composite
@@ -127,6 +127,10 @@ def test_sampling_variance_has_edges() -> None:
     assert coordinate_sampling_variance(first, second, total=9).item() == 0.0  # a negative covariance is noise
     assert coordinate_sampling_variance(first, first, total=2).item() == 0.0
     assert coordinate_sampling_variance(first[:1], first[:1], total=9).item() == 0.0
+
+
+def test_batches_are_consecutive_and_of_nearly_one_size() -> None:
+    assert batch_sums(torch.arange(5.0)).tolist() == [3.0, 7.0]
 
 
 @pytest.mark.parametrize("denominator", [0.0, -1.0])

@@ -182,19 +182,8 @@ def check_window(minimum: int, **windows: Tensor) -> None:
 
 
 def batch_sums(series: Tensor) -> Tensor:
-    """Sums over about the square root of m consecutive batches, the replicates for errors of correlated steps.
-
-    Args:
-        series: One value a step, shape ``[m, ...]``.
-
-    Returns:
-        Sums, shape ``[K, ...]`` with K about sqrt(m); sizes of the batches differ by at most one step.
-
-    Example:
-        >>> import torch
-        >>> batch_sums(torch.arange(5.0))
-        tensor([3., 7.])
-    """
+    """Sums over about sqrt(m) batches of consecutive steps ``[m, ...]``, whose sizes differ by one at most."""
+    # the replicates for errors of correlated steps
     return torch.stack([batch.sum(0) for batch in series.tensor_split(max(1, math.isqrt(len(series))))])
 
 

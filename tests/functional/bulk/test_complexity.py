@@ -88,6 +88,12 @@ def complexity(vector: Tensor, inputs: Tensor) -> Tensor:
     return chain_complexity(inputs, weights, biases=[b1, b2, b3], activations=ACTIVATIONS)
 
 
+def test_one_tanh_of_slope_one() -> None:
+    inputs, weight = torch.tensor([0.0]), torch.tensor([[2.0]], requires_grad=True)
+    found = chain_complexity(inputs, [weight], biases=[None], activations=[torch.tanh], regulator=0.5)
+    assert_close(found.mul(2).exp(), torch.tensor(4.25))
+
+
 def test_slopes_are_those_of_the_forward_pass() -> None:
     inputs, vector = torch.randn(5, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64), parameters()
     w1, w2, w3, b1, b2, b3 = vector.split([12, 16, 8, 4, 4, 2])

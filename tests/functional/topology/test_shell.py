@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from thermo_callbacks.functional.topology import Shell, isoenergetic, nearest_connections
@@ -126,6 +126,7 @@ def test_reversed_networks_are_the_shell_of_reversed_ends(n_in, n_out, depth, co
 
 
 @given(st.integers(1, 5000))
+@example(12)
 def test_divisors(number):
     assert sorted(divisors(number)) == [each for each in range(1, number + 1) if number % each == 0]
 

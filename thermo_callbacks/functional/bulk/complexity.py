@@ -58,34 +58,11 @@ def chain_complexity(
     activations: Sequence[Elementwise],
     regulator: float = 0.1,
 ) -> Tensor:
-    r"""Complexity of a chain of layers as a function of its parameters, slopes included.
-
-    :func:`bulk_complexity` with :math:`f'_l` at the states of the forward pass of ``inputs``. The derivative with
-    respect to a parameter is the total one: the parameter moves the states, and with them the slopes. The Laplacian of
-    complexity is the trace of the Hessian of the mean over the samples, as by
-    :func:`~thermo_callbacks.functional.curvature.hessian_trace`; the Laplacian of the total free energy is that of the
-    loss plus the temperature times this one. It takes three derivatives of the activation.
-
-    Args:
-        inputs: States of the input neurons, ``[..., n_0]``.
-        weights: Weight matrices from the input on, the l-th ``[n_l, n_(l-1)]``.
-        biases: Biases, the l-th ``[n_l]`` or None.
-        activations: Elementwise functions, one for each weight.
-        regulator: The regulator m^2, at least 0.
-
-    Returns:
-        The complexity of each sample in nats, of the leading shape of ``inputs``.
-
-    Raises:
-        ValueError: If the shapes don't make a chain, or the regulator is negative or not finite.
-
-    Example:
-        >>> import torch
-        >>> weight = torch.tensor([[2.0]], requires_grad=True)
-        >>> c = chain_complexity(torch.tensor([0.0]), [weight], biases=[None], activations=[torch.tanh], regulator=0.5)
-        >>> print(f"{c.mul(2).exp():.4f}")  # the slope of tanh at 0 is 1
-        4.2500
-    """
+    """Complexity of each sample ``[..., n_0]`` of a chain as a function of its parameters, slopes included, in nats."""
+    # bulk_complexity with f'_l at the states of the forward pass. The derivative with respect to a parameter is the
+    # total one: the parameter moves the states, and with them the slopes. The Laplacian of complexity is the trace of
+    # the Hessian of the mean over the samples; that of the total free energy is the loss's plus the temperature times
+    # this one. It takes three derivatives of the activation.
     _, slopes = chain_states(inputs, weights, biases, activations)
     return bulk_complexity(weights, slopes, regulator)
 

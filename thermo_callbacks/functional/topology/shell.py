@@ -169,18 +169,7 @@ def _last_pairs(before: int, after: int, least: int, most: int) -> list[tuple[in
 
 
 def divisors(number: int) -> list[int]:
-    """All divisors, by trial division: time grows as the root of the number at worst.
-
-    Args:
-        number: Positive whole number.
-
-    Returns:
-        The divisors, in no order.
-
-    Example:
-        >>> sorted(divisors(12))
-        [1, 2, 3, 4, 6, 12]
-    """
+    """All divisors, in no order, by trial division: time grows as the root of the number at worst."""
     found, rest, prime = [1], number, 2
     while prime * prime <= rest:
         power, before = 1, found
