@@ -1,6 +1,6 @@
 """The physics: pure functions of tensors, no state, no model, no framework but torch."""
 
-from thermo_callbacks.functional import linear, topology
+from thermo_callbacks.functional import linear, topology, window
 from thermo_callbacks.functional.activations.activity import dead_fraction, saturated_fraction
 from thermo_callbacks.functional.activations.efficiency import (
     GaussianEfficiency,
@@ -43,22 +43,7 @@ from thermo_callbacks.functional.statistics import (
     mean_estimate,
 )
 from thermo_callbacks.functional.transition import transition_temperature
-from thermo_callbacks.functional.window.einstein import einstein_temperature, einstein_temperature_contributions
-from thermo_callbacks.functional.window.entropy_production import (
-    entropy_destruction,
-    entropy_production,
-    free_diffusion_production,
-)
-from thermo_callbacks.functional.window.noise import gradient_moments, gradient_noise_scale, signal_share
-from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy
-from thermo_callbacks.functional.window.temperature import (
-    equilibrium_ratio,
-    kinetic_sampling_variance,
-    kinetic_temperature,
-    kinetic_temperature_contributions,
-    virial_temperature,
-    virial_temperature_contributions,
-)
+from thermo_callbacks.functional.window import *  # noqa: F403  it says itself what is public
 
 __all__ = [
     "Estimate",
@@ -78,46 +63,32 @@ __all__ = [
     "carnot_bound",
     "coordinate_sampling_variance",
     "dead_fraction",
-    "einstein_temperature",
-    "einstein_temperature_contributions",
     "engine_type",
-    "entropy_destruction",
-    "entropy_production",
-    "equilibrium_ratio",
     "equipartition_temperature",
     "finite_difference_product",
     "first_law_residual",
-    "free_diffusion_production",
     "free_energy",
     "free_energy_estimate",
     "gaussian_efficiency",
-    "gradient_moments",
-    "gradient_noise_scale",
     "heat",
     "helmert_contrasts",
     "hessian_trace",
     "hessian_vector_product",
     "implied_init_gain",
-    "kinetic_sampling_variance",
-    "kinetic_temperature",
-    "kinetic_temperature_contributions",
     "learning_efficiency",
     "linear",
     "mean_bulk_loss",
     "mean_estimate",
     "momentum_response",
-    "parameter_entropy",
     "predictive_entropy",
     "rademacher",
     "rugh_temperature",
     "saturated_fraction",
     "second_law",
-    "signal_share",
     "stochastic_log_determinant",
     "topology",
     "transition_temperature",
     "vasicek_entropy",
-    "virial_temperature",
-    "virial_temperature_contributions",
     "work_efficiency",
 ]
+__all__ += window.__all__
