@@ -24,14 +24,7 @@ _WHOLE = {  # smallest value, and whether None is one
 
 
 def check_arguments(**arguments: Any) -> None:
-    """Refuse arguments out of their range.
-
-    Args:
-        **arguments: Arguments of a monitor's constructor by name.
-
-    Raises:
-        ValueError: If one is out of its range.
-    """
+    """Refuse arguments of a monitor's constructor that are out of their range."""
     for name, value in arguments.items():
         if name in _WHOLE:
             _check_whole(name, value, *_WHOLE[name])
@@ -46,18 +39,7 @@ def check_arguments(**arguments: Any) -> None:
 
 
 def steps_between(steps_between_windows: int | None, rest: int | None) -> int | None:
-    """Take an argument that may be given by its former name.
-
-    Args:
-        steps_between_windows: The argument.
-        rest: The same under its former name; None if it is not given, which both names mean alike.
-
-    Returns:
-        The value.
-
-    Raises:
-        ValueError: If both are given.
-    """
+    """Take ``steps_between_windows`` by its former name ``rest``, too; None if neither is given."""
     if rest is None:
         return steps_between_windows
     if steps_between_windows is not None:

@@ -31,12 +31,7 @@ from thermo_callbacks.probes.sharding import is_sharded
 
 
 class Monitor(ConfiguredCallback):
-    """What all monitors do; what is measured is the subclasses' choice.
-
-    Args:
-        plan: What is measured.
-        arguments: The constructor's arguments by name, as the user gave them.
-    """
+    """What all monitors do; what is measured is the subclasses' choice."""
 
     def __init__(self, plan: Plan, **arguments: Any) -> None:
         super().__init__(plan, **arguments)

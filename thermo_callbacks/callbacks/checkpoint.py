@@ -16,17 +16,7 @@ _COLLECTORS = {
 
 
 def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Read a monitor's state of this version or of the one before.
-
-    Args:
-        state: What a checkpoint holds.
-
-    Returns:
-        The state in this version's words.
-
-    Raises:
-        ValueError: If it has another version.
-    """
+    """Read a monitor's state of this version or of the one before, in this version's words."""
     if (version := state["version"]) == STATE_VERSION:
         return state
     if version != 2:

@@ -31,31 +31,15 @@ else:
 
 
 def logging_step(trainer: Any) -> int:
-    """Position on the axis that Lightning itself logs training steps on.
-
-    That is the number of batches that ended in an optimizer step, not ``global_step``, which counts every optimizer.
-
-    Args:
-        trainer: The Trainer.
-
-    Returns:
-        The step of the batch under way.
-    """
+    """Position on the axis that Lightning itself logs training steps on."""
+    # batches that ended in an optimizer step, where global_step counts every optimizer
     loop = getattr(trainer.fit_loop, "epoch_loop", None)
     return int(getattr(loop, "_batches_that_stepped", trainer.global_step))
 
 
 def samples_per_step(trainer: Any) -> float:
-    """Samples behind one gradient: batch size of the loader times accumulated batches times ranks.
-
-    Batches themselves are never looked into: what a graph or a dictionary holds says nothing reliable about their size.
-
-    Args:
-        trainer: The Trainer, in training.
-
-    Returns:
-        The number of samples; NaN where the loader does not say.
-    """
+    """Batch size of the loader times accumulated batches times ranks; NaN where the loader does not say."""
+    # batches are never looked into: what a graph or a dictionary holds says nothing reliable about their size
     loader = trainer.train_dataloader
     size = getattr(loader, "batch_size", None)
     if size is None:
@@ -66,17 +50,9 @@ def samples_per_step(trainer: Any) -> float:
 
 
 def gradient_scale(trainer: Any, optimizer: Any) -> Any:
-    """Factor that takes the loss scale out of gradients that the optimizer will unscale itself.
-
-    With a fused optimizer the scaler leaves the gradients multiplied; all others are unscaled before the hook.
-
-    Args:
-        trainer: The Trainer.
-        optimizer: The optimizer about to step.
-
-    Returns:
-        A number, or a tensor on the device (asking the scaler for a number would wait for the device).
-    """
+    """Factor that takes the loss scale out of gradients that the optimizer will unscale itself."""
+    # with a fused optimizer the scaler leaves gradients multiplied; all others are unscaled before the hook
+    # it may be a tensor on the device: asking the scaler for a number would wait for the device
     scaler = getattr(trainer.precision_plugin, "scaler", None)
     if scaler is None or not getattr(optimizer, "_step_supports_amp_scaling", False) or not scaler.is_enabled():
         return 1.0

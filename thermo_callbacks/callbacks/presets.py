@@ -48,14 +48,7 @@ _OF_CURVATURE = {
 
 
 def plan_of(name: str) -> Plan:
-    """What a monitor measures.
-
-    Args:
-        name: A preset of ThermoMonitor, or the class of a narrow monitor, as the catalogue's rows name them.
-
-    Returns:
-        The plan.
-    """
+    """What the catalogue's rows say that a preset of ThermoMonitor, or a narrow monitor by its class, measures."""
     tags = logged_by(name)
     return Plan(
         tags=frozenset(tags),

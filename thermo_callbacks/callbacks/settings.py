@@ -13,12 +13,7 @@ from thermo_callbacks.probes.bulk import BulkProbe
 
 
 class ConfiguredCallback(Callback):
-    """Callback that keeps a monitor's arguments, and has one key in a checkpoint for each choice of them.
-
-    Args:
-        plan: What is measured.
-        arguments: The constructor's arguments by name, as the user gave them.
-    """
+    """Callback that keeps a monitor's arguments, and has one key in a checkpoint for each choice of them."""
 
     # what a monitor has no argument for
     window: int = 50

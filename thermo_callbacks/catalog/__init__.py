@@ -77,11 +77,7 @@ def logged_by(name: str) -> set[str]:
 
 
 def charts() -> dict[str, list[ScalarChart]]:
-    """The charts of all quantities.
-
-    Returns:
-        Question to its charts, both in the order of the page.
-    """
+    """Question to the charts of all quantities, both in the order of the page."""
     found = [chart for quantity in QUANTITIES for chart in quantity.charts]
     return {
         question: sorted((chart for chart in found if chart.question == question), key=lambda chart: chart.place)
@@ -90,13 +86,6 @@ def charts() -> dict[str, list[ScalarChart]]:
 
 
 def compared(table: str = "") -> list[Quantity]:
-    """Quantities that activations are compared by.
-
-    Args:
-        table: A table of the comparison; all if empty.
-
-    Returns:
-        The quantities, in the order of the columns.
-    """
+    """Quantities that activations are compared by, in the order of the columns; those of all tables if empty."""
     found = [(each.compared.place, each) for each in QUANTITIES if each.compared and table in ("", each.compared.table)]
     return [quantity for _, quantity in sorted(found, key=lambda pair: pair[0])]

@@ -174,15 +174,7 @@ class Quantity:
         return "" if self.unit == "none" or ";" in self.unit else self.unit.replace(" per ", "/")
 
     def present(self, tags: Collection[str], families: Collection[str]) -> list[str]:
-        """Tags of this quantity among those of a run, all members as one ``<family>/<layer>``.
-
-        Args:
-            tags: All tags of the run.
-            families: What stands before the slash in them.
-
-        Returns:
-            The tags, the whole run's first.
-        """
+        """Tags of this quantity among those of a run, the whole run's first, all members as ``<family>/<layer>``."""
         found = [tag for tag in self.tags if tag in tags]
         if self.family and self.family in families:
             found.append(self.family_tag)

@@ -19,13 +19,7 @@ from thermo_callbacks.probes.sharding import is_sharded
 
 
 class ActivationCollector(Collector):
-    """Measures activations in the training's own pass, or in a replay where that pass runs as compiled code.
-
-    Args:
-        trainer: The Trainer.
-        pl_module: The module in training.
-        settings: Settings of the monitor.
-    """
+    """Measures activations in the training's own pass, or in a replay where that pass runs as compiled code."""
 
     key = "activations"
 

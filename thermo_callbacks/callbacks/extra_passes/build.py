@@ -21,19 +21,7 @@ def build_collectors(
     layers: Callable[[], Layers],
     sharded: bool,
 ) -> list[Collector]:
-    """Collectors of a fit.
-
-    Args:
-        plan: What is measured.
-        settings: How.
-        trainer: The Trainer.
-        pl_module: The module in training.
-        layers: Gives the layers that are trained now.
-        sharded: Whether parameters are sharded over processes.
-
-    Returns:
-        The collectors, in the order in which they measure.
-    """
+    """Collectors of a fit, in the order in which they measure; ``layers`` gives the layers that are trained now."""
     collectors: list[Collector] = []
     if plan.activations:
         collectors.append(ActivationCollector(trainer, pl_module, settings))

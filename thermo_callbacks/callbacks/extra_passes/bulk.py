@@ -22,13 +22,7 @@ HISTOGRAM = 1024
 
 
 class BulkCollector(Collector):
-    """Measures neuron states on the batch after a step, under the weights before it and after it.
-
-    Args:
-        trainer: The Trainer.
-        pl_module: The module in training.
-        settings: Settings of the monitor.
-    """
+    """Measures neuron states on the batch after a step, under the weights before it and after it."""
 
     key = "bulk"
 

@@ -27,14 +27,8 @@ class CurvatureCollector(Collector):
     """Measures the curvature of the loss at the parameters before a step, on the batch after it.
 
     The batch after the step knows nothing of the parameters before it, and nothing of the step's own batch: two
-    gradients at one place with independent noise, whose product is the squared slope of the true loss.
-
-    Args:
-        trainer: The Trainer.
-        pl_module: The module in training.
-        settings: Settings of the monitor.
-        layers: Gives the layers that are trained now.
-        wanted: Which of ``"laplacian"``, ``"destruction"`` and ``"rugh"`` to record.
+    gradients at one place with independent noise, whose product is the squared slope of the true loss. ``wanted`` says
+    which of ``"laplacian"``, ``"destruction"`` and ``"rugh"`` to record.
     """
 
     key = "curvature"

@@ -28,12 +28,7 @@ error still falls as one over the root of the number of extra passes."""
 
 
 class CurvatureAverages:
-    """Averages over extra passes of Laplacian, entropy destruction and configurational temperature.
-
-    Args:
-        wanted: Which of ``"laplacian"``, ``"destruction"`` and ``"rugh"`` to record.
-        warn_once: Called with a topic and a message when a value can't be given.
-    """
+    """Averages over extra passes of Laplacian, entropy destruction and configurational temperature, as ``wanted``."""
 
     def __init__(self, wanted: Collection[str], warn_once: Callable[[str, str], None]) -> None:
         self._wanted, self._warn_once = wanted, warn_once
@@ -43,11 +38,7 @@ class CurvatureAverages:
         self._restored: dict[str, Any] | None = None
 
     def start(self, names: tuple[str, ...]) -> None:
-        """Start afresh if the layers are others, and with the sums of a checkpoint if they belong to these.
-
-        Args:
-            names: Names of the layers that are measured from now on.
-        """
+        """Start afresh if the layers are others, and with the sums of a checkpoint if they belong to these."""
         if self._names == names:
             return
         self._names, self.extra_passes = names, 0
@@ -62,11 +53,7 @@ class CurvatureAverages:
         self._restored = None
 
     def add(self, columns: Tensor) -> None:
-        """Take an extra pass into the averages.
-
-        Args:
-            columns: What it has found, ``[columns, L]``.
-        """
+        """Take what an extra pass has found, ``[columns, L]``, into the averages."""
         found = dict(zip(COLUMNS, columns, strict=True))
         weight = float(self.extra_passes**FORGETTING)
         updates: dict[str, Any] = {"laplacian": trace_sums(found["traces"], found["trace_variances"], weight)}
@@ -78,14 +65,7 @@ class CurvatureAverages:
             self._sums[name] = type(sums)(*map(torch.add, self._sums[name], sums))
 
     def record(self, rate: float) -> Scalars:
-        """Values under their tags: averages with their standard errors.
-
-        Args:
-            rate: The largest learning rate now.
-
-        Returns:
-            Tag to value.
-        """
+        """Averages with their standard errors; ``rate`` is the largest learning rate now."""
         record: Scalars = {}
         for name, tag in _TAGS.items():
             if name not in self._wanted:

@@ -40,12 +40,8 @@ class ExtraPassSettings:
 class Collector:
     """Base of collectors: called at each stage of the step that is measured, they return values.
 
-    A fault in a collector switches off that collector and nothing else. All methods do nothing unless a subclass
-    says so.
-
-    Args:
-        name: What to call the collector in a warning.
-        quiet: Whether warnings are left to another rank.
+    A fault in a collector switches off that collector and nothing else. All methods do nothing unless a subclass says
+    so. Where ``quiet``, warnings are left to another rank.
     """
 
     key: ClassVar[str]
@@ -56,39 +52,17 @@ class Collector:
         self.guard.quiet = quiet
 
     def before_forward(self, batch: Any, batch_idx: int) -> None:
-        """The batch of the step is about to be run.
-
-        Args:
-            batch: The batch.
-            batch_idx: Its number in the epoch.
-        """
+        """The batch of the step is about to be run."""
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
-        """An optimizer is about to make the step, gradients are complete and not yet clipped.
-
-        Args:
-            optimizer: The optimizer.
-            scale: Gives the factor that makes gradients those of the mean loss.
-        """
+        """An optimizer is about to step; ``scale()`` makes its gradients, not yet clipped, those of the mean loss."""
 
     def after_backward(self) -> Scalars:
-        """The batch has been run.
-
-        Returns:
-            Tag to value.
-        """
+        """Values of the batch that has been run."""
         return {}
 
     def after_step(self, batch: Any, batch_idx: int) -> Scalars:
-        """The step has been made, and another batch is here, about to be run.
-
-        Args:
-            batch: The next batch, of which nothing is known to the parameters before the step.
-            batch_idx: Its number in the epoch.
-
-        Returns:
-            Tag to value.
-        """
+        """Values of the step that was made; the batch is the next one, which the step knows nothing of."""
         return {}
 
     def close(self) -> None:
@@ -99,11 +73,7 @@ class Collector:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the checkpoint was written.
-
-        Args:
-            state: What :meth:`state_dict` returned.
-        """
+        """Go on where the checkpoint was written."""
 
 
 class ExtraPassSchedule:
@@ -112,11 +82,6 @@ class ExtraPassSchedule:
     The first extra pass comes after ``first`` steps, when a window has ended; the distance doubles from there, since a
     run changes fastest at its start, until it is ``every`` steps. Whether an extra pass is due follows from the number
     of the step alone, so that all ranks take it together.
-
-    Args:
-        collectors: What to measure.
-        every: Steps between two extra passes.
-        first: Steps before the first one.
     """
 
     def __init__(self, collectors: Sequence[Collector], *, every: int, first: int) -> None:
@@ -134,27 +99,11 @@ class ExtraPassSchedule:
         return self._open
 
     def due(self, step: int) -> bool:
-        """Whether :meth:`batch_start` is to be called.
-
-        Args:
-            step: Number of the step that the next batch belongs to.
-
-        Returns:
-            True if an extra pass begins or ends there.
-        """
+        """Whether an extra pass begins or ends with the next batch, which belongs to this step."""
         return self._made or (step >= self._next and not self._open)
 
     def batch_start(self, batch: Any, batch_idx: int, step: int) -> Scalars:
-        """The first batch of a step is about to be run.
-
-        Args:
-            batch: The batch.
-            batch_idx: Its number in the epoch.
-            step: Number of the step it belongs to.
-
-        Returns:
-            Values of the step before, if that one was measured.
-        """
+        """Values of the step before, if that was measured; the first batch of this step is about to be run."""
         record: Scalars = {}
         if self._made:
             self._made = False
@@ -170,26 +119,14 @@ class ExtraPassSchedule:
         return record
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
-        """An optimizer is about to step.
-
-        Args:
-            optimizer: The optimizer.
-            scale: Gives the factor that makes gradients those of the mean loss.
-        """
+        """An optimizer is about to step; ``scale()`` makes its gradients those of the mean loss."""
         if self._open:
             for collector in self._able():
                 with collector.guard.protect("copying parameters and gradients"):
                     collector.before_step(optimizer, scale)
 
     def batch_end(self, *, stepped: bool) -> Scalars:
-        """A batch has been run.
-
-        Args:
-            stepped: Whether it ended in a step; else it is accumulated into the step of a later one.
-
-        Returns:
-            Its values.
-        """
+        """Values of the batch that has been run; one that did not step is accumulated into the step of a later one."""
         record: Scalars = {}
         if self._running:
             self._running = False
@@ -221,11 +158,7 @@ class ExtraPassSchedule:
         return {"next": due, "collectors": states}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken.
-
-        Args:
-            state: What :meth:`state_dict` returned; empty for a fresh start.
-        """
+        """Go on where :meth:`state_dict` was taken; an empty state is a fresh start."""
         if not state:
             return
         self._next = int(state["next"])

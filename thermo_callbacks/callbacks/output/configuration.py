@@ -19,16 +19,7 @@ from thermo_callbacks.probes.parameters.optimizers import group_momentum
 
 
 def run_configuration(trainer: Any, session: Session) -> dict[str, Any]:
-    """Describe the run that a monitor finds when training starts.
-
-    Args:
-        trainer: The Trainer.
-        session: The monitor's session.
-
-    Returns:
-        Version of the package; layers whose weights are watched; samples in a step (None where the loader does not
-        tell), batches accumulated into one, and processes; optimizers with their learning rate and momentum.
-    """
+    """Describe the run that a monitor finds when training starts."""
     return {
         "version": version("thermo-callbacks"),
         "watched_layers": list(dict.fromkeys(name for watch in session.watches for name in watch.probe.names)),
@@ -58,9 +49,6 @@ class ConfigurationLog:
     """Writes the configuration of a monitor where a logger keeps text: TensorBoard's texts, a file beside CSVLogger's.
 
     Hyperparameters are the user's own, so other loggers get nothing. A run that goes on has written it already.
-
-    Args:
-        name: Name of the monitor, for warnings.
     """
 
     def __init__(self, name: str) -> None:
@@ -69,14 +57,7 @@ class ConfigurationLog:
         self._written: dict[str, Any] = {}
 
     def start(self, trainer: Any, session: Session, settings: dict[str, Any], place: int) -> None:
-        """Write the configuration at the start of training.
-
-        Args:
-            trainer: The Trainer.
-            session: The monitor's session.
-            settings: What the user chose.
-            place: Place of the monitor among those of the run, from 0.
-        """
+        """Write what the user chose; ``place`` is that of the monitor among those of the run, from 0."""
         if logging_step(trainer) > 0 or not trainer.is_global_zero:
             return
         self._suffix = f"_{place + 1}" if place else ""
@@ -84,12 +65,7 @@ class ConfigurationLog:
             self._write(trainer, settings | run_configuration(trainer, session))
 
     def add_engine_types(self, trainer: Any, types: Mapping[str, str | None]) -> None:
-        """Write the engine types of the activations too, once an extra pass has told them.
-
-        Args:
-            trainer: The Trainer.
-            types: Name of the module to its type, None where the function has none.
-        """
+        """Write the engine types of the modules too, once an extra pass has told them."""
         if self._written and not self._guard.disabled and types and types != self._written.get("engine_types"):
             with self._guard.protect("adding engine types to it"):
                 self._write(trainer, {**self._written, "engine_types": dict(types)})

@@ -14,15 +14,8 @@ _DEFAULT_METRIC = "hp_metric"  # the column that Lightning makes where nothing e
 
 
 def announce_final_values(trainer: Any, pl_module: Any, plans: Iterable[Plan]) -> None:
-    """Ask for the columns, right before Lightning logs the hyperparameters: TensorBoard keeps to the first who asks.
-
-    Only where Lightning is about to ask for its own, which are among them: so nobody loses a column.
-
-    Args:
-        trainer: The Trainer, before Lightning logs hyperparameters.
-        pl_module: The module.
-        plans: What the monitors of the run measure.
-    """
+    """Ask for the columns, right before Lightning logs the hyperparameters: TensorBoard keeps to the first who asks."""
+    # only where Lightning is about to ask for its own, which are among them: so nobody loses a column
     with _guard(trainer).protect("announcing its columns"):
         hyperparameters = _saved(trainer, pl_module)
         if hyperparameters is None:
@@ -34,13 +27,8 @@ def announce_final_values(trainer: Any, pl_module: Any, plans: Iterable[Plan]) -
 
 
 def conclude_final_values(trainer: Any, pl_module: Any, logged: Collection[str]) -> None:
-    """Give a run its row and columns where Lightning logged no hyperparameters: what was logged by hand stands first.
-
-    Args:
-        trainer: The Trainer, at the end of training.
-        pl_module: The module.
-        logged: Tags of the run.
-    """
+    """Give a run its row and columns where Lightning logged no hyperparameters."""
+    # what was logged by hand stands first
     with _guard(trainer).protect("writing its row"):
         if _saved(trainer, pl_module) is not None:
             return

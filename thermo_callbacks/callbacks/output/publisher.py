@@ -43,14 +43,7 @@ class Publisher:
         return self.constants | self.latest
 
     def publish(self, trainer: Any, record: dict[str, float], step: int, *, window: bool = True) -> None:
-        """Log values.
-
-        Args:
-            trainer: The Trainer.
-            record: Tag to value.
-            step: Position on Lightning's own axis.
-            window: Whether they are those of a window, whose temperatures the figures remember.
-        """
+        """Log values at a step of Lightning's own axis; the figures remember the temperatures of a window."""
         self.windows += window
         self._extra_passes_made += not window
         grown = not record.keys() <= self.latest.keys()
@@ -79,12 +72,7 @@ class Publisher:
             self._path.append(step, record["thermo/entropy"], record["thermo/temperature"])
 
     def draw(self, trainer: Any, step: int) -> None:
-        """Draw the figures of the run, unless they show all windows already.
-
-        Args:
-            trainer: The Trainer.
-            step: Position on Lightning's own axis.
-        """
+        """Draw the figures of the run, unless they show all windows already."""
         if self._extra_passes_made + self.windows == self._drawn:
             return
         writers = tensorboard_writers(trainer.loggers)
@@ -96,12 +84,7 @@ class Publisher:
 
     @staticmethod
     def offer(trainer: Any, record: dict[str, float]) -> None:
-        """Let ModelCheckpoint and EarlyStopping monitor the values.
-
-        Args:
-            trainer: The Trainer.
-            record: Tag to value.
-        """
+        """Let ModelCheckpoint and EarlyStopping monitor the values."""
         trainer.callback_metrics.update({tag: torch.tensor(value) for tag, value in record.items()})
 
     def state_dict(self) -> dict[str, Any]:
@@ -115,11 +98,7 @@ class Publisher:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back :meth:`state_dict`.
-
-        Args:
-            state: What :meth:`state_dict` returned.
-        """
+        """Take back :meth:`state_dict`."""
         self.latest = dict(state["latest"])
         self.windows, self._extra_passes_made = int(state["windows"]), int(state["extra_passes"])
         self._drawn = self.windows + self._extra_passes_made

@@ -13,22 +13,14 @@ from thermo_callbacks.probes.guard import Guard
 
 
 class OwnDisplay:
-    """A live display of the table alone.
-
-    Args:
-        console: The console.
-    """
+    """A live display of the table alone."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False)
         self._live.start()
 
     def show(self, table: Table) -> None:
-        """Replace the table.
-
-        Args:
-            table: The new one.
-        """
+        """Replace the table."""
         # what is written to the terminal behind the display's back leaves a first line behind: let it be empty
         self._live.update(Group(Text(), table), refresh=True)
 
@@ -42,10 +34,6 @@ class GuestDisplay:
 
     At the end of a run there is nothing to do. The display takes its last picture later, with the table, and is never
     started again.
-
-    Args:
-        progress: The other display.
-        guard: What a fault is reported to.
     """
 
     def __init__(self, progress: Progress, guard: Guard) -> None:
@@ -53,11 +41,7 @@ class GuestDisplay:
         self._guard = guard
 
     def show(self, table: Table) -> None:
-        """Replace the table; it is seen when the bars are drawn next.
-
-        Args:
-            table: The new one.
-        """
+        """Replace the table; it is seen when the bars are drawn next."""
         progress = self.progress
         drawn = _Drawn(table, self._guard)
         bars = type(progress).get_renderables

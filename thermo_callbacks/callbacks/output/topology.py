@@ -20,14 +20,7 @@ FEWEST_HIDDEN = 2
 
 
 def topology_record(topology: Topology) -> dict[str, float]:
-    """Scalars that are logged of a topology.
-
-    Args:
-        topology: The topology.
-
-    Returns:
-        Tag to value. What has no value is left out: it is no result of the run.
-    """
+    """Scalars that are logged of a topology; what has no value is left out: it is no result of the run."""
     values = {
         "connections": float(topology.connections),
         "disorder": topology.disorder,
@@ -43,10 +36,6 @@ class TopologyLog:
     In a ``Sequential`` it is known when training starts; in other modules with the loss of the first batch. Networks
     with fewer than two hidden layers, or with anything else than linear layers in a chain, have none: nothing is
     logged, but for a text where all weights are in linear layers, and one may wonder why.
-
-    Args:
-        publisher: What gives the values out later on.
-        name: Name of the monitor, for warnings.
     """
 
     def __init__(self, publisher: Publisher, name: str) -> None:
@@ -64,24 +53,13 @@ class TopologyLog:
         return self._reading is not None
 
     def start(self, trainer: Any, pl_module: Any) -> None:
-        """Read a model at the start of training.
-
-        Args:
-            trainer: The Trainer.
-            pl_module: The model.
-        """
+        """Read a model at the start of training."""
         self._guard.quiet = not trainer.is_global_zero
         with self._guard.protect("reading the model"), self._guard.invisible(pl_module.device):
             self._take(trainer, read_topology(pl_module))
 
     def see_loss(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
-        """Read the order of the layers, once.
-
-        Args:
-            trainer: The Trainer.
-            pl_module: The model.
-            loss: Loss of the batch under way, before its backward pass.
-        """
+        """Read the order of the layers, once, off the loss of a batch before its backward pass."""
         reading, self._reading = self._reading, None
         if reading is not None:
             with self._guard.protect("reading the loss"), self._guard.invisible(pl_module.device):

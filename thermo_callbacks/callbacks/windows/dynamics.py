@@ -15,13 +15,7 @@ from thermo_callbacks.probes.parameters.optimizers import group_momentum, parame
 
 
 class Dynamics:
-    """Numbers of an optimizer for each watched coordinate, or one for all.
-
-    Args:
-        optimizer: The optimizer.
-        probe: Watches the coordinates.
-        groups: Group of each watched parameter.
-    """
+    """Numbers of an optimizer for each watched coordinate, or one for all; ``groups`` are those of the parameters."""
 
     def __init__(
         self, optimizer: Optimizer, probe: CoordinateProbe, groups: Mapping[nn.Parameter, dict[str, Any]]
@@ -51,14 +45,9 @@ class Dynamics:
         self.response = self._probe.spread(lambda parameter, _: self._responses[parameter].factor)
 
     def update_mobility(self, step: int) -> None:
-        """Read the displacement per unit of gradient, at steps 1, 2, 4, 8 ... of a window and when a number changes.
-
-        A preconditioner is read coordinate by coordinate, which costs as much as reading the parameters; it settles
-        slowly, except at the start of a run.
-
-        Args:
-            step: Number of the step in the window, from 1.
-        """
+        """Read the displacement per unit of gradient, at steps 1, 2, 4, 8 ... of a window and when a number changes."""
+        # a preconditioner is read coordinate by coordinate, which costs as much as reading the parameters; it settles
+        # slowly, except at the start of a run
         key = self._learning_key()
         if step & (step - 1) and (key == self._mobility_key or isinstance(self.mobility, Tensor)):
             return
@@ -68,11 +57,7 @@ class Dynamics:
         )
 
     def restore_mobility(self, mobility: Tensor | float) -> None:
-        """Take back a mobility that a checkpoint holds.
-
-        Args:
-            mobility: The mobility.
-        """
+        """Take back a mobility that a checkpoint holds."""
         self.mobility = mobility.to(self._probe.device) if isinstance(mobility, Tensor) else mobility
         self._mobility_key = self._learning_key()
 

@@ -27,14 +27,7 @@ class EnergyBalance:
         self._now: tuple[float, float] | None = None
 
     def add(self, names: Sequence[str], heat: Tensor, *, unwatched: int, energy: float) -> None:
-        """Enter a window.
-
-        Args:
-            names: Layers of the window.
-            heat: Heat of each layer in each step of the window, ``[W, L]``.
-            unwatched: Steps between the window before and this one.
-            energy: Mean loss in the window; NaN if unknown.
-        """
+        """Enter a window: heat ``[W, L]``, unwatched steps before it, and mean loss, NaN if unknown."""
         steps = len(heat)
         for name, value in zip(names, heat.sum(0).tolist(), strict=True):
             # a window that lost all its steps tells nothing of the rate
@@ -72,10 +65,6 @@ class EnergyBalance:
         return {"heat": dict(self.heat), "rate": dict(self._rate), "start": self._start, "now": self._now}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back :meth:`state_dict`.
-
-        Args:
-            state: What :meth:`state_dict` returned.
-        """
+        """Take back :meth:`state_dict`."""
         self.heat, self._rate = dict(state["heat"]), dict(state["rate"])
         self._start, self._now = state["start"], state["now"]

@@ -28,15 +28,9 @@ Layers = Mapping[str, Sequence[nn.Parameter]]
 class OptimizerWindow(WindowSchedule):
     """Windows of watched steps of one optimizer: ``window`` steps, then a pause that costs nothing.
 
-    Args:
-        optimizer: The optimizer.
-        layers: Layers that it trains, all on one device.
-        window: Steps in a window.
-        steps_between_windows: Steps between two windows; None for a number that grows with the run.
-        sample: Coordinates watched in a layer; None for all.
-        seed: Seed of the choice of coordinates.
-        sharded: Whether each process holds a part of the parameters: the window's sums have to be brought together
-            (:meth:`own_share`, :meth:`accept`) before it is closed or looked into.
+    All layers lie on one device; ``sample`` coordinates are watched in each, all if None. Where parameters are
+    sharded, the window's sums have to be brought together (:meth:`own_share`, :meth:`accept`) before it is closed or
+    looked into.
     """
 
     def __init__(
@@ -118,39 +112,20 @@ class OptimizerWindow(WindowSchedule):
         self._losses[self.stream.steps - 1] = loss
 
     def own_share(self, *, able: bool) -> list[Tensor]:
-        """What this process has seen of the open window: sums that add up over processes, float64 on the CPU.
-
-        Args:
-            able: Whether it has read the window; zeros otherwise.
-
-        Returns:
-            The parts of the window's sums, and the losses.
-        """
+        """Sums of this process's part of the open window and its losses, float64 on the CPU; zeros if not able."""
         if not able:
             return [*self.stream.no_sums(self.taken), torch.zeros(self.taken, dtype=torch.float64)]
         return [*self.stream.layer_sums(self._dynamics.momentum_by_layer()), self._own_losses()]
 
     def accept(self, shares: Sequence[Tensor], processes: int) -> None:
-        """Go on with what all processes have seen of the open window.
-
-        Args:
-            shares: Sums of what each of them gave as :meth:`own_share`.
-            processes: Their number.
-        """
+        """Go on with the sums over all processes of what each gave as :meth:`own_share`."""
         series, flags, terms, losses = shares
         # a gradient that was not finite in one process's part was not finite
         flags = (flags > processes - 0.5).to(flags)
         self._shared = (LayerSums(series, flags, terms), losses / processes)
 
     def close(self, batch_size: float) -> WindowStatistics:
-        """End the window, enter it into the energy balance, and pause.
-
-        Args:
-            batch_size: Samples behind each gradient, NaN if unknown.
-
-        Returns:
-            The window's statistics.
-        """
+        """End the window, enter it into the energy balance, and pause; ``batch_size`` is NaN if unknown."""
         statistics = self.peek(batch_size)
         self.skipped += statistics.skipped
         self.balance.add(
@@ -208,15 +183,8 @@ class OptimizerWindow(WindowSchedule):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
-        """Go on where :meth:`state_dict` was taken.
-
-        Args:
-            state: What :meth:`state_dict` returned.
-
-        Returns:
-            False if it belongs to other layers, another sample or another window, or was written by a version of this
-            package that kept other sums, and was left alone.
-        """
+        """Go on where :meth:`state_dict` was taken; False if that does not fit, and was left alone."""
+        # that of other layers, another sample or another window, or of a version of this package that kept other sums
         own = self.probe.whole_chunk_layers
         same_layers = state["names"] == list(self.probe.names) and torch.equal(state["chunk_layers"], own)
         same_parameters = len(state["missing"]) == len(self.probe.missing_counts())

@@ -15,16 +15,7 @@ from thermo_callbacks.probes.guard import Guard
 
 
 class MonitoredOptimizers:
-    """Optimizers that can be watched, and what watches them.
-
-    Args:
-        trainer: The Trainer.
-        pl_module: The module in training.
-        guard: Warns of optimizers that can't be watched.
-        patterns: Glob patterns of layer names; None for all.
-        settings: ``window``, ``steps_between_windows``, ``sample``, ``seed`` of the windows; None where steps are
-            only noticed.
-    """
+    """Optimizers that can be watched, and their windows; without ``settings`` steps are only noticed."""
 
     def __init__(
         self,
@@ -45,12 +36,7 @@ class MonitoredOptimizers:
         return id(optimizer) in self._by_optimizer
 
     def add(self, optimizer: Optimizer, *, sharded: bool) -> None:
-        """Watch an optimizer, if it has the hook that this takes.
-
-        Args:
-            optimizer: The optimizer.
-            sharded: Whether each process holds a part of the parameters.
-        """
+        """Watch an optimizer, if it has the hook that this takes."""
         if not hasattr(optimizer, "register_step_post_hook"):
             self._guard.warn_once(
                 f"{self._guard.name} can't watch {type(optimizer).__name__}: it has no register_step_post_hook, which "
@@ -62,14 +48,7 @@ class MonitoredOptimizers:
         self.refresh(optimizer)
 
     def of(self, optimizer: Optimizer) -> list[OptimizerWindow]:
-        """Watches of an optimizer.
-
-        Args:
-            optimizer: One that was added.
-
-        Returns:
-            Its watches; none if it trains no layer that is watched.
-        """
+        """Windows of an optimizer that was added; none if it trains no layer that is watched."""
         return self._by_optimizer[id(optimizer)]
 
     def layers(self) -> dict[str, list[nn.Parameter]]:
@@ -83,11 +62,7 @@ class MonitoredOptimizers:
         return trained_layers(self._module, self._trainer.optimizers, optimizer, self._patterns)
 
     def refresh(self, optimizer: Optimizer) -> None:
-        """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training.
-
-        Args:
-            optimizer: One that was added.
-        """
+        """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
         if self._settings is None:
             return
         by_device: dict[torch.device, dict[str, list[nn.Parameter]]] = {}

@@ -23,17 +23,7 @@ def window_record(
     fresh: set[str],
     warn_once: WarnOnce,
 ) -> Scalars:
-    """Values of windows under their tags.
-
-    Args:
-        tags: Tags of the whole run that are wanted; those of other quantities are passed over.
-        windows: Layer names and last window of each optimizer.
-        fresh: Layers whose window is new; only theirs are recorded one by one.
-        warn_once: Called with a topic and a sentence about what has no value.
-
-    Returns:
-        Tag to value: with layers, errors and intervals where the catalogue has tags for them.
-    """
+    """Values of windows with the tags that are wanted; of the layers, those whose window is fresh."""
     names = [name for layers, _ in windows for name in layers]
     joined = WindowStatistics.join([window for _, window in windows])
     idle = {name for name, watched in zip(names, joined.watched.tolist(), strict=True) if not watched}

@@ -7,14 +7,10 @@ LONGEST_PAUSE = 19
 
 
 class WindowSchedule:
-    """Counts steps: ``window`` of them are read, then none in a pause.
+    """Counts steps: ``window`` of them are read, then none in a pause of ``steps_between_windows``.
 
     By default the pause is as long as the run so far, up to 19 windows: a run changes fastest at its start, and the
     cost of a watched step, some percent of a step of a small network, is borne by one step in 20 later.
-
-    Args:
-        window: Steps in a window.
-        steps_between_windows: Steps between two windows; None for a number that grows with the run.
     """
 
     def __init__(self, window: int, steps_between_windows: int | None) -> None:
@@ -45,14 +41,8 @@ class WindowSchedule:
         return self._pending is not None
 
     def announce(self, batch: int) -> bool:
-        """A step is about to happen.
-
-        Args:
-            batch: Number of the batch: LBFGS evaluates its closure several times in one, and the first one counts.
-
-        Returns:
-            Whether the step is to be read.
-        """
+        """A step is about to happen: whether it is to be read."""
+        # LBFGS evaluates its closure several times in one batch, and the first one counts
         if self._pending == batch:
             return False
         if self._pending is not None:  # announced and never done: the gradient scaler skipped it
@@ -62,11 +52,7 @@ class WindowSchedule:
         return self.measuring
 
     def arrive(self) -> bool:
-        """The step has happened.
-
-        Returns:
-            Whether it was read before, and is to be read now.
-        """
+        """The step has happened: whether it was read before, and is to be read now."""
         self._pending = None
         self._steps += 1
         if self._paused:

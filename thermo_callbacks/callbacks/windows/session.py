@@ -21,18 +21,10 @@ REFRESH = 50
 
 
 class Session:
-    """Pairs what happens before and after each optimizer step, and passes it to the watches.
+    """Pairs what happens before and after each optimizer step, and passes it to the windows.
 
     Created when training starts and dropped when it ends, so that the callback itself holds nothing that can't be
-    pickled or that would keep a model alive.
-
-    Args:
-        trainer: The Trainer.
-        pl_module: The module in training.
-        guard: Switches off what fails.
-        settings: ``window``, ``steps_between_windows``, ``sample``, ``seed`` of the watches.
-        patterns: Glob patterns of layer names; None for all.
-        watching: Whether steps are read; otherwise they are only noticed.
+    pickled or that would keep a model alive. Where it is not ``watching``, steps are only noticed.
     """
 
     def __init__(
@@ -103,14 +95,7 @@ class Session:
         return self._announced
 
     def gradient_factor(self, optimizer: Optimizer) -> Any:
-        """Factor that makes an optimizer's gradients those of the mean loss, before it steps.
-
-        Args:
-            optimizer: The optimizer.
-
-        Returns:
-            A number, or a tensor on the device.
-        """
+        """Factor, perhaps on the device, that makes an optimizer's gradients those of the mean loss before it steps."""
         return self._mean_scale() * gradient_scale(self.trainer, optimizer)
 
     def micro_batch(self) -> None:
@@ -118,11 +103,7 @@ class Session:
         self._micro_batches += 1
 
     def before_step(self, optimizer: Optimizer) -> None:
-        """An optimizer is about to step, its gradients are complete and not yet clipped.
-
-        Args:
-            optimizer: The optimizer.
-        """
+        """An optimizer is about to step, its gradients are complete and not yet clipped."""
         if optimizer not in self._watched:
             return
         watches = self._watched.of(optimizer)
@@ -175,25 +156,12 @@ class Session:
                     self._read.append(watch)
 
     def with_steps(self, minimum: int) -> list[OptimizerWindow]:
-        """Watches with enough steps in their open window, which can be looked into.
-
-        Args:
-            minimum: Fewest steps.
-
-        Returns:
-            The watches.
-        """
+        """Windows that hold at least ``minimum`` steps so far, which can be looked into."""
         return self._brought_together([watch for watch in self.watches if watch.taken >= minimum])
 
     def first_window_open(self, known: bool) -> bool:
-        """Whether nothing has been said of any window yet, which the processes of a sharded run must answer alike.
-
-        Args:
-            known: Whether there are values already, in this process.
-
-        Returns:
-            Whether it is time to look into the open window.
-        """
+        """Whether nothing has been said of any window yet, so that it is time to look into the open one."""
+        # whether values are known differs between processes, and those of a sharded run must answer alike
         return not self.closed if self.sharded else not known
 
     def _brought_together(self, watches: list[OptimizerWindow]) -> list[OptimizerWindow]:
@@ -213,11 +181,7 @@ class Session:
         return [watch.state_dict() for watch in self.watches]
 
     def restore(self, states: Sequence[dict[str, Any]]) -> None:
-        """Go on where :meth:`state` was taken.
-
-        Args:
-            states: What :meth:`state` returned; empty for a fresh start.
-        """
+        """Go on where :meth:`state` was taken; no states are a fresh start."""
         if not states:
             return
         self.closed = sum(state["last"] is not None for state in states)
@@ -234,14 +198,7 @@ class Session:
             )
 
     def end_batch(self, outputs: Any) -> list[OptimizerWindow]:
-        """A batch has ended.
-
-        Args:
-            outputs: What the training step returned, in whatever form.
-
-        Returns:
-            The watches whose window is complete.
-        """
+        """A batch has ended, with these outputs of the training step: the windows that are complete now."""
         self._batch += 1
         announced, self._announced = self._announced, False
         if not self.active:

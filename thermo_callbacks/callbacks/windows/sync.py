@@ -22,38 +22,20 @@ REFUSED = {
 
 
 def refusal(strategy: Any) -> str | None:
-    """Why a strategy can't be watched.
-
-    Args:
-        strategy: The Trainer's strategy.
-
-    Returns:
-        The reason; None if it can be.
-    """
+    """Why a strategy can't be watched; None if it can be."""
     return next((REFUSED[kind.__name__] for kind in type(strategy).__mro__ if kind.__name__ in REFUSED), None)
 
 
 def samples_factor(trainer: Any) -> float:
-    """Share of the processes that have samples of their own: those of one tensor-parallel group see the same batch.
-
-    Args:
-        trainer: The Trainer.
-
-    Returns:
-        Different batches per process, 1 for data parallelism alone.
-    """
+    """Different batches per process, 1 for data parallelism alone."""
+    # the processes of one tensor-parallel group see the same batch
     options = getattr(trainer.strategy, "distributed_sampler_kwargs", None) or {}
     batches, processes = int(options.get("num_replicas", trainer.world_size)), int(trainer.world_size)
     return batches / processes
 
 
 def agree(guard: Guard, layers: Callable[[], dict[str, list[nn.Parameter]]]) -> None:
-    """Begin to watch in all processes, or in none.
-
-    Args:
-        guard: Is switched off where it is in another process, or where the parts are not those of one model.
-        layers: Gives the layers that are watched here.
-    """
+    """Begin to watch these layers in all processes, or in none: the guard switches off what another can't begin."""
     sizes = {}
     if not guard.disabled:
         with guard.protect("looking at the shards"):
@@ -74,16 +56,7 @@ def agree(guard: Guard, layers: Callable[[], dict[str, list[nn.Parameter]]]) -> 
 
 
 def merge(watches: Sequence[OptimizerWindow], guard: Guard, device: torch.device) -> list[OptimizerWindow]:
-    """Bring together what the processes have seen of some open windows.
-
-    Args:
-        watches: The windows' watches, the same in all processes.
-        guard: Switches off what fails, here or in another process.
-        device: Device that the processes exchange tensors of.
-
-    Returns:
-        The watches; none of them if one process has failed.
-    """
+    """Bring together what the processes have seen of some open windows; none of them if one process has failed."""
     if not watches:
         return []
     shares: list[list[Tensor]] = []

@@ -14,18 +14,9 @@ from thermo_callbacks.probes.layers import layer_parameters
 def trained_layers(
     pl_module: Any, optimizers: Sequence[Any], optimizer: Optimizer, patterns: Sequence[str] | None
 ) -> dict[str, list[nn.Parameter]]:
-    """Layers that one optimizer trains.
-
-    Args:
-        pl_module: The module in training.
-        optimizers: All optimizers of the run.
-        optimizer: The one.
-        patterns: Glob patterns of layer names; None for all.
-
-    Returns:
-        Layer name to the parameters that the optimizer trains. A layer that is shared out between optimizers (matrices
-        to one, biases to another) is a layer of each, named after it.
-    """
+    """Layer name to the parameters that one optimizer trains."""
+    # a layer that is shared out between optimizers (matrices to one, biases to another) is a layer of each, named
+    # after it
     trained = _trained(optimizer)
     elsewhere = set().union(*(_trained(other) for other in optimizers if other is not optimizer))
     layers: dict[str, list[nn.Parameter]] = {}

@@ -22,15 +22,7 @@ _LONGEST_LABEL = 36
 
 
 def new_axes(height: float, title: str) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes.
-
-    Args:
-        height: Height in inches.
-        title: Title.
-
-    Returns:
-        The figure, which no window system and no pyplot knows of, and its axes.
-    """
+    """A figure, which no window system and no pyplot knows of, and its one pair of axes; height in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), dpi=_DOTS, layout="constrained")
@@ -39,26 +31,13 @@ def new_axes(height: float, title: str) -> tuple[Figure, Axes]:
 
 
 def height_of(rows: int) -> float:
-    """Height of a figure with named rows.
-
-    Args:
-        rows: How many.
-
-    Returns:
-        Inches, within bounds.
-    """
+    """Height in inches, within bounds, of a figure with so many named rows."""
     return min(max(_LEAST_HEIGHT, _HEIGHT_OF_MARGINS + _HEIGHT_OF_ROW * rows), _GREATEST_HEIGHT)
 
 
 def label_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Name the rows 0, 1, ... of a figure, the first at the top.
-
-    With many rows only every k-th is named, and long names lose their beginning.
-
-    Args:
-        axes: The axes.
-        names: Name of each row.
-    """
+    """Name the rows 0, 1, ... of a figure, the first at the top."""
+    # with many rows only every k-th is named, and long names lose their beginning
     every = math.ceil(len(names) / _MOST_LABELS)
     labels = [name if len(name) <= _LONGEST_LABEL else "…" + name[1 - _LONGEST_LABEL :] for name in names[::every]]
     # names are code, not formulas: a dollar or an underscore in one must not be read as TeX
@@ -67,37 +46,20 @@ def label_rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def annotate(axes: Axes, text: str) -> None:
-    """Write words in the middle of the axes, legible on any background.
-
-    Args:
-        axes: The axes.
-        text: The words.
-    """
+    """Write words in the middle of the axes, legible on any background."""
     box = {"facecolor": "white", "edgecolor": "none"}
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="black", bbox=box)
 
 
 def annotate_empty(axes: Axes, what: str) -> None:
-    """Leave axes without ticks, and say what they wait for.
-
-    Args:
-        axes: The axes.
-        what: What there is none of yet.
-    """
+    """Leave axes without ticks, and say what there is none of yet."""
     axes.set_xticks([])
     axes.set_yticks([])
     annotate(axes, f"no {what} yet")
 
 
 def render(figure: Figure) -> npt.NDArray[np.uint8]:
-    """Pixels of a figure, drawn without touching pyplot or the backend that the user chose.
-
-    Args:
-        figure: A figure.
-
-    Returns:
-        Red, green and blue, shape ``[height, width, 3]``.
-    """
+    """Pixels ``[height, width, 3]`` of a figure, drawn without pyplot or the backend that the user chose."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

@@ -23,14 +23,7 @@ _EASY = (1e-2, 1e5)  # the largest value of a column lies here, or exponents are
 
 
 def layer_names(record: Mapping[str, float]) -> list[str]:
-    """Layers that have a temperature.
-
-    Args:
-        record: Tag to value, as from a monitor's ``latest()``.
-
-    Returns:
-        Their names, in the order of the record: that of depth.
-    """
+    """Layers of a record that have a temperature, in its order: that of depth."""
     return _members(record, _LAYER_FAMILY)
 
 

@@ -22,19 +22,11 @@ def write_columns(
     hyperparameters: Mapping[str, Any] | None = None,
     others: Iterable[str] = (),
 ) -> None:
-    """Give the table its columns: hyperparameters, and the last value of each tag.
-
-    TensorBoard takes the columns from the first such entry that it finds, in the order of the runs and of what they
-    wrote: an entry after another of the same run changes nothing. It fills in the last value that the run logged under
-    a tag, so nothing has to be written when a run ends, and a run that was cut off has a row too.
-
-    Args:
-        writers: From :func:`~thermo_callbacks.display.tensorboard_writers`; those that aren't PyTorch's are left out.
-        tags: Tags of this package that get a column, without a logger's prefix.
-        hyperparameters: Flat, with plain values. None for a run that has none: then it gets its row here, too, which
-            whoever writes hyperparameters does with their values.
-        others: Tags of others that keep their column, without a logger's prefix.
-    """
+    """Give the table its columns: hyperparameters, and the last value of each tag, those of others first."""
+    # TensorBoard takes the columns from the first such entry that it finds, in the order of the runs and of what they
+    # wrote: an entry after another of the same run changes nothing. It fills in the last value that the run logged
+    # under a tag, so nothing has to be written when a run ends, and a run that was cut off has a row too. A run without
+    # hyperparameters gets its row here; else whoever writes them writes it with their values.
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 

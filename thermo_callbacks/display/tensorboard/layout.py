@@ -42,14 +42,7 @@ def custom_scalar_layout(tags: Collection[str], *, prefix: str = "") -> Layout:
 
 
 def charts_present(tags: Collection[str]) -> dict[str, list[ScalarChart]]:
-    """Charts of a run.
-
-    Args:
-        tags: Tags that the run logs, those of single layers included.
-
-    Returns:
-        Question to its charts, in the order of the page; questions without any are left out.
-    """
+    """Question to the charts of a run with these tags, in the order of the page; questions without any are left out."""
     families = {tag.partition("/")[0] for tag in tags if "/" in tag}
     drawn = {
         question: [chart for chart in asked if _appears(chart, tags, families)] for question, asked in charts().items()

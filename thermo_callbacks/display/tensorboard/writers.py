@@ -69,26 +69,11 @@ def tensorboard_writers(loggers: Iterable[object]) -> list[PrefixedWriter]:
 
 
 def is_logger(logger: object, name: str) -> bool:
-    """Whether a logger is of a class of Lightning's, in either namespace: they share no base class, but names.
-
-    Args:
-        logger: The logger.
-        name: Name of the class, or of one of its bases.
-
-    Returns:
-        True if it is.
-    """
+    """Whether a logger is of a class of Lightning's, in either namespace: they share no base class, but names."""
     return any(base.__name__ == name for base in type(logger).__mro__)
 
 
 def write_text(writers: Iterable[PrefixedWriter], tag: str, text: str, step: int) -> None:
-    """Write a text.
-
-    Args:
-        writers: From :func:`tensorboard_writers`.
-        tag: Its tag, without a logger's prefix.
-        text: Markdown.
-        step: Step that it is filed under.
-    """
+    """Write a text in Markdown; the tag is that without a logger's prefix."""
     for writer, prefix in writers:
         writer.add_text(prefix + tag, text, step)
