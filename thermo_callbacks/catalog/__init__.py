@@ -2,7 +2,7 @@
 
 from thermo_callbacks.catalog import bulk, curvature, engines, entropy, motion, questions, topology
 from thermo_callbacks.catalog.quantity import LayerColumn, Quantity, ScalarChart
-from thermo_callbacks.catalog.scalars import Scalars
+from thermo_callbacks.catalog.scalars import Scalars, members
 from thermo_callbacks.catalog.symbols import NEURON_SYMBOLS, SYMBOLS, explained
 
 QUANTITIES = (
@@ -30,6 +30,7 @@ __all__ = [
     "engines",
     "explained",
     "logged_by",
+    "members",
     "quantity_of",
 ]
 

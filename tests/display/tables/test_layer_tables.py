@@ -7,13 +7,8 @@ import math
 import pytest
 from rich.console import Console
 
-from thermo_callbacks.display.tables.layer_tables import (
-    activation_table,
-    curvature_table,
-    format_column,
-    layer_names,
-    layer_table,
-)
+from thermo_callbacks.catalog import members
+from thermo_callbacks.display.tables.layer_tables import format_column, layer_table
 
 NAN = math.nan
 RECORD = {
@@ -68,10 +63,10 @@ ACTIVATIONS = {
 }
 
 
-def shown(record, width=80, table=layer_table):
+def shown(record, width=80, subject="layers"):
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(table(record))
+        console.print(layer_table(record, subject))
     return capture.get()
 
 
@@ -143,12 +138,9 @@ def test_fits_the_terminal_with_long_names_whole(width):
 
 
 def test_layers_come_in_the_order_of_the_record():
-    assert layer_names(
-        {"thermo_temperature/b": 1.0, "thermo_temperature_stderr/c": 1.0, "thermo_temperature/a.1": NAN}
-    ) == [
-        "b",
-        "a.1",
-    ]
+    record = {"thermo_temperature/b": 1.0, "thermo_temperature_stderr/c": 1.0, "thermo_temperature/a.1": NAN}
+    assert list(members(record, "thermo_temperature")) == ["b", "a.1"]
+    assert [cell.plain for cell in layer_table(record).columns[0].cells] == ["b", "a.1", "whole model"]
 
 
 def test_record_without_layers_is_refused():
@@ -159,11 +151,11 @@ def test_record_without_layers_is_refused():
 
 
 def test_curvature_of_the_layers_then_of_the_whole_model():
-    text = shown(CURVATURE, table=curvature_table)
+    text = shown(CURVATURE, subject="curvature")
     assert cells(text, "body.0") == ["12", "1.2", "0.24", "0.25"]
     assert cells(text, "head") == ["30", "2.0", "-", "0.25"]
     assert cells(text, "whole model") == ["42", "2.5", "0.84", "0.50"]
-    headers = [column.header.plain.split() for column in curvature_table(CURVATURE).columns[1:]]
+    headers = [column.header.plain.split() for column in layer_table(CURVATURE, "curvature").columns[1:]]
     assert headers == [
         ["Laplacian", "[loss]"],
         ["standard", "error"],
@@ -175,37 +167,41 @@ def test_curvature_of_the_layers_then_of_the_whole_model():
 
 
 def test_activations_then_the_whole_model():
-    text = shown(ACTIVATIONS, table=activation_table)
+    text = shown(ACTIVATIONS, subject="activations")
     assert cells(text, "relu") == ["0.500", "0.450", "12.5%", "55.0%"]
     assert cells(text, "net[1].tanh") == ["0.400", "-", "0.0%", "-"]
     assert cells(text, "whole model") == ["0.200"]
     assert "- no learning efficiency: no gradient came back" in text
     assert "- no saturated fraction: no gradient came back" in text
     assert text.count("- no ") == 2
+    first = layer_table({"thermo_work_efficiency/relu": 0.5, "thermo_dead_fraction/relu": 0.125}, "activations")
+    assert [next(iter(column.cells)).plain for column in first.columns] == ["relu", "0.500", "12.5%"]
+    first = layer_table({"thermo_laplacian/body": 30.0, "thermo/laplacian": 30.0}, "curvature")
+    assert [next(iter(column.cells)).plain for column in first.columns] == ["body", "30"]
 
 
-@pytest.mark.parametrize(("table", "record"), [(curvature_table, CURVATURE), (activation_table, ACTIVATIONS)])
-def test_further_tables_leave_out_what_the_record_lacks_and_fit_the_terminal(table, record):
+@pytest.mark.parametrize(("subject", "record"), [("curvature", CURVATURE), ("activations", ACTIVATIONS)])
+def test_further_tables_leave_out_what_the_record_lacks_and_fit_the_terminal(subject, record):
     first = next(tag for tag in record if tag.startswith(("thermo_laplacian/", "thermo_work_efficiency/")))
-    assert len(table({first: record[first]}).columns) == 2
+    assert len(layer_table({first: record[first]}, subject).columns) == 2
     family, _, name = first.partition("/")
-    lines = shown({f"{family}/{name}.{'x' * 60}": 1.0, **record}, table=table).splitlines()
+    lines = shown({f"{family}/{name}.{'x' * 60}": 1.0, **record}, subject=subject).splitlines()
     assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize(
-    ("table", "message"),
+    ("subject", "message"),
     [
-        (curvature_table, "record holds no Laplacian of a layer: wait for the first extra pass"),
+        ("curvature", "record holds no Laplacian of a layer: wait for the first extra pass"),
         (
-            activation_table,
+            "activations",
             "record holds no work efficiency of an activation: wait for the first extra pass",
         ),
     ],
 )
-def test_further_tables_refuse_a_record_without_their_rows(table, message):
+def test_further_tables_refuse_a_record_without_their_rows(subject, message):
     with pytest.raises(ValueError, match=message):
-        table(RECORD)
+        layer_table(RECORD, subject)
 
 
 @pytest.mark.parametrize(

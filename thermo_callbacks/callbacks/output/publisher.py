@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from thermo_callbacks.catalog import members
 from thermo_callbacks.display import (
     LayerHistory,
     PathHistory,
@@ -65,8 +66,7 @@ class Publisher:
     def _remember(self, record: dict[str, float], step: int) -> None:
         """Keep the values that the figures show."""
         for family, history in self._histories.items():
-            start = f"{family}/"
-            if layers := {tag.removeprefix(start): value for tag, value in record.items() if tag.startswith(start)}:
+            if layers := members(record, family):
                 history.append(step, layers)
         if "thermo/entropy" in record and "thermo/temperature" in record:
             self._path.append(step, record["thermo/entropy"], record["thermo/temperature"])

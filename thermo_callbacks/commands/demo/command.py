@@ -44,7 +44,7 @@ def demo(parser: Parser, settings: DemoSettings) -> int:
 
 
 def _print_result(console: Console, result: DemoResult, settings: DemoSettings) -> None:
-    from thermo_callbacks.display.tables.layer_tables import activation_table, curvature_table, layer_table
+    from thermo_callbacks.display.tables.layer_tables import layer_table
     from thermo_callbacks.display.text.interpretation import read_run
 
     console.print()
@@ -57,9 +57,9 @@ def _print_result(console: Console, result: DemoResult, settings: DemoSettings) 
         )
     if result.records:
         last = {tag: value for record in result.records for tag, value in record.items()}
-        for table in (layer_table, curvature_table, activation_table):
+        for subject in ("layers", "curvature", "activations"):
             with contextlib.suppress(ValueError):  # a run too short for an extra pass has no rows for some
-                console.print(table(last))
+                console.print(layer_table(last, subject))
         paragraphs = read_run(result.records, window=settings.window, batch_size=settings.batch_size)
         print_interpretation(console, paragraphs)
     else:

@@ -10,123 +10,69 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from thermo_callbacks.catalog import QUANTITIES, LayerColumn, Quantity
+from thermo_callbacks.catalog import QUANTITIES, LayerColumn, Quantity, members
 
 MISSING = "-"
 WHOLE_MODEL = "whole model"
 _LAYER_FAMILY = "thermo_temperature"
-_UNITS = "[loss]: in units of the training loss. Heat: since the start; all else: in the last window."
-_EXTRA_PASSES = "Production: in the last window; all else: mean of past extra passes, the recent ones most."
-_ONE_BATCH = "Of one batch. Whole model: mean, weighted by the power that comes in."
+_SUBJECTS = {  # name of a row, family whose members are the rows, what there is none of without them, caption
+    "layers": (
+        "layer",
+        _LAYER_FAMILY,
+        "temperature of a layer: wait for the end of the first window",
+        "[loss]: in units of the training loss. Heat: since the start; all else: in the last window.",
+    ),
+    "curvature": (
+        "layer",
+        "thermo_laplacian",
+        "Laplacian of a layer: wait for the first extra pass",
+        "Production: in the last window; all else: mean of past extra passes, the recent ones most.",
+    ),
+    "activations": (
+        "activation",
+        "thermo_work_efficiency",
+        "work efficiency of an activation: wait for the first extra pass",
+        "Of one batch. Whole model: mean, weighted by the power that comes in.",
+    ),
+}
 _MOST_DECIMALS = 4
 _EASY = (1e-2, 1e5)  # the largest value of a column lies here, or exponents are easier to read
 
 
-def layer_names(record: Mapping[str, float]) -> list[str]:
-    """Layers of a record that have a temperature, in its order: that of depth."""
-    return _members(record, _LAYER_FAMILY)
+def layer_table(record: Mapping[str, float], subject: str = "layers") -> Table:
+    """Table of a run: one row a layer or activation in order of depth, then the whole model.
 
-
-def layer_table(record: Mapping[str, float]) -> Table:
-    """Table of a run: temperature with its error, heat, equilibrium ratio, noise scale, signal share.
-
-    One row a layer in order of depth, then the whole model with the 95 % interval of its temperature. The heat is
-    cumulative, all other values are those of the last window. What the record knows nothing of is left out. The numbers
-    of a column are all written in one way. A value that does not exist reads ``-``, and the caption says why.
+    ``"layers"``: temperature with its error and 95 % interval, cumulative heat, equilibrium ratio, noise scale, signal
+    share, in the last window; ``"curvature"``: Laplacian with its error, entropy destruction and production;
+    ``"activations"``: work and learning efficiency, dead units, saturated values. What the record knows nothing of is
+    left out. The numbers of a column are all written in one way. A value that does not exist reads ``-``, and the
+    caption says why.
 
     Args:
         record: Tag to value, as from a monitor's ``latest()``.
+        subject: ``"layers"``, ``"curvature"`` or ``"activations"``.
 
     Returns:
         A table for :meth:`rich.console.Console.print`.
 
     Raises:
-        ValueError: If the record holds no layer's temperature.
+        ValueError: If the record holds no row.
 
     Example:
         >>> table = layer_table({"thermo_temperature/body": 1e-6, "thermo_temperature/head": 4e-6, "thermo/heat": -2.5})
         >>> [list(column.cells)[-1].plain for column in table.columns]
         ['whole model', '', '-2.5']
     """
-    layers = layer_names(record)
-    if not layers:
-        raise ValueError("record holds no temperature of a layer: wait for the end of the first window")
-    return _table("layer", layers, "layers", record, _UNITS)
-
-
-def curvature_table(record: Mapping[str, float]) -> Table:
-    """Table of curvature: Laplacian with its error, entropy destruction and production.
-
-    One row a layer in order of depth, then the whole model. It is written as :func:`layer_table`.
-
-    Args:
-        record: Tag to value, as from a monitor's ``latest()``.
-
-    Returns:
-        A table for :meth:`rich.console.Console.print`.
-
-    Raises:
-        ValueError: If the record holds no layer's Laplacian.
-
-    Example:
-        >>> table = curvature_table({"thermo_laplacian/body": 30.0, "thermo/laplacian": 30.0})
-        >>> [list(column.cells)[0].plain for column in table.columns]
-        ['body', '30']
-    """
-    layers = _members(record, "thermo_laplacian")
-    if not layers:
-        raise ValueError("record holds no Laplacian of a layer: wait for the first extra pass")
-    return _table("layer", layers, "curvature", record, _EXTRA_PASSES)
-
-
-def activation_table(record: Mapping[str, float]) -> Table:
-    """Table of the activations: work and learning efficiency, dead units, saturated values.
-
-    One row an activation in order of depth, then the whole model. It is written as :func:`layer_table`.
-
-    Args:
-        record: Tag to value, as from a monitor's ``latest()``.
-
-    Returns:
-        A table for :meth:`rich.console.Console.print`.
-
-    Raises:
-        ValueError: If the record holds no activation's work efficiency.
-
-    Example:
-        >>> table = activation_table({"thermo_work_efficiency/relu": 0.5, "thermo_dead_fraction/relu": 0.125})
-        >>> [list(column.cells)[0].plain for column in table.columns]
-        ['relu', '0.500', '12.5%']
-    """
-    activations = _members(record, "thermo_work_efficiency")
-    if not activations:
-        raise ValueError("record holds no work efficiency of an activation: wait for the first extra pass")
-    return _table("activation", activations, "activations", record, _ONE_BATCH)
-
-
-def _members(record: Mapping[str, float], family: str) -> list[str]:
-    start = f"{family}/"
-    return [tag.removeprefix(start) for tag in record if tag.startswith(start)]
-
-
-def _columns(table: str) -> list[tuple[LayerColumn, Quantity]]:
-    """Columns of a table in order, each with its quantity."""
-    found = [(each.column, each) for each in QUANTITIES if each.column is not None and each.column.table == table]
-    return sorted(found, key=lambda pair: pair[0].place)
-
-
-def _values(quantity: Quantity, record: Mapping[str, float], rows: Sequence[str]) -> list[float | None]:
-    """Values of the rows and of the whole model; None for what is not in the record."""
-    return [*(record.get(f"{quantity.family}/{row}") for row in rows), record.get(quantity.tag)]
-
-
-def _table(kind: str, rows: Sequence[str], columns: str, record: Mapping[str, float], caption: str) -> Table:
+    kind, family, missing, caption = _SUBJECTS[subject]
+    rows = list(members(record, family))
+    if not rows:
+        raise ValueError(f"record holds no {missing}")
     table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), caption_justify="left", caption_style="")
     table.add_column(kind, overflow="fold", vertical="bottom")
     names = [*rows, WHOLE_MODEL]
     notes = [caption]
     cells: list[list[str]] = []
-    for column, quantity in _columns(columns):
+    for column, quantity in _columns(subject):
         values = _values(quantity, record, rows)
         if all(value is None for value in values):
             continue
@@ -142,6 +88,17 @@ def _table(kind: str, rows: Sequence[str], columns: str, record: Mapping[str, fl
         table.add_row(*map(Text, row), end_section=position == len(rows) - 1)
     table.caption = Text("\n".join(notes))
     return table
+
+
+def _columns(subject: str) -> list[tuple[LayerColumn, Quantity]]:
+    """Columns of a table in order, each with its quantity."""
+    found = [(each.column, each) for each in QUANTITIES if each.column is not None and each.column.table == subject]
+    return sorted(found, key=lambda pair: pair[0].place)
+
+
+def _values(quantity: Quantity, record: Mapping[str, float], rows: Sequence[str]) -> list[float | None]:
+    """Values of the rows and of the whole model; None for what is not in the record."""
+    return [*(record.get(f"{quantity.family}/{row}") for row in rows), record.get(quantity.tag)]
 
 
 def _interval(record: Mapping[str, float]) -> list[float | None]:

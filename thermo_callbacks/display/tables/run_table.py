@@ -9,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from thermo_callbacks.catalog import QUANTITIES
-from thermo_callbacks.display.tables.layer_tables import MISSING, layer_names
+from thermo_callbacks.catalog import QUANTITIES, members
+from thermo_callbacks.display.tables.layer_tables import MISSING
 from thermo_callbacks.display.text.numbers import number
 
 _LINES = sorted(
@@ -59,7 +59,7 @@ def run_table(record: Mapping[str, float], *, layers: int = 3, head: str = "quan
 
 
 def _hottest(record: Mapping[str, float], count: int) -> list[tuple[str, float]]:
-    temperatures = [(layer, record[f"thermo_temperature/{layer}"]) for layer in layer_names(record)]
+    temperatures = members(record, "thermo_temperature").items()
     known = [(layer, temperature) for layer, temperature in temperatures if not math.isnan(temperature)]
     return sorted(known, key=lambda pair: -pair[1])[:count]
 

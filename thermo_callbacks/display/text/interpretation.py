@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from thermo_callbacks.display.tables.layer_tables import layer_names
+from thermo_callbacks.catalog import members
 from thermo_callbacks.display.text.interpretation_engines import read_engines
-from thermo_callbacks.display.text.interpretation_state import read_curvature, read_entropy, read_transition
+from thermo_callbacks.display.text.interpretation_state import (
+    read_curvature,
+    read_entropy,
+    read_highest,
+    read_transition,
+)
 from thermo_callbacks.display.text.numbers import number
 
 __all__ = ["number", "read_run"]
@@ -81,7 +86,8 @@ def _read_energy(records: Sequence[Record]) -> str:
 
 
 def _largest_share(last: Record) -> str:
-    shares = {name: last.get(f"thermo_heat/{name}", math.nan) / last["thermo/heat"] for name in layer_names(last)}
+    layers = members(last, "thermo_temperature")
+    shares = {name: last.get(f"thermo_heat/{name}", math.nan) / last["thermo/heat"] for name in layers}
     # with layers that heat up the shares of the others would exceed the whole
     if len(shares) < 2 or not all(share >= 0.0 for share in shares.values()):
         return ""
@@ -126,21 +132,14 @@ def _temperature(record: Record) -> tuple[float, float, float]:
 
 
 def _hottest_layer(last: Record) -> str:
-    temperatures = {name: last[f"thermo_temperature/{name}"] for name in layer_names(last)}
-    known = [name for name, value in temperatures.items() if math.isfinite(value)]
-    ranking = sorted(known, key=temperatures.__getitem__)
-    if len(ranking) < 2:
-        return ""
-    second, hottest = ranking[-2:]
-    errors = [last.get(f"thermo_temperature_stderr/{name}", math.nan) for name in (second, hottest)]
-    if any(map(math.isnan, errors)):
-        return f"The layer {hottest} reads highest."
-    if temperatures[hottest] - temperatures[second] > _CLEARLY * math.hypot(*errors):
+    def told(ranking: Sequence[str], temperatures: Record) -> str:
+        second, hottest = ranking[-2:]
         factor = ""
         if temperatures[second] > 0.0:
             factor = f", {number(temperatures[hottest] / temperatures[second])} times as hot as {second}, the next"
         return f"The hottest layer is {hottest}{factor}."
-    return f"The layers {hottest} and {second} read highest, and their errors are too large to say which is hotter."
+
+    return read_highest(last, "thermo_temperature", "hotter", told)
 
 
 def _read_equilibrium(last: Record) -> str:

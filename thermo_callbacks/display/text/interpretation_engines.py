@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from thermo_callbacks.catalog import members
 from thermo_callbacks.display.text.numbers import number, percent
 
 Record = Mapping[str, float]
@@ -29,7 +30,7 @@ def read_engines(record: Record) -> str:
         Activations: tanh wastes most: of the power that comes in it passes on 40 %, and of that of the learning \
 signal it lets 46 % back.
     """
-    work = _family(record, "thermo_work_efficiency")
+    work = members(record, "thermo_work_efficiency")
     known = {name: value for name, value in work.items() if math.isfinite(value)}
     if not known:
         return ""
@@ -59,7 +60,7 @@ def _driven(work: Mapping[str, float]) -> list[str]:
 
 
 def _dead(record: Record) -> list[str]:
-    dead = {name: value for name, value in _family(record, "thermo_dead_fraction").items() if value >= _SOME_DEAD}
+    dead = {name: value for name, value in members(record, "thermo_dead_fraction").items() if value >= _SOME_DEAD}
     if not dead:
         return []
     most = max(dead, key=dead.__getitem__)
@@ -67,8 +68,3 @@ def _dead(record: Record) -> list[str]:
     if dead[most] >= _MANY_DEAD:
         text += ", more than do anything: a smaller learning rate or an activation that is never flat may help"
     return [text + "."]
-
-
-def _family(record: Record, family: str) -> dict[str, float]:
-    start = f"{family}/"
-    return {tag.removeprefix(start): value for tag, value in record.items() if tag.startswith(start)}

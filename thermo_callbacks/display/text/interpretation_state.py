@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from thermo_callbacks.catalog import members
 from thermo_callbacks.display.text.numbers import number, percent
 
 Record = Mapping[str, float]
@@ -41,21 +42,28 @@ at random, and the loss rises by about 0.002.
 
 
 def _most_curved(record: Record) -> str:
-    start = "thermo_laplacian/"
-    layers = {tag.removeprefix(start): value for tag, value in record.items() if tag.startswith(start)}
-    ranking = sorted((name for name in layers if math.isfinite(layers[name])), key=layers.__getitem__)
+    def told(ranking: Sequence[str], layers: Record) -> str:
+        # with layers that curve downwards the shares of the others would exceed the whole
+        whole = all(0.0 <= value < math.inf for value in layers.values())
+        share = f", with {percent(layers[ranking[-1]] / sum(layers.values()))} of it" if whole else ""
+        return f"The most curved layer is {ranking[-1]}{share}."
+
+    return read_highest(record, "thermo_laplacian", "more curved", told)
+
+
+def read_highest(record: Record, family: str, comparative: str, told: Callable[[Sequence[str], Record], str]) -> str:
+    """Say which layer has the highest value: as ``told`` of names in rising order, where that is beyond the errors."""
+    values = members(record, family)
+    ranking = sorted((name for name in values if math.isfinite(values[name])), key=values.__getitem__)
     if len(ranking) < 2:
         return ""
     second, most = ranking[-2:]
-    errors = [record.get(f"thermo_laplacian_stderr/{name}", math.nan) for name in (second, most)]
+    errors = [record.get(f"{family}_stderr/{name}", math.nan) for name in (second, most)]
     if any(map(math.isnan, errors)):
         return f"The layer {most} reads highest."
-    if layers[most] - layers[second] > _CLEARLY * math.hypot(*errors):
-        # with layers that curve downwards the shares of the others would exceed the whole
-        whole = len(ranking) == len(layers) and layers[ranking[0]] >= 0.0
-        share = f", with {percent(layers[most] / sum(layers.values()))} of it" if whole else ""
-        return f"The most curved layer is {most}{share}."
-    return f"The layers {most} and {second} read highest, and their errors are too large to say which is more curved."
+    if values[most] - values[second] > _CLEARLY * math.hypot(*errors):
+        return told(ranking, values)
+    return f"The layers {most} and {second} read highest, and their errors are too large to say which is {comparative}."
 
 
 def read_entropy(record: Record) -> str:
