@@ -8,7 +8,7 @@ from typing import Any
 
 from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
-from thermo_callbacks.callbacks.compat import logging_step
+from thermo_callbacks.callbacks.compat import logging_step, plain_state
 from thermo_callbacks.callbacks.derived import balance_record, total_laplacian_record
 from thermo_callbacks.callbacks.extra_passes.build import build_collectors
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
@@ -59,9 +59,7 @@ class Monitor(ConfiguredCallback):
 
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without what belongs to the one running fit."""
-        # Lightning binds the module's log and log_dict to every callback: they would take model and Trainer along
-        own = {name: value for name, value in self.__dict__.items() if name not in {"log", "log_dict"}}
-        return {**own, "_session": None, "_extra_passes": None}
+        return {**plain_state(self), "_session": None, "_extra_passes": None}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins; a fit that goes on keeps its statistics."""
@@ -80,23 +78,17 @@ class Monitor(ConfiguredCallback):
         """Start watching the optimizers: they exist by now, and a checkpoint's state is loaded."""
         self._end_session()
         with self._guard.protect("looking at the model"), self._guard.invisible(pl_module.device):
-            session = Session(
-                trainer,
-                pl_module,
-                guard=self._guard,
-                settings=self._window_settings,
-                patterns=self.layers,
-                watching=self._plan.windows,
-            )
+            settings = self._window_settings if self._plan.windows else None
+            session = Session(trainer, pl_module, guard=self._guard, settings=settings, patterns=self.layers)
             self._session = session
             session.restore(self._window_states)
             if self._transition_state:
                 self._transition.load_state_dict(self._transition_state, pl_module.device)
                 self._transition_state = {}
             if self._plan.extra_passes and not self._guard.disabled:
-                settings = self._extra_pass_settings(self._publisher.engines)
+                how = self._extra_pass_settings(self._publisher.engines)
                 collectors = build_collectors(
-                    self._plan, settings, trainer, pl_module, layers=session.layers, sharded=session.sharded
+                    self._plan, how, trainer, pl_module, layers=session.layers, sharded=session.sharded
                 )
                 self._extra_passes = ExtraPassSchedule(collectors, **self._extra_pass_steps)
                 self._extra_passes.load_state_dict(self._extra_pass_state)
@@ -200,11 +192,11 @@ class Monitor(ConfiguredCallback):
             return
         record = self._publisher.latest
         with self._guard.protect("looking into an open window"), self._guard.invisible(pl_module.device):
-            if session.first_window_open(bool(record)) and (watches := session.with_steps(MINIMUM_STEPS)):
+            if session.first_window_open(bool(record)) and (windows := session.with_steps(MINIMUM_STEPS)):
                 # a monitored metric that does not exist ends the run: say what the open window says
-                windows = [(watch.probe.names, watch.peek(session.batch_size)) for watch in watches]
-                names = {name for layers, _ in windows for name in layers}
-                record = record | window_record(self._plan.tags, windows, names, self._warn_once)
+                peeks = [(window.probe.names, window.peek(session.batch_size)) for window in windows]
+                names = {name for layers, _ in peeks for name in layers}
+                record = record | window_record(self._plan.tags, peeks, names, self._warn_once)
             if not self._guard.disabled:
                 self._publisher.offer(trainer, self._publisher.constants | record)
 
@@ -218,8 +210,8 @@ class Monitor(ConfiguredCallback):
         step = max(0, logging_step(trainer) - 1)
         with self._guard.protect("ending the run"), self._guard.invisible(pl_module.device):
             known = self._publisher.windows > 0
-            if session.first_window_open(known) and (watches := session.with_steps(MINIMUM_STEPS)):
-                self._publisher.publish(trainer, self._close(session, watches), step)
+            if session.first_window_open(known) and (windows := session.with_steps(MINIMUM_STEPS)):
+                self._publisher.publish(trainer, self._close(session, windows), step)
             if not self._guard.disabled:
                 self._publisher.draw(trainer, step)
                 conclude_final_values(trainer, pl_module, self._publisher.latest.keys())
@@ -234,7 +226,7 @@ class Monitor(ConfiguredCallback):
         self._end_session()
 
     def _current_states(self) -> list[dict[str, Any]]:
-        """States of the watches now, or else the last ones there were."""
+        """States of the windows now, or else the last ones there were."""
         states = self._window_states
         if self._session is not None:
             with self._guard.protect("copying its state"):

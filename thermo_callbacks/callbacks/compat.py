@@ -30,6 +30,12 @@ else:
         """Base of all callbacks here."""
 
 
+def plain_state(callback: Callback) -> dict[str, Any]:
+    """State of a callback for copies and pickles."""
+    # Lightning binds the module's log and log_dict to every callback: they would take model and Trainer along
+    return {name: value for name, value in vars(callback).items() if name not in {"log", "log_dict"}}
+
+
 def logging_step(trainer: Any) -> int:
     """Position on the axis that Lightning itself logs training steps on."""
     # batches that ended in an optimizer step, where global_step counts every optimizer

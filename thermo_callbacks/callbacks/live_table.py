@@ -11,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from thermo_callbacks.callbacks.base import Monitor
-from thermo_callbacks.callbacks.compat import Callback, logging_step
+from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
 from thermo_callbacks.callbacks.output.terminal import GuestDisplay, OwnDisplay
 from thermo_callbacks.callbacks.transition_monitor import TransitionTemperatureMonitor
 from thermo_callbacks.display.tables.run_table import run_table
@@ -68,8 +68,7 @@ class LiveTable(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without what belongs to the one running fit."""
-        own = {name: value for name, value in self.__dict__.items() if name not in {"log", "log_dict"}}
-        return {**own, "_monitors": [], "_display": None, "_next": math.inf, "console": None}
+        return {**plain_state(self), "_monitors": [], "_display": None, "_next": math.inf, "console": None}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Find the monitors.

@@ -10,26 +10,14 @@ from thermo_callbacks.functional.window import SUMS
 
 @dataclass(frozen=True)
 class Plan:
-    """Quantities of one monitor.
-
-    Attributes:
-        tags: Tags of the whole run that it logs, where the model has a value for them.
-        windows: Whether steps are read: some quantity is that of a window.
-        heat: Whether heat, energy balance and skipped steps are recorded.
-        free_energy: Whether internal and free energy are.
-        transition: Whether the transition temperature since the start of training is.
-        curvature: What is measured with Hessian-vector products: ``"laplacian"``, ``"destruction"``, ``"rugh"``.
-        activations: Whether the activations are looked at.
-        bulk: Whether the neuron states are.
-        topology: Whether the network's topology is logged when training starts.
-    """
+    """What one monitor measures: tags of the whole run, where the model has values for them, and what that takes."""
 
     tags: frozenset[str]
-    windows: bool
-    heat: bool
+    windows: bool  # steps are read: some quantity is that of a window
+    heat: bool  # with the energy balance and the skipped steps
     free_energy: bool
     transition: bool
-    curvature: frozenset[str]
+    curvature: frozenset[str]  # by Hessian-vector products: "laplacian", "destruction", "rugh"
     activations: bool
     bulk: bool
     topology: bool

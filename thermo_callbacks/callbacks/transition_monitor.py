@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from thermo_callbacks.callbacks.compat import Callback, logging_step
+from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
 from thermo_callbacks.callbacks.output.publisher import Publisher
-from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.functional.transition import StateMoments, missing_reason, state_moments, temperature_estimate
 from thermo_callbacks.functional.transition_state import (
     StateRecord,
@@ -114,9 +113,7 @@ class TransitionTemperatureMonitor(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without what belongs to the model that is validated."""
-        # Lightning binds the module's log and log_dict to every callback: they would take model and Trainer along
-        own = {name: value for name, value in self.__dict__.items() if name not in {"log", "log_dict"}}
-        return {**own, "_states": [], "_model": None}
+        return {**plain_state(self), "_states": [], "_model": None}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins, but not a validation of the same model before it."""
@@ -195,7 +192,7 @@ class TransitionTemperatureMonitor(Callback):
         return record
 
     def _values(self, name: str, first: StateMoments, second: StateMoments) -> dict[str, float]:
-        estimate: Estimate = temperature_estimate(first, second)
+        estimate = temperature_estimate(first, second)
         values = _tagged(name, float(estimate.value), float(estimate.stderr))
         if estimate.value.isnan():
             tag = next(iter(values))

@@ -57,7 +57,7 @@ def test_strategies_that_hide_their_parameters_are_refused_with_one_warning(kind
         "fully_shard() instead. Training goes on unchanged."
     ]
     assert guard.disabled
-    assert session.watches == []
+    assert session.windows == []
     assert not optimizer._optimizer_step_post_hooks
 
 
@@ -72,7 +72,7 @@ def test_optimizer_without_hooks_is_left_out_with_one_warning() -> None:
         "ThermoMonitor can't watch SimpleNamespace: it has no register_step_post_hook, which all optimizers derived "
         "from torch.optim.Optimizer have"
     ]
-    assert [watch.probe.names for watch in session.watches] == [("net.2",)]
+    assert [window.probe.names for window in session.windows] == [("net.2",)]
     assert not guard.disabled
     assert len(own._optimizer_step_post_hooks) == len(own._optimizer_step_pre_hooks) == 1
     session.detach()

@@ -16,24 +16,14 @@ from thermo_callbacks.probes.guard import Guard
 
 @dataclass(frozen=True)
 class ExtraPassSettings:
-    """Settings of a monitor's extra passes.
+    """Settings of a monitor's extra passes."""
 
-    Attributes:
-        name: What to call the monitor in a warning.
-        seed: Seed of all that is random.
-        loss_fn: Loss of a module and a batch, in place of the training step.
-        within_layers: Whether each layer has probes of its own.
-        activations: Activations that are measured besides those of ``torch.nn``.
-        engines: Takes the type of engine of each activation.
-        bulk_probe: Measures the bulk.
-    """
-
-    name: str
+    name: str  # what to call the monitor in a warning
     seed: int
     loss_fn: Loss | None
-    within_layers: bool
-    activations: tuple[Any, ...]
-    engines: dict[str, Any]
+    within_layers: bool  # each layer has probes of its own
+    activations: tuple[Any, ...]  # measured besides those of torch.nn
+    engines: dict[str, Any]  # takes the type of engine of each activation
     bulk_probe: BulkProbe
 
 

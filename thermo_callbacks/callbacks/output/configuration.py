@@ -22,7 +22,7 @@ def run_configuration(trainer: Any, session: Session) -> dict[str, Any]:
     """Describe the run that a monitor finds when training starts."""
     return {
         "version": version("thermo-callbacks"),
-        "watched_layers": list(dict.fromkeys(name for watch in session.watches for name in watch.probe.names)),
+        "watched_layers": list(dict.fromkeys(name for window in session.windows for name in window.probe.names)),
         "batch_size": None if math.isnan(session.batch_size) else round(session.batch_size),
         "micro_batches": trainer.accumulate_grad_batches,
         "processes": trainer.world_size,

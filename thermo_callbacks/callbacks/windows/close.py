@@ -21,16 +21,16 @@ def close_windows(
     warn_once: Callable[[str, str], None],
 ) -> Scalars:
     """End the windows that are complete, and compute what the plan says is to be logged of them."""
-    losses = complete[0].losses() if len(session.watches) == 1 else None
-    for watch in complete:
-        watch.close(session.batch_size)
-    windows = [(watch.probe.names, watch.last) for watch in session.watches if watch.last is not None]
-    fresh = {name for watch in complete for name in watch.probe.names}
-    record = window_record(plan.tags, windows, fresh, warn_once)
-    balances = [watch.balance for watch in session.watches]
+    losses = complete[0].losses() if len(session.windows) == 1 else None
+    for window in complete:
+        window.close(session.batch_size)
+    last = [(window.probe.names, window.last) for window in session.windows if window.last is not None]
+    fresh = {name for window in complete for name in window.probe.names}
+    record = window_record(plan.tags, last, fresh, warn_once)
+    balances = [window.balance for window in session.windows]
     if plan.heat:
         record |= energy_record(balances, fresh)
-        record["thermo/skipped_steps"] = float(sum(watch.skipped for watch in session.watches))
+        record["thermo/skipped_steps"] = float(sum(window.skipped for window in session.windows))
     if plan.transition:
         heat = {name: value for balance in balances for name, value in balance.heat.items()}
         record |= transition.close_window(session.layers(), losses=losses, heat=heat, warn_once=warn_once)

@@ -124,22 +124,17 @@ class OptimizerWindow(WindowSchedule):
         flags = (flags > processes - 0.5).to(flags)
         self._shared = (LayerSums(series, flags, terms), losses / processes)
 
-    def close(self, batch_size: float) -> WindowStatistics:
+    def close(self, batch_size: float) -> None:
         """End the window, enter it into the energy balance, and pause; ``batch_size`` is NaN if unknown."""
         statistics = self.peek(batch_size)
         self.skipped += statistics.skipped
-        self.balance.add(
-            self.probe.names,
-            heat_by_step(statistics),
-            unwatched=self._bridge,
-            energy=self.energy(),
-        )
+        heat = heat_by_step(statistics)
+        self.balance.add(self.probe.names, heat, unwatched=self._bridge, energy=self.energy())
         self.last = statistics
         self.stream.clear()
         self._shared = None
         self.probe.forget_missing()
         self._pause()
-        return statistics
 
     def peek(self, batch_size: float) -> WindowStatistics:
         """Statistics of the window so far, which goes on; ``batch_size`` is NaN if unknown."""
@@ -208,7 +203,7 @@ class OptimizerWindow(WindowSchedule):
 
 
 def _same_sums(state: dict[str, Any]) -> bool:
-    """Whether a watch's state holds the sums that this version keeps."""
+    """Whether a window's state holds the sums that this version keeps."""
     stream, last = state["stream"], state["last"]
     return (not stream or set(stream) == StreamingWindow.state_keys()) and (
         last is None or set(last) == {field.name for field in fields(WindowStatistics)}

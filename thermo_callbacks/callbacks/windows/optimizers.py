@@ -1,4 +1,4 @@
-"""The optimizers of a fit and their watches, one for each device that an optimizer trains layers on."""
+"""The optimizers of a fit and their windows, one for each device that an optimizer trains layers on."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ class MonitoredOptimizers:
             for parameter in owned:
                 by_device.setdefault(parameter.device, {}).setdefault(label, []).append(parameter)
         current = self.of(optimizer)
-        known = {watch.probe.device: watch for watch in current}
+        known = {window.probe.device: window for window in current}
         for device, layers in by_device.items():
-            watch = known.get(device)
-            if watch is None:
-                watch = OptimizerWindow(optimizer, layers, sharded=self._sharded, **self._settings)
-                current.append(watch)
-                self.all.append(watch)
-            elif watch.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
-                watch.rebuild(layers)
+            window = known.get(device)
+            if window is None:
+                window = OptimizerWindow(optimizer, layers, sharded=self._sharded, **self._settings)
+                current.append(window)
+                self.all.append(window)
+            elif window.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
+                window.rebuild(layers)

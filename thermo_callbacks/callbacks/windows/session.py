@@ -24,7 +24,7 @@ class Session:
     """Pairs what happens before and after each optimizer step, and passes it to the windows.
 
     Created when training starts and dropped when it ends, so that the callback itself holds nothing that can't be
-    pickled or that would keep a model alive. Where it is not ``watching``, steps are only noticed.
+    pickled or that would keep a model alive. Without ``settings`` of windows, steps are only noticed.
     """
 
     def __init__(
@@ -33,21 +33,19 @@ class Session:
         pl_module: Any,
         *,
         guard: Guard,
-        settings: dict[str, Any],
+        settings: dict[str, Any] | None,
         patterns: Sequence[str] | None,
-        watching: bool = True,
     ) -> None:
         self.trainer, self.pl_module, self.guard = trainer, pl_module, guard
         self.batch_size = samples_per_step(trainer)
-        self._watched = MonitoredOptimizers(
-            trainer, pl_module, guard=guard, patterns=patterns, settings=settings if watching else None
-        )
+        self._optimizers = MonitoredOptimizers(trainer, pl_module, guard=guard, patterns=patterns, settings=settings)
+        self.windows = self._optimizers.all  # in the order in which they were made
         self._handles: list[Any] = []
         self._batch = 0
         self._announced = False  # a step was about to happen in this batch, read or not, done or skipped
         self._micro_batches = 0
         self._losses: list[Tensor] = []
-        self._read: list[OptimizerWindow] = []  # watches that took in a step of this batch
+        self._read: list[OptimizerWindow] = []  # those that took in a step of this batch
         self._device_type = pl_module.device.type
         self.closed = 0  # windows that have ended, or were restored as such
         self.sharded = self._in_step = False
@@ -58,16 +56,13 @@ class Session:
         if self.sharded:
             self.batch_size *= samples_factor(trainer)
         for optimizer in trainer.optimizers:
-            self._watched.add(optimizer, sharded=self.sharded)
+            self._optimizers.add(optimizer, sharded=self.sharded)
         for optimizer in trainer.optimizers:  # last, so that a fault before this leaves no hook behind
-            if optimizer in self._watched:
-                self._hook(optimizer)
-
-    def _hook(self, optimizer: Optimizer) -> None:
-        # the one moment that comes only after a step that really happened, whoever called it
-        self._handles.append(optimizer.register_step_post_hook(self._after_step))
-        if not self.pl_module.automatic_optimization:
-            self._handles.append(optimizer.register_step_pre_hook(self._before_raw_step))
+            if optimizer in self._optimizers:
+                # the one moment that comes only after a step that really happened, whoever called it
+                self._handles.append(optimizer.register_step_post_hook(self._after_step))
+                if not pl_module.automatic_optimization:
+                    self._handles.append(optimizer.register_step_pre_hook(self._before_raw_step))
 
     def detach(self) -> None:
         """Take all hooks off the optimizers."""
@@ -75,14 +70,9 @@ class Session:
             handle.remove()
         self._handles.clear()
 
-    @property
-    def watches(self) -> list[OptimizerWindow]:
-        """All watches, in the order in which they were made."""
-        return self._watched.all
-
     def layers(self) -> dict[str, list[nn.Parameter]]:
         """Layers that are trained now, under the names that their values are logged under."""
-        return self._watched.layers()
+        return self._optimizers.layers()
 
     @property
     def active(self) -> bool:
@@ -104,20 +94,20 @@ class Session:
 
     def before_step(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step, its gradients are complete and not yet clipped."""
-        if optimizer not in self._watched:
+        if optimizer not in self._optimizers:
             return
-        watches = self._watched.of(optimizer)
-        if not watches and self._batch % REFRESH == 0:
-            self._watched.refresh(optimizer)
-        for watch in tuple(watches):
-            if watch.announce(self._batch):
+        windows = self._optimizers.of(optimizer)
+        if not windows and self._batch % REFRESH == 0:
+            self._optimizers.refresh(optimizer)
+        for window in tuple(windows):
+            if window.announce(self._batch):
                 with no_trace(self._device_type):
-                    if not watch.taken:
-                        self._watched.refresh(optimizer)
+                    if not window.taken:
+                        self._optimizers.refresh(optimizer)
                     if self.sharded:
-                        watch.pass_over()
+                        window.pass_over()
                     if not self.guard.disabled:
-                        watch.read_before(self.gradient_factor(optimizer))
+                        window.read_before(self.gradient_factor(optimizer))
 
     def note_step(self) -> None:
         """All have read what they need before the step: the batch under way ends in one, read or not."""
@@ -144,31 +134,31 @@ class Session:
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.active:
             return
-        for watch in self._watched.of(optimizer):
-            if not watch.pending:
+        for window in self._optimizers.of(optimizer):
+            if not window.pending:
                 self.guard.warn_once(
                     f"{self.guard.name} can't watch steps of {type(optimizer).__name__} that Lightning does not know "
                     "of: call step() of an optimizer from self.optimizers(), or step() of the raw one without a closure"
                 )
-            elif watch.arrive() and not self.guard.disabled:
+            elif window.arrive() and not self.guard.disabled:
                 with self.guard.protect("reading displacements"), no_trace(self._device_type):
-                    watch.read_after()
-                    self._read.append(watch)
+                    window.read_after()
+                    self._read.append(window)
 
     def with_steps(self, minimum: int) -> list[OptimizerWindow]:
         """Windows that hold at least ``minimum`` steps so far, which can be looked into."""
-        return self._brought_together([watch for watch in self.watches if watch.taken >= minimum])
+        return self._brought_together([window for window in self.windows if window.taken >= minimum])
 
     def first_window_open(self, known: bool) -> bool:
         """Whether nothing has been said of any window yet, so that it is time to look into the open one."""
         # whether values are known differs between processes, and those of a sharded run must answer alike
         return not self.closed if self.sharded else not known
 
-    def _brought_together(self, watches: list[OptimizerWindow]) -> list[OptimizerWindow]:
-        """The same watches, knowing what all processes have seen."""
-        if not (self._in_step and watches):
-            return watches
-        able = merge(watches, self.guard, self.trainer.strategy.root_device)
+    def _brought_together(self, windows: list[OptimizerWindow]) -> list[OptimizerWindow]:
+        """The same windows, knowing what all processes have seen."""
+        if not (self._in_step and windows):
+            return windows
+        able = merge(windows, self.guard, self.trainer.strategy.root_device)
         self.stop_if_disabled()
         return able
 
@@ -177,21 +167,21 @@ class Session:
         self._in_step = self._in_step and not self.guard.disabled
 
     def state(self) -> list[dict[str, Any]]:
-        """State of each watch, for a checkpoint."""
-        return [watch.state_dict() for watch in self.watches]
+        """State of each window, for a checkpoint."""
+        return [window.state_dict() for window in self.windows]
 
     def restore(self, states: Sequence[dict[str, Any]]) -> None:
         """Go on where :meth:`state` was taken; no states are a fresh start."""
         if not states:
             return
         self.closed = sum(state["last"] is not None for state in states)
-        fitting = [watch.load_state_dict(state) for watch, state in zip(self.watches, states, strict=False)]
-        if len(states) != len(self.watches) or not all(fitting):
+        fitting = [window.load_state_dict(state) for window, state in zip(self.windows, states, strict=False)]
+        if len(states) != len(self.windows) or not all(fitting):
             self.guard.warn_once(
                 f"{self.guard.name} found statistics of other layers or optimizers in the checkpoint: those that don't "
                 "fit start afresh. Give it the model and arguments of the run that wrote the checkpoint to go on."
             )
-        if interrupted := max((watch.interrupted for watch in self.watches), default=0):
+        if interrupted := max((window.interrupted for window in self.windows), default=0):
             self.guard.warn_once(
                 f"{self.guard.name} begins its open window, of {interrupted} steps so far, afresh: a checkpoint holds "
                 "what one process knows, and each process has seen a part of the sharded parameters"
@@ -204,18 +194,18 @@ class Session:
         if not self.active:
             return []
         if not announced:  # a batch that is accumulated into the step of a later one
-            if any(watch.measuring for watch in self.watches):
+            if any(window.measuring for window in self.windows):
                 self._keep_loss(outputs)
             return []
         if self._read:
             self._keep_loss(outputs)
             if self._losses:
                 loss = self._losses[0] if len(self._losses) == 1 else torch.stack(self._losses).mean()
-                for watch in self._read:
-                    watch.record_loss(loss)
+                for window in self._read:
+                    window.record_loss(loss)
             self._read.clear()
         self._losses.clear()  # those of a step that was skipped are no part of the next one
-        complete = self._brought_together([watch for watch in self.watches if watch.full])
+        complete = self._brought_together([window for window in self.windows if window.full])
         self.closed += len(complete)
         return complete
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -55,17 +55,15 @@ def agree(guard: Guard, layers: Callable[[], dict[str, list[nn.Parameter]]]) -> 
             )
 
 
-def merge(watches: Sequence[OptimizerWindow], guard: Guard, device: torch.device) -> list[OptimizerWindow]:
+def merge(windows: list[OptimizerWindow], guard: Guard, device: torch.device) -> list[OptimizerWindow]:
     """Bring together what the processes have seen of some open windows; none of them if one process has failed."""
-    if not watches:
-        return []
     shares: list[list[Tensor]] = []
     if not guard.disabled:
         with guard.protect("adding up its window"):
-            shares = [watch.own_share(able=True) for watch in watches]
+            shares = [window.own_share(able=True) for window in windows]
     able = not guard.disabled
     if not able:
-        shares = [watch.own_share(able=False) for watch in watches]
+        shares = [window.own_share(able=False) for window in windows]
     parts = [part for share in shares for part in share]
     packed = torch.cat([*(part.reshape(-1) for part in parts), torch.tensor([float(not able)], dtype=torch.float64)])
     total = sum_over_processes(packed, device)
@@ -75,6 +73,6 @@ def merge(watches: Sequence[OptimizerWindow], guard: Guard, device: torch.device
     pieces = torch.split(total[:-1], [part.numel() for part in parts])
     whole = iter([piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True)])
     processes = torch.distributed.get_world_size()
-    for watch, share in zip(watches, shares, strict=True):
-        watch.accept([next(whole) for _ in share], processes)
-    return list(watches)
+    for window, share in zip(windows, shares, strict=True):
+        window.accept([next(whole) for _ in share], processes)
+    return windows
