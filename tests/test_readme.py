@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from thermo_callbacks.display.tensorboard.legend import QUANTITIES
+from thermo_callbacks.catalog import QUANTITIES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

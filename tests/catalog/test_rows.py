@@ -18,7 +18,7 @@ from torch import nn
 
 import thermo_callbacks
 from thermo_callbacks import ThermoMonitor, TransitionTemperatureMonitor
-from thermo_callbacks.catalog import QUANTITIES, quantity_of
+from thermo_callbacks.catalog import QUANTITIES, explained, logged_by, quantity_of
 from thermo_callbacks.catalog.questions import QUESTIONS
 from thermo_callbacks.display.tensorboard.page import LEGEND_TAG
 from thermo_callbacks.display.text.configuration import CONFIGURATION_TAG
@@ -137,6 +137,20 @@ def test_charts_draw_tags_of_rows() -> None:
 def test_no_two_stand_in_one_place(places: list[Any]) -> None:
     assert places
     assert len(places) == len(set(places))
+
+
+def test_a_member_has_the_row_of_its_family() -> None:
+    assert quantity_of("thermo/heat").name == quantity_of("thermo_heat/net.0").name == "Heat Q"
+    assert quantity_of("thermo_heat") is quantity_of("thermo/heat")
+
+
+def test_tags_of_a_preset() -> None:
+    assert "thermo/complexity" in logged_by("full")
+    assert "thermo/complexity" not in logged_by("light")
+
+
+def test_symbols_in_a_sentence() -> None:
+    assert explained({"q": "weights", "g": "their gradient"}) == "**q** weights; **g** their gradient"
 
 
 def test_a_tag_without_a_row_is_unknown() -> None:

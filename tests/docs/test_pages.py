@@ -85,8 +85,8 @@ def test_commands_that_are_only_shown_are_known(name: str) -> None:
 
 
 def test_the_page_of_tabs_asks_the_questions_of_the_layout() -> None:
+    from thermo_callbacks.catalog import QUANTITIES
     from thermo_callbacks.display import custom_scalar_layout
-    from thermo_callbacks.display.tensorboard.legend import QUANTITIES
 
     tags = {tag for quantity in QUANTITIES for tag in (*quantity.tags, quantity.family_tag)}
     asked = re.findall(r"^\d+\. \*(.+?)\*", PAGES["page.md"], re.MULTILINE)

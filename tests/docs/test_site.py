@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from thermo_callbacks.display.tensorboard.legend import QUANTITIES
+from thermo_callbacks.catalog import QUANTITIES
 
 ROOT = Path(__file__).parents[2]
 

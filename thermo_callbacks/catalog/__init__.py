@@ -36,21 +36,7 @@ __all__ = [
 
 
 def quantity_of(tag: str) -> Quantity:
-    """The row of a tag.
-
-    Args:
-        tag: A tag of the whole run, of one member of a family, or the family itself.
-
-    Returns:
-        The row.
-
-    Raises:
-        KeyError: If no quantity is logged under it.
-
-    Example:
-        >>> quantity_of("thermo/heat").name, quantity_of("thermo_heat/net.0").name
-        ('Heat Q', 'Heat Q')
-    """
+    """The row of a tag of the whole run, of one member of a family, or of the family itself."""
     if tag not in _ROWS and (family := tag.partition("/")[0]) in _ROWS:
         return _ROWS[family]
     return _ROWS[tag]
@@ -62,18 +48,7 @@ TAGS = frozenset(_ROWS)
 
 
 def logged_by(name: str) -> set[str]:
-    """Tags of whole runs that a monitor logs.
-
-    Args:
-        name: A preset of ThermoMonitor, or the class of another monitor.
-
-    Returns:
-        The tags of its quantities.
-
-    Example:
-        >>> "thermo/complexity" in logged_by("full"), "thermo/complexity" in logged_by("light")
-        (True, False)
-    """
+    """Tags of whole runs that a preset of ThermoMonitor, or another monitor by its class, logs."""
     return {tag for quantity in QUANTITIES if name in quantity.logged_by for tag in quantity.tags}
 
 

@@ -45,16 +45,5 @@ NEURON_SYMBOLS = {
 
 
 def explained(symbols: dict[str, str]) -> str:
-    """Symbols and what they stand for, in one sentence.
-
-    Args:
-        symbols: Symbol to meaning.
-
-    Returns:
-        Markdown.
-
-    Example:
-        >>> explained({"q": "weights", "g": "their gradient"})
-        '**q** weights; **g** their gradient'
-    """
+    """Symbols and what they stand for, in one sentence of Markdown."""
     return "; ".join(f"**{symbol}** {meaning}" for symbol, meaning in symbols.items())

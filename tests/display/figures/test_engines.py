@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from thermo_callbacks.display import Engine, engine_chart, engines_of
-from thermo_callbacks.display.figures.heat_maps import render
+from thermo_callbacks.display.figures.canvas import render
 
 NAN = math.nan
 ENGINES = [

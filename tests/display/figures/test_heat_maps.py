@@ -11,7 +11,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from thermo_callbacks.display import LayerHistory, laplacian_heat_map, temperature_heat_map
-from thermo_callbacks.display.figures.heat_maps import render
+from thermo_callbacks.display.figures.canvas import render
 
 
 def history_of(*rows):

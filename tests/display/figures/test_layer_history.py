@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thermo_callbacks.display import LayerHistory, TemperatureHistory
+from thermo_callbacks.display.figures.layer_history import merge_names
 
 TEMPERATURES = st.one_of(st.floats(-1e3, 1e3), st.just(math.nan), st.just(math.inf))
 
@@ -194,3 +195,7 @@ def test_a_wrong_state_is_refused_and_changes_nothing(change, message):
     with pytest.raises(ValueError, match=message):
         history.load_state_dict(state)
     np.testing.assert_array_equal(history.values, [[1.0]])
+
+
+def test_new_names_go_behind_their_predecessor():
+    assert merge_names(["stem", "head"], ["stem", "body"]) == ["stem", "body", "head"]

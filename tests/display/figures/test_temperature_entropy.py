@@ -10,7 +10,7 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection
 
 from thermo_callbacks.display import PathHistory, temperature_entropy_diagram
-from thermo_callbacks.display.figures.heat_maps import render
+from thermo_callbacks.display.figures.canvas import render
 
 
 def diagram_of(entropies, temperatures, every=10):

@@ -207,6 +207,8 @@ def test_further_tables_refuse_a_record_without_their_rows(subject, message):
 @pytest.mark.parametrize(
     ("values", "texts"),
     [
+        ([0.613, -12.0, NAN, None], ["0.61", "-12.00", "-", ""]),
+        ([2.04e-06, 3.1e-05], ["2.0e-06", "3.1e-05"]),
         ([0.61, -12.04, 3.0], ["0.61", "-12.04", "3.00"]),
         ([150.0, -2400.4], ["150", "-2400"]),
         ([12.0, 18921.0], ["12", "18900"]),

@@ -8,8 +8,8 @@ import warnings
 
 import pytest
 
+from thermo_callbacks.catalog import QUANTITIES
 from thermo_callbacks.display import legend
-from thermo_callbacks.display.tensorboard.legend import QUANTITIES
 
 with warnings.catch_warnings():  # of the HTML cleaner that TensorBoard brings along
     warnings.simplefilter("ignore", DeprecationWarning)

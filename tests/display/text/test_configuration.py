@@ -19,7 +19,11 @@ def test_classes_and_functions_are_written_by_name():
     assert written == {"activations": ["ReLU", "sin"], "loss_fn": "MSELoss"}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "```json\n{\n```", '{"a": 1} and more'])
+def test_a_value_has_a_line() -> None:
+    assert configuration_text({"window": 50}) == '{\n  "window": 50\n}'
+
+
+@pytest.mark.parametrize("text", ["", "{", "cut o", "[1]", "null", "```json\n{\n```", '{"a": 1} and more'])
 def test_what_is_no_configuration_is_none(text):
     assert read_configuration(text) == {}
 
@@ -29,6 +33,8 @@ def test_what_is_no_configuration_is_none(text):
     [
         ("thermo/configuration", True),
         ("thermo/configuration_12", True),
+        ("thermo/configuration_2", True),
+        ("thermo/legend", False),
         ("thermo/configuration_", False),
         ("thermo/configuration/mine", False),
         ("x-thermo/configuration", False),

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from thermo_callbacks.display.text.interpretation import number, read_run
+from thermo_callbacks.display.text.interpretation import read_run
+from thermo_callbacks.display.text.numbers import number
 
 NAN = math.nan
 FIRST = {
@@ -177,6 +178,13 @@ def test_equilibrium(ratio, error, said):
     assert ("still growing" in text or "still shrinking" in text) == ("no equilibrium" in text)
 
 
+def test_a_whole_paragraph():
+    assert read_run([{"thermo/equilibrium_ratio": 1.02}], window=50, batch_size=32) == [
+        "Equilibrium: the ratio is 1.02. That is close to 1: the size of the weights stands still, as it must in "
+        "equilibrium. That alone is no proof; the loss has to stand still too."
+    ]
+
+
 def test_equilibrium_without_a_value_is_not_judged():
     assert read("Equilibrium", thermo__equilibrium_ratio=NAN) is None
 
@@ -209,7 +217,16 @@ def test_unbelievable_noise_scale_of_the_first_window_is_not_told():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1234.4, "1230"), (-0.5, "-0.5"), (0.00123456, "0.00123"), (4.5678e-7, "4.57e-07"), (99960.0, "1.00e+05")],
+    [
+        (1234.4, "1230"),
+        (-0.5, "-0.5"),
+        (0.00123456, "0.00123"),
+        (4.5678e-7, "4.57e-07"),
+        (99960.0, "1.00e+05"),
+        (2834.0, "2830"),
+        (0.04567, "0.0457"),
+        (4.531e-06, "4.53e-06"),
+    ],
 )
 def test_numbers_have_three_digits(value, text):
     assert number(value) == text

@@ -27,6 +27,13 @@ def test_one_that_wastes_most():
     )
 
 
+def test_learning_of_one_alone_is_known():
+    assert read(relu=0.5, tanh=0.4, learning={"tanh": 0.46}) == (
+        "Activations: tanh wastes most: of the power that comes in it passes on 40 %, and of that of the learning "
+        "signal it lets 46 % back."
+    )
+
+
 @pytest.mark.parametrize("learning", [{}, {"b": NAN}, {"a": 0.4}])
 def test_learning_is_told_only_where_it_is_known(learning):
     assert read(a=0.5, b=0.39, learning=learning).endswith("it passes on 39 %.")
@@ -82,7 +89,16 @@ def test_nothing_is_said_without_a_work_efficiency(work):
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(0.0, "0.0 %"), (0.0994, "9.9 %"), (0.0996, "10 %"), (0.5, "50 %"), (1.234, "123 %")]
+    ("share", "text"),
+    [
+        (0.0, "0.0 %"),
+        (0.0994, "9.9 %"),
+        (0.0996, "10 %"),
+        (0.5, "50 %"),
+        (1.234, "123 %"),
+        (0.4236, "42 %"),
+        (0.0314, "3.1 %"),
+    ],
 )
 def test_percent(share, text):
     assert percent(share) == text

@@ -45,6 +45,13 @@ def test_only_the_last_values_count():
     assert read_run([{**CURVATURE, **ENTROPY}, {}], window=50, batch_size=32) == []
 
 
+def test_curvature_without_layers():
+    assert read_curvature({"thermo/laplacian": 40.0, "thermo/laplacian_stderr": 2.0}) == (
+        "Curvature: the Laplacian of the loss is 40, with a standard error of 2. Shake every weight by 0.01, up or "
+        "down at random, and the loss rises by about 0.002."
+    )
+
+
 def test_curvature():
     assert read_curvature(CURVATURE) == (
         "Curvature: the Laplacian of the loss is 40, with a standard error of 2. Shake every weight by 0.01, up or "
@@ -131,6 +138,14 @@ def test_entropy_verdict_without_an_error_names_no_number():
     assert "It falls, by more than the errors:" in read_entropy({**ENTROPY, "thermo/entropy_rate_stderr": NAN})
 
 
+def test_entropy_in_balance():
+    record = {"thermo/entropy_destruction": 0.9, "thermo/entropy_production": 0.8, "thermo/second_law": 0.0}
+    assert read_entropy(record) == (
+        "Entropy: learning destroys 0.9 nats per step, and noise puts back 0.8. Within the errors they balance, as "
+        "they must in equilibrium."
+    )
+
+
 def test_entropy_of_a_saddle():
     text = read_entropy({**ENTROPY, "thermo/entropy_destruction": -3.0, "thermo/second_law": 1.0})
     assert text.startswith(
@@ -148,7 +163,10 @@ def test_entropy_without_both_sides_or_verdict_is_not_judged(tag):
 @pytest.mark.parametrize(("value", "way"), [(2e-3, "the same way"), (-2e-3, "in opposite ways")])
 def test_transition(value, way):
     text = read_transition({"thermo/transition_temperature": value})
-    assert f"have changed {way}, 0.002 of loss for each nat." in text
+    assert text == (
+        f"Transition: since the start, loss and entropy of the weights' values have changed {way}, 0.002 of loss for "
+        "each nat."
+    )
 
 
 @pytest.mark.parametrize(

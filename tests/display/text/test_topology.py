@@ -21,6 +21,7 @@ def cells(html):
 
 
 def test_holds_what_the_analysis_says():
+    assert "| Connections E | 27 |" in topology_text(analyse((4, 3, 3, 2))).splitlines()
     topology = analyse((784, 1200, 64, 10))
     rows = [row for row in cells(markdown_to_safe_html(topology_text(topology))) if row]
     whole = dict(row for row in rows if len(row) == 2)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from thermo_callbacks.display.figures.canvas import annotate, annotate_empty, height_of, label_rows, new_axes, render
+from thermo_callbacks.display.figures.canvas import annotate, annotate_empty, height_of, label_rows, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from thermo_callbacks.display.figures.layer_history import LayerHistory
-
-__all__ = ["laplacian_heat_map", "render", "temperature_heat_map"]
 
 _MOST_DECADES = 6
 _SIGNED_DECADES = 3

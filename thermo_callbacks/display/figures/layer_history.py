@@ -179,19 +179,7 @@ class TemperatureHistory(LayerHistory):
 
 
 def merge_names(known: Sequence[str], row: Sequence[str]) -> list[str]:
-    """Merge two lists of names: known ones keep their order, new ones go behind their predecessor in the row.
-
-    Args:
-        known: The names so far.
-        row: Names that may be new, in order.
-
-    Returns:
-        All names, each once.
-
-    Example:
-        >>> merge_names(["stem", "head"], ["stem", "body"])
-        ['stem', 'body', 'head']
-    """
+    """Merge lists of names: known ones keep their order, new ones go behind their predecessor in the row."""
     merged = list(known)
     shared = next((name for name in row if name in merged), None)
     place = len(merged) if shared is None else merged.index(shared)

@@ -107,25 +107,9 @@ def _interval(record: Mapping[str, float]) -> list[float | None]:
 
 
 def format_column(values: Sequence[float | None], *, digits: int, style: str = "") -> list[str]:
-    """Write the numbers of a column in one way, so that they can be compared at a glance.
-
-    Fixed decimals, as many as give the smallest magnitude its ``digits``, where the largest magnitude lies between 0.01
-    and 100,000 and the smallest needs at most four decimals to differ from zero; else exponents.
-
-    Args:
-        values: Numbers; None stays empty, NaN becomes ``-``.
-        digits: Significant digits, at least 1.
-        style: Format of all numbers; chosen by the values if empty.
-
-    Returns:
-        The texts.
-
-    Example:
-        >>> format_column([0.613, -12.0, float("nan"), None], digits=2)
-        ['0.61', '-12.00', '-', '']
-        >>> format_column([2.04e-06, 3.1e-05], digits=2)
-        ['2.0e-06', '3.1e-05']
-    """
+    """Write the numbers of a column in one way, to be compared at a glance; None stays empty, NaN becomes ``-``."""
+    # fixed decimals, as many as give the smallest magnitude its digits, where the largest magnitude lies between 0.01
+    # and 100,000 and the smallest needs at most four decimals to differ from zero; else exponents
     style = style or _style(values, digits)
     texts = []
     for value in values:

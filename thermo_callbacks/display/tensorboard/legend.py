@@ -7,8 +7,6 @@ from collections.abc import Collection, Sequence
 
 from thermo_callbacks.catalog import NEURON_SYMBOLS, QUANTITIES, SYMBOLS, Quantity, bulk, engines, explained
 
-__all__ = ["QUANTITIES", "Quantity", "legend"]
-
 _LINE, _HEAD_LINE = 64, 42  # characters; TensorBoard breaks words of narrow columns to please a long line in another
 
 _INTRODUCTION = """\

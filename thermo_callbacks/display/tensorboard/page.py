@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from thermo_callbacks.display.figures.canvas import render
 from thermo_callbacks.display.figures.engines import Engine, engine_chart
-from thermo_callbacks.display.figures.heat_maps import laplacian_heat_map, render, temperature_heat_map
+from thermo_callbacks.display.figures.heat_maps import laplacian_heat_map, temperature_heat_map
 from thermo_callbacks.display.figures.layer_history import LayerHistory, merge_names
 from thermo_callbacks.display.figures.path_history import PathHistory
 from thermo_callbacks.display.figures.temperature_entropy import temperature_entropy_diagram

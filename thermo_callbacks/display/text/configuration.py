@@ -14,34 +14,12 @@ CONFIGURATION_FILE = "thermo_configuration"
 
 
 def configuration_text(configuration: Mapping[str, Any]) -> str:
-    r"""Write a configuration as JSON.
-
-    Args:
-        configuration: Plain values by name; classes and functions are written by their names.
-
-    Returns:
-        JSON, a line a value.
-
-    Example:
-        >>> configuration_text({"window": 50})
-        '{\n  "window": 50\n}'
-    """
+    """Write a configuration as JSON, a line a value; classes and functions are written by their names."""
     return json.dumps(configuration, indent=2, default=_name)
 
 
 def read_configuration(text: str) -> dict[str, Any]:
-    r"""Read a configuration back.
-
-    Args:
-        text: From :func:`configuration_text`, alone or as a block of code in Markdown.
-
-    Returns:
-        Values by name; none where the text is nothing of the kind.
-
-    Example:
-        >>> read_configuration('```json\n{"window": 50}\n```'), read_configuration("cut o")
-        ({'window': 50}, {})
-    """
+    """Read a configuration back, alone or from a block of code in Markdown; empty where it is none."""
     try:
         found = json.loads(text.removeprefix("```json").removesuffix("```"))
     except ValueError:
@@ -50,18 +28,7 @@ def read_configuration(text: str) -> dict[str, Any]:
 
 
 def is_configuration(tag: str) -> bool:
-    """Whether a tag, without a logger's prefix, is that of a configuration.
-
-    Args:
-        tag: The tag.
-
-    Returns:
-        True for the first monitor's and for those with a number.
-
-    Example:
-        >>> is_configuration("thermo/configuration_2"), is_configuration("thermo/legend")
-        (True, False)
-    """
+    """Whether a tag without a logger's prefix is that of a configuration: the first monitor's, or one with a number."""
     return re.fullmatch(rf"{CONFIGURATION_TAG}(_\d+)?", tag) is not None
 
 

@@ -15,8 +15,6 @@ from thermo_callbacks.display.text.interpretation_state import (
 )
 from thermo_callbacks.display.text.numbers import number
 
-__all__ = ["number", "read_run"]
-
 Record = Mapping[str, float]
 
 _CLEARLY = 2.0  # standard errors between two values that are called different
@@ -25,25 +23,8 @@ _FAR_FROM_ONE = 1.0
 
 
 def read_run(records: Sequence[Record], *, window: int, batch_size: int) -> list[str]:
-    """Say what the values mean for this run, subject by subject.
-
-    Loss and heat, temperature, equilibrium, noise, curvature, entropy, activations, change of state. Each
-    sentence follows from the values by a simple rule, and differences within the errors are called that.
-
-    Args:
-        records: Values of each window, tag to value, at least one.
-        window: Steps in a window.
-        batch_size: Samples in a step.
-
-    Returns:
-        Paragraphs, one a subject; subjects without values are left out.
-
-    Example:
-        >>> print(read_run([{"thermo/equilibrium_ratio": 1.02}], window=50, batch_size=32)[0])
-        Equilibrium: the ratio is 1.02. That is close to 1: the size of the weights stands still, as it must in \
-equilibrium. \
-That alone is no proof; the loss has to stand still too.
-    """
+    """Say what the values of each window, at least one, mean for this run: a paragraph a subject that has values."""
+    # each sentence follows from the values by a simple rule, and differences within the errors are called that
     first, last = records[0], records[-1]
     paragraphs = [
         _read_energy(records),

@@ -16,20 +16,7 @@ _MANY_DEAD = 0.5
 
 
 def read_engines(record: Record) -> str:
-    """Say which activation wastes most work, and where units are dead.
-
-    Args:
-        record: Tag to value.
-
-    Returns:
-        A paragraph; empty without a work efficiency.
-
-    Example:
-        >>> print(read_engines({"thermo_work_efficiency/relu": 0.5, "thermo_work_efficiency/tanh": 0.4,
-        ...                     "thermo_learning_efficiency/tanh": 0.46}))
-        Activations: tanh wastes most: of the power that comes in it passes on 40 %, and of that of the learning \
-signal it lets 46 % back.
-    """
+    """Say which activation wastes most work, and where units are dead; nothing without a work efficiency."""
     work = members(record, "thermo_work_efficiency")
     known = {name: value for name, value in work.items() if math.isfinite(value)}
     if not known:

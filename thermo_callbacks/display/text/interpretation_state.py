@@ -15,19 +15,7 @@ _SHAKE = 0.01  # displacement of each weight in the example
 
 
 def read_curvature(record: Record) -> str:
-    """Say how curved the loss is, and in which layer.
-
-    Args:
-        record: Tag to value.
-
-    Returns:
-        A paragraph; empty without a Laplacian and its error.
-
-    Example:
-        >>> print(read_curvature({"thermo/laplacian": 40.0, "thermo/laplacian_stderr": 2.0}))
-        Curvature: the Laplacian of the loss is 40, with a standard error of 2. Shake every weight by 0.01, up or down \
-at random, and the loss rises by about 0.002.
-    """
+    """Say how curved the loss is, and in which layer; nothing without a Laplacian and its error."""
     value, error = _estimate(record, "laplacian")
     if math.isnan(value) or math.isnan(error):
         return ""
@@ -67,22 +55,8 @@ def read_highest(record: Record, family: str, comparative: str, told: Callable[[
 
 
 def read_entropy(record: Record) -> str:
-    """Say whether the entropy of the weights falls, is balanced or grows.
-
-    The verdict is that of ``thermo/second_law``, which takes into account what a window can't resolve.
-
-    Args:
-        record: Tag to value.
-
-    Returns:
-        A paragraph; empty without destruction, production and verdict.
-
-    Example:
-        >>> print(read_entropy({"thermo/entropy_destruction": 0.9, "thermo/entropy_production": 0.8,
-        ...                     "thermo/second_law": 0.0}))
-        Entropy: learning destroys 0.9 nats per step, and noise puts back 0.8. Within the errors they balance, as they \
-must in equilibrium.
-    """
+    """Say whether the entropy of the weights falls, is balanced or grows; nothing without both sides and a verdict."""
+    # the verdict is that of thermo/second_law, which takes into account what a window can't resolve
     names = ("thermo/entropy_destruction", "thermo/entropy_production", "thermo/second_law")
     destruction, production, verdict = (record.get(name, math.nan) for name in names)
     if any(map(math.isnan, (destruction, production, verdict))):
@@ -112,19 +86,7 @@ must in equilibrium.
 
 
 def read_transition(record: Record) -> str:
-    """Say what the change of state since the start cost.
-
-    Args:
-        record: Tag to value.
-
-    Returns:
-        A paragraph; empty without a finite transition temperature that differs from zero by more than its error.
-
-    Example:
-        >>> print(read_transition({"thermo/transition_temperature": 2e-3}))
-        Transition: since the start, loss and entropy of the weights' values have changed the same way, 0.002 of loss \
-for each nat.
-    """
+    """Say what the change of state since the start cost; nothing without a temperature that differs from zero."""
     value, error = _estimate(record, "transition_temperature")
     if not math.isfinite(value) or value == 0.0 or abs(value) <= _CLEARLY * error:
         return ""

@@ -15,22 +15,7 @@ _STABLE = {
 
 
 def topology_text(topology: Topology) -> str:
-    """Two Markdown tables of a topology: the whole network, and what a neuron more costs in each hidden layer.
-
-    Args:
-        topology: The topology, of two hidden layers or more.
-
-    Returns:
-        Markdown.
-
-    Raises:
-        ValueError: If it has fewer than two hidden layers: there is nothing to spread neurons over.
-
-    Example:
-        >>> from thermo_callbacks.functional.topology import analyse
-        >>> print(topology_text(analyse((4, 3, 3, 2))).splitlines()[4])
-        | Connections E | 27 |
-    """
+    """Two Markdown tables: the whole network, and what a neuron more costs in each hidden layer, two or more."""
     if len(topology.hidden) < 2:
         raise ValueError(f"topology must have at least two hidden layers to spread neurons over, got {topology}")
     whole = {
