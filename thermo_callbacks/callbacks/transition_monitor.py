@@ -13,6 +13,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
 from thermo_callbacks.callbacks.output.publisher import Publisher
+from thermo_callbacks.callbacks.validation import check_datasets, kind_of, places_of, read_outputs
 from thermo_callbacks.functional.transition import StateMoments, missing_reason, state_moments, temperature_estimate
 from thermo_callbacks.functional.transition_state import (
     StateRecord,
@@ -77,7 +78,7 @@ class TransitionTemperatureMonitor(Callback):
         max_residuals: int = 16_384,
     ) -> None:
         super().__init__()
-        _check_datasets(datasets)
+        check_datasets(datasets)
         if reference not in get_args(Reference):
             raise ValueError(f"reference must be one of {', '.join(get_args(Reference))}, got {reference!r}")
         empty_state(max_residuals)  # refuses what it can't do
@@ -127,7 +128,7 @@ class TransitionTemperatureMonitor(Callback):
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Start with empty sums, in the sanity check too: what is missing shows before training does."""
         self._states, self._dimensions, self._refused = [], None, False
-        self._places = _places(self.datasets, trainer.val_dataloaders)
+        self._places = places_of(self.datasets, trainer.val_dataloaders)
         if not self._guard.disabled:
             self._states = [empty_state(self.max_residuals, pl_module.device)] * 2
 
@@ -140,7 +141,7 @@ class TransitionTemperatureMonitor(Callback):
         # trainer.validate runs in inference mode, whose tensors no later step of a fit could use
         with self._guard.protect("taking in a validation batch"), torch.inference_mode(False):
             with self._guard.invisible(pl_module.device):
-                found = _read(outputs) if self.outputs_fn is None else self.outputs_fn(pl_module, batch, outputs)
+                found = read_outputs(outputs) if self.outputs_fn is None else self.outputs_fn(pl_module, batch, outputs)
                 if found is not None:
                     place = self._places[dataloader_idx]
                     self._states[place] = with_samples(self._states[place], *found, dimensions=self._dimensions)
@@ -149,7 +150,7 @@ class TransitionTemperatureMonitor(Callback):
             self._refused = True
             self._guard.warn_once(
                 f"{self._guard.name} finds no losses and outputs: return a dictionary with 'losses' or 'loss' and with "
-                f"'logits' or 'residuals' from validation_step, or give outputs_fn. It returned {_kind(outputs)}.",
+                f"'logits' or 'residuals' from validation_step, or give outputs_fn. It returned {kind_of(outputs)}.",
                 topic="outputs",
             )
 
@@ -227,57 +228,3 @@ def _of_all_ranks(state: StateRecord, trainer: Any) -> StateRecord:
 def _tagged(name: str, value: float, stderr: float) -> dict[str, float]:
     tag = f"thermo/transition_temperature_{name}"
     return {tag: value, f"{tag}_stderr": stderr}
-
-
-def _check_datasets(datasets: Sequence[int | str]) -> None:
-    kinds = {type(name) for name in datasets}
-    valid = len(datasets) == 2 and kinds in ({int}, {str}) and len(set(datasets)) == 2
-    if isinstance(datasets, str) or not valid or any(isinstance(name, int) and name < 0 for name in datasets):
-        raise ValueError(
-            f"datasets must hold two different positions (0, 1) or names ('a', 'b') of validation dataloaders, got "
-            f"{datasets!r}"
-        )
-
-
-def _places(datasets: Sequence[int | str], loaders: Any) -> dict[int, int]:
-    """Dataloader positions of sets A and B, as far as they are there."""
-    names = list(loaders) if isinstance(loaders, dict) else []
-    count = len(loaders) if isinstance(loaders, dict | list | tuple) else 1
-    places: dict[int, int] = {}
-    for state, name in enumerate(datasets):
-        if isinstance(name, str) and name not in names:
-            raise ValueError(
-                f"datasets holds {name!r}, which is no validation dataloader: choose among {names}, or give the "
-                "dataloaders as a dictionary"
-            )
-        place = names.index(name) if isinstance(name, str) else name
-        if place < count:
-            places[place] = state
-    return places
-
-
-def _read(outputs: Any) -> tuple[Tensor, Tensor] | None:
-    """Losses and outputs in what a validation step returned; None if they are not there."""
-    if not isinstance(outputs, dict):
-        return None
-    losses = outputs.get("losses", outputs.get("loss"))
-    logits, residuals = outputs.get("logits"), outputs.get("residuals")
-    if not isinstance(losses, Tensor):
-        return None
-    if not isinstance(logits, Tensor):
-        return (_column(losses), _column(residuals)) if isinstance(residuals, Tensor) else None
-    logits = _column(logits)
-    if logits.ndim == 1:  # the logit of one class of two
-        logits = torch.stack([torch.zeros_like(logits), logits], 1)
-    return _column(losses), logits
-
-
-def _column(tensor: Tensor) -> Tensor:
-    """``[B, 1]`` as ``[B]``."""
-    return tensor.squeeze(1) if tensor.ndim == 2 and tensor.shape[1] == 1 else tensor
-
-
-def _kind(outputs: Any) -> str:
-    return (
-        f"a dictionary with the keys {sorted(map(str, outputs))}" if isinstance(outputs, dict) else repr(type(outputs))
-    )
