@@ -15,25 +15,15 @@ When = Literal["window", "average", "extra pass", "start", "validation"]
 
 
 class ScalarChart(NamedTuple):
-    """A chart of TensorBoard's Custom Scalars page, told in the row of the quantity that it is about.
+    """A chart of TensorBoard's Custom Scalars page, told in the row of the quantity that it is about."""
 
-    Attributes:
-        question: The question that it helps to answer: its category, one of those in ``catalog.questions``.
-        title: Its title.
-        tags: Tags and families that it draws, companions of other rows among them.
-        least: How many of the tags it takes to make a chart, where no family does.
-        reference: A tag that it draws as well, and that makes no chart by itself.
-        band: Whether its tags are a value and the ends of its interval.
-        place: Charts of a question stand in the order of this number, and where it is equal in that of the rows.
-    """
-
-    question: str
+    question: str  # that it helps to answer: its category, one of those in catalog.questions
     title: str
-    tags: tuple[str, ...]
-    least: int = 1
-    reference: str = ""
-    band: bool = False
-    place: int = 0
+    tags: tuple[str, ...]  # tags and families that it draws, companions of other rows among them
+    least: int = 1  # how many of the tags it takes to make a chart, where no family does
+    reference: str = ""  # a tag that it draws as well, and that makes no chart by itself
+    band: bool = False  # its tags are a value and the ends of its interval
+    place: int = 0  # its order among the charts of the question; where it is equal, that of the rows
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -47,48 +37,27 @@ class ScalarChart(NamedTuple):
 
 
 class LayerColumn(NamedTuple):
-    """A column of a table with one row a layer or activation.
-
-    Attributes:
-        table: The table.
-        place: Columns stand in the order of this number.
-        header: Its head.
-        digits: Significant digits of the smallest value.
-        style: Format of all numbers; chosen by the values if empty.
-    """
+    """A column of a table with one row a layer or activation; columns stand in the order of their places."""
 
     table: Literal["layers", "curvature", "activations"]
     place: int
     header: str
-    digits: int
-    style: str = ""
+    digits: int  # significant ones of the smallest value
+    style: str = ""  # format of all numbers; chosen by the values if empty
 
 
 class RunLine(NamedTuple):
-    """A line of the table of a whole run.
-
-    Attributes:
-        place: Lines stand in the order of this number.
-        tag: Its tag; the quantity's first if empty.
-        label: What it is called; the quantity's label if empty.
-        unit: Its unit; the quantity's if empty.
-        words: Text of a value that is shown as a word.
-    """
+    """A line of the table of a whole run; what is empty is the quantity's, and lines stand in the order of places."""
 
     place: int
     tag: str = ""
     label: str = ""
     unit: str = ""
-    words: Mapping[float, str] = {}
+    words: Mapping[float, str] = {}  # texts of a value that is shown as a word
 
 
 class Compared(NamedTuple):
-    """A column of the comparison of activations.
-
-    Attributes:
-        place: Columns stand in the order of this number.
-        table: The table that it stands in.
-    """
+    """A column of the comparison of activations; columns stand in the order of their places."""
 
     place: int
     table: Literal["engines", "temperatures"]

@@ -179,7 +179,7 @@ class OptimizerWindow(WindowSchedule):
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
         """Go on where :meth:`state_dict` was taken; False if that does not fit, and was left alone."""
-        # that of other layers, another sample or another window, or of a version of this package that kept other sums
+        # it may be that of other layers, another sample or another window, or of a version that kept other sums
         own = self.probe.whole_chunk_layers
         same_layers = state["names"] == list(self.probe.names) and torch.equal(state["chunk_layers"], own)
         same_parameters = len(state["missing"]) == len(self.probe.missing_counts())
