@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from thermo_callbacks.metrics.work import LearningEfficiency, WorkEfficiency
+from thermo_callbacks.metrics import LearningEfficiency, WorkEfficiency
 
 METRICS = {"work": WorkEfficiency, "learning": LearningEfficiency}
 EITHER = pytest.mark.parametrize("name", METRICS)

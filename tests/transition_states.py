@@ -10,7 +10,7 @@ from oracles import normal
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from thermo_callbacks.metrics.transition import TransitionTemperature
+from thermo_callbacks.metrics import TransitionTemperature
 
 STATES = ("initial", "final")
 

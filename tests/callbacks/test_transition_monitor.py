@@ -16,8 +16,8 @@ from oracles import normal
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from thermo_callbacks.callbacks.transition_monitor import TransitionTemperatureMonitor
-from thermo_callbacks.metrics.transition import TransitionTemperature
+from thermo_callbacks import TransitionTemperatureMonitor
+from thermo_callbacks.metrics import TransitionTemperature
 
 SHIFT, OUTPUTS = "thermo/transition_temperature_shift", "thermo/transition_temperature_outputs"
 SETS = ("a", "b")

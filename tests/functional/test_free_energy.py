@@ -10,9 +10,7 @@ from oracles import curvatures, normal
 from torch import Tensor
 from torch.testing import assert_close
 
-from thermo_callbacks.functional import Estimate
-from thermo_callbacks.functional.free_energy import free_energy, free_energy_estimate
-from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy
+from thermo_callbacks.functional import Estimate, free_energy, free_energy_estimate, parameter_entropy
 
 
 def estimate(value: float, stderr: float, degrees: float) -> Estimate:

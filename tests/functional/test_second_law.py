@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from thermo_callbacks.functional.second_law import second_law
+from thermo_callbacks.functional import second_law
 
 NONE = torch.tensor(0.0)
 

@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from torch.nn.functional import mse_loss
 from torch.utils.checkpoint import checkpoint
 
-from thermo_callbacks.probes.activations import ActivationProbe
-from thermo_callbacks.probes.activations.records import ActivationRecord
+from thermo_callbacks.probes.activations import ActivationProbe, ActivationRecord
 
 WIDTH = 8
 

@@ -38,7 +38,7 @@ def texts_in(folder: Any, tag: str = CONFIGURATION_TAG) -> list[tuple[int, dict[
 
 
 def file_in(folder: Any, number: str = "") -> dict[str, Any]:
-    return dict(json.loads(Path(folder, f"thermo_configuration{number}.json").read_text(encoding="utf-8")))
+    return dict(json.loads(Path(folder, f"thermo_run_configuration{number}.json").read_text(encoding="utf-8")))
 
 
 def test_what_is_written_is_what_was_run(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_nothing_of_the_run_changes(tmp_path: Path) -> None:
     bare = observe(make, folders[0])
     watched = observe(make, folders[1], ThermoMonitor("standard", 8, curvature_every_n_steps=5))
     assert differences(bare, watched) == []
-    assert list(folders[1].rglob("thermo_configuration.json"))
+    assert list(folders[1].rglob("thermo_run_configuration.json"))
 
 
 class HyperparameterLogger(RecordingLogger):

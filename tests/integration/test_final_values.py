@@ -213,7 +213,7 @@ def test_other_loggers_are_left_alone(tmp_path: Path) -> None:
     trainer = quiet_trainer(logger=CSVLogger(tmp_path, name="", version="run"), callbacks=[light()])
     trainer.fit(Saving({"rate": 0.25}), loader(24))
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"hparams.yaml", "metrics.csv", "thermo_configuration.json"}
+    assert names == {"hparams.yaml", "metrics.csv", "thermo_run_configuration.json"}
     assert (tmp_path / "run" / "hparams.yaml").read_text() == "rate: 0.25\n"
 
 

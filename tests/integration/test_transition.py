@@ -20,8 +20,8 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim import SGD
 from torch.utils.data import DataLoader, TensorDataset
 
-from thermo_callbacks.callbacks.transition_monitor import TransitionTemperatureMonitor
-from thermo_callbacks.metrics.transition import TransitionTemperature
+from thermo_callbacks import TransitionTemperatureMonitor
+from thermo_callbacks.metrics import TransitionTemperature
 
 # the entropies of a small model's first states lie close together now and then
 pytestmark = pytest.mark.filterwarnings("ignore:no value .NaN. of thermo/transition_temperature_outputs")

@@ -12,8 +12,8 @@ from bulk_oracles import random_chain
 from torch import Tensor
 from torch.testing import assert_close
 
-from thermo_callbacks.functional.bulk.complexity import bulk_complexity
-from thermo_callbacks.metrics.bulk import BulkComplexity
+from thermo_callbacks.functional import bulk_complexity
+from thermo_callbacks.metrics import BulkComplexity
 
 WEIGHTS, SLOPES = random_chain([5, 4, 3], samples=9)
 

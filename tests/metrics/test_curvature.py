@@ -22,8 +22,8 @@ from torch import Tensor, distributed
 from torch.testing import assert_close
 
 from thermo_callbacks.functional.curvature import hessian_trace, rademacher
-from thermo_callbacks.metrics import LayerHeat
-from thermo_callbacks.metrics.curvature import FreeEnergyLaplacian, TraceMetric
+from thermo_callbacks.metrics import FreeEnergyLaplacian, LayerHeat
+from thermo_callbacks.metrics.curvature import TraceMetric
 
 SIZES = (5, 7, 9)
 DEADLINE = 60.0  # seconds; takes one or two

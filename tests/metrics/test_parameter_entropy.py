@@ -31,7 +31,7 @@ from thermo_callbacks.functional import (
 from thermo_callbacks.functional.window.entropy_production import entropy_production_sums, free_diffusion_sums
 from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
-from thermo_callbacks.metrics.entropy import EntropyDestruction, EntropyProduction, ParameterEntropy
+from thermo_callbacks.metrics import EntropyDestruction, EntropyProduction, ParameterEntropy
 
 LAYERS = range(len(WATCHED))
 # Python 3.12 warns of forks beside threads; the children below use none of the parent's

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from transition_states import PAIRS, STATES, classifier, fed, regression
 
 from thermo_callbacks.functional import linear, predictive_entropy, transition_temperature, vasicek_entropy
-from thermo_callbacks.metrics.transition import TransitionTemperature
+from thermo_callbacks.metrics import TransitionTemperature
 
 
 class TestValues:

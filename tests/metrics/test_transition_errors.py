@@ -12,7 +12,7 @@ from transition_states import GAUSSIAN, PAIRS, STATES, classifier, fed, regressi
 
 from thermo_callbacks.functional.transition import state_moments
 from thermo_callbacks.functional.transition_state import priorities
-from thermo_callbacks.metrics.transition import TransitionTemperature
+from thermo_callbacks.metrics import TransitionTemperature
 
 REPETITIONS = 160
 

@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 from torch.testing import assert_close
 from transition_states import GAUSSIAN, PAIRS, fed
 
-from thermo_callbacks.metrics.transition import TransitionTemperature
+from thermo_callbacks.metrics import TransitionTemperature
 
 # Python 3.12 warns of forks beside threads; the children below use none of the parent's
 forks = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import Estimate, gaussian_efficiency, learning_efficiency, work_efficiency
-from thermo_callbacks.metrics.work import LearningEfficiency, WorkEfficiency
+from thermo_callbacks.metrics import LearningEfficiency, WorkEfficiency
 
 BEFORE_UPDATE = "was called before the ``update`` method"
 

@@ -12,7 +12,7 @@ from efficiency_cases import EITHER, FIRST, METRICS, SECOND, assert_same, everyt
 from torch.testing import assert_close
 from torchmetrics import MetricCollection
 
-from thermo_callbacks.metrics.work import LearningEfficiency, WorkEfficiency
+from thermo_callbacks.metrics import LearningEfficiency, WorkEfficiency
 
 
 @EITHER

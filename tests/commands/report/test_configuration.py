@@ -39,7 +39,7 @@ FACTS = {
 
 def facts_of(*given):
     """Facts of monitors that wrote these configurations."""
-    tags = ["thermo/configuration", *(f"thermo/configuration_{place}" for place in range(2, 1 + len(given)))]
+    tags = ["thermo/run_configuration", *(f"thermo/run_configuration_{place}" for place in range(2, 1 + len(given)))]
     texts = {tag: json.dumps(each) for tag, each in zip(tags, given, strict=False)}
     return Configurations(texts).facts
 
@@ -69,7 +69,7 @@ def test_monitors_that_differ_are_told_side_by_side():
 @pytest.mark.parametrize("value", [None, 7, "text", ["text"], {"text": "text"}, {}, [], [[None]], 1e400])
 @pytest.mark.parametrize("name", ["window", "engine_types", "optimizers"])
 def test_a_file_may_hold_what_no_monitor_writes(name, value):
-    configurations = Configurations({"thermo/configuration": json.dumps({**WRITTEN, name: value})})
+    configurations = Configurations({"thermo/run_configuration": json.dumps({**WRITTEN, name: value})})
     assert {**configurations.facts, _words(name): ""} == {**FACTS, _words(name): ""}
     assert configurations.number("window") in (50, 7, None)
     assert set(configurations.engine_types.values()) <= {"passive", "driven"}

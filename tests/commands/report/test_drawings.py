@@ -80,7 +80,7 @@ def engines_run(kinds, *, logged):
     record = {"thermo_engine/ReLU": 0.5, "thermo_engine/Tanh": 0.4}
     run = run_with({1: record | {f"thermo_work_efficiency/{name}": 0.45 for name in ("a", "b", "c")}})
     if kinds is not None:
-        run.texts["thermo/configuration"] = configuration_text({"engine_types": kinds})
+        run.texts["thermo/run_configuration"] = configuration_text({"engine_types": kinds})
     if logged:
         run.images["thermo/engines"] = LoggedImage(1, PNG)
     return run

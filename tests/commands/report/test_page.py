@@ -250,7 +250,7 @@ NOISY = {"thermo/noise_scale": 96.0, "thermo/signal_share": 0.25, "thermo/intern
 def test_the_noise_is_not_spoken_of_where_window_or_batch_are_not_known(configuration, known):
     run = run_with(dict.fromkeys((9, 19), NOISY))
     if configuration:
-        run.texts["thermo/configuration"] = configuration_text(configuration)
+        run.texts["thermo/run_configuration"] = configuration_text(configuration)
     said = [text for subject, text in summary_of(run, 0).interpretations if subject == "Noise:"]
     assert bool(said) == known
     assert all("the batch of 32" in text for text in said)

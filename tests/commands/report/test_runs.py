@@ -147,8 +147,8 @@ def test_a_run_says_what_it_was(logs, which):
 def test_configurations_of_several_monitors_are_in_their_order():
     run = run_with({1: {TEMPERATURE: 1.0}})
     for number, window in (("_10", 7), ("", 0), ("_2", 9)):
-        run.texts[f"thermo/configuration{number}"] = configuration_text({"window": window})
-    run.texts["thermo/configuration_3"] = "{ cut o"
+        run.texts[f"thermo/run_configuration{number}"] = configuration_text({"window": window})
+    run.texts["thermo/run_configuration_3"] = "{ cut o"
     assert [each["window"] for each in run.configurations.all] == [0, 9, 7]
     assert run.configurations.number("window") == 9
     assert run.configurations.number("batch_size") is None
@@ -156,8 +156,8 @@ def test_configurations_of_several_monitors_are_in_their_order():
 
 def test_a_configuration_that_cannot_be_read_is_left_out(tmp_path):
     (tmp_path / CSV_FILE).write_text(f"step,{TEMPERATURE}\n10,1.0\n")
-    (tmp_path / "thermo_configuration.json").mkdir()
-    (tmp_path / "thermo_configuration_2.json").write_bytes(b'{"window": 7, "monitor": "\xff"}')
+    (tmp_path / "thermo_run_configuration.json").mkdir()
+    (tmp_path / "thermo_run_configuration_2.json").write_bytes(b'{"window": 7, "monitor": "\xff"}')
     assert [each["window"] for each in run_of(tmp_path).configurations.all] == [7]
 
 

@@ -31,13 +31,13 @@ def test_what_is_no_configuration_is_none(text):
 @pytest.mark.parametrize(
     ("tag", "expected"),
     [
-        ("thermo/configuration", True),
-        ("thermo/configuration_12", True),
-        ("thermo/configuration_2", True),
+        ("thermo/run_configuration", True),
+        ("thermo/run_configuration_12", True),
+        ("thermo/run_configuration_2", True),
         ("thermo/legend", False),
-        ("thermo/configuration_", False),
-        ("thermo/configuration/mine", False),
-        ("x-thermo/configuration", False),
+        ("thermo/run_configuration_", False),
+        ("thermo/run_configuration/mine", False),
+        ("x-thermo/run_configuration", False),
     ],
 )
 def test_which_tags_are_those_of_configurations(tag, expected):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
-from thermo_callbacks.functional.bulk.complexity import bulk_complexity, chain_complexity
+from thermo_callbacks.functional import bulk_complexity
+from thermo_callbacks.functional.bulk.complexity import chain_complexity
 from thermo_callbacks.functional.curvature import hessian_trace
 
 widths = st.lists(st.integers(1, 7), min_size=2, max_size=5)

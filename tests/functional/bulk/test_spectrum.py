@@ -10,9 +10,9 @@ from bulk_oracles import dense_chain_matrix, random_chain
 from torch import Tensor
 from torch.testing import assert_close
 
+from thermo_callbacks.functional import Spectrum, bulk_spectrum, stochastic_log_determinant
 from thermo_callbacks.functional.bulk.chain import chain_operator
 from thermo_callbacks.functional.bulk.lanczos import gauss_rule, lanczos, lanczos_log_sums, rademacher_rows
-from thermo_callbacks.functional.bulk.spectrum import Spectrum, bulk_spectrum, stochastic_log_determinant
 
 
 def positive_matrix(n: int, *, smallest: float = 0.1, largest: float = 30.0, seed: int = 0) -> Tensor:

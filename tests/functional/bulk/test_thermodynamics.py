@@ -12,6 +12,7 @@ from torch.distributions import MultivariateNormal
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import (
+    bulk_complexity,
     bulk_entropy,
     bulk_first_law_residual,
     bulk_free_energy,
@@ -20,7 +21,6 @@ from thermo_callbacks.functional import (
     equipartition_temperature,
     mean_bulk_loss,
 )
-from thermo_callbacks.functional.bulk.complexity import bulk_complexity
 
 SIZES, REGULATOR, TEMPERATURE = [4, 5, 3], 0.1, 0.37
 N = sum(SIZES)

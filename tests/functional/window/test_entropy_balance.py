@@ -18,8 +18,8 @@ from thermo_callbacks.functional import (
     kinetic_temperature,
     momentum_response,
     parameter_entropy,
+    second_law,
 )
-from thermo_callbacks.functional.second_law import second_law
 from thermo_callbacks.functional.window.entropy_production import entropy_production_sums, free_diffusion_sums
 from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics

@@ -17,8 +17,7 @@ from thermo_callbacks.functional import (
     saturated_fraction,
     work_efficiency,
 )
-from thermo_callbacks.probes.activations import ActivationProbe
-from thermo_callbacks.probes.activations.records import ActivationRecord
+from thermo_callbacks.probes.activations import ActivationProbe, ActivationRecord
 
 DOUBLE = torch.float64
 NUMBERS = [  # all that isn't text

@@ -13,7 +13,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
-from thermo_callbacks.functional.bulk.complexity import bulk_complexity
+from thermo_callbacks.functional import bulk_complexity
 from thermo_callbacks.functional.bulk.lanczos import LanczosSums
 from thermo_callbacks.probes.bulk.capture import NetworkCall
 from thermo_callbacks.probes.bulk.eval_mode import call_network, evaluation

@@ -15,8 +15,14 @@ from bulk_oracles import ConvNet, batch, built
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from thermo_callbacks.functional import bulk_entropy, bulk_free_energy, bulk_log_partition, mean_bulk_loss
-from thermo_callbacks.functional.bulk.complexity import bulk_complexity, chain_complexity
+from thermo_callbacks.functional import (
+    bulk_complexity,
+    bulk_entropy,
+    bulk_free_energy,
+    bulk_log_partition,
+    mean_bulk_loss,
+)
+from thermo_callbacks.functional.bulk.complexity import chain_complexity
 from thermo_callbacks.probes.bulk import BulkProbe, BulkReading
 from thermo_callbacks.probes.replay import Replay
 

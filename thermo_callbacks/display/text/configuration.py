@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-CONFIGURATION_TAG = "thermo/configuration"
+CONFIGURATION_TAG = "thermo/run_configuration"
 """Tag of the first monitor of a run; a second one has it with ``_2`` behind it."""
-CONFIGURATION_FILE = "thermo_configuration"
+CONFIGURATION_FILE = "thermo_run_configuration"
 """Name of the file that holds the same beside a table, without its ``.json``."""
 
 
