@@ -1,4 +1,4 @@
-"""Callbacks: when to look, and where the values go."""
+"""Callbacks: when to measure, and where the values go."""
 
 from thermo_callbacks.callbacks.live_table import LiveTable
 from thermo_callbacks.callbacks.narrow_monitors import (

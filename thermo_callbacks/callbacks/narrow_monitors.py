@@ -108,7 +108,7 @@ class FreeEnergyMonitor(Monitor):
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
         within_layers: Give each layer probes of its own: as many products with the Hessian as there are layers at each
-            look, and far smaller errors of the layers' values.
+            extra pass, and far smaller errors of the layers' values.
         seed: Seed of the choice of coordinates and of the probes.
         rest: Former name of ``steps_between_windows``, deprecated.
 

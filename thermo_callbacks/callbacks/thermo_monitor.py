@@ -14,7 +14,7 @@ class ThermoMonitor(Monitor):
     r"""A thermometer for a run: what training does to a model, read as a physical system.
 
     Reads a fixed sample of each layer's coordinates in windows: ``window`` consecutive optimizer steps, then a pause
-    that costs nothing. Once in ``curvature_every_n_steps`` steps it looks closer, with extra passes through the model.
+    that costs nothing. Once in ``curvature_every_n_steps`` steps it measures more, with extra passes through the model.
     Nothing of the run changes, and the device is waited for only when a window ends or an extra pass is taken.
 
     **Logged values** (to all loggers, to ``trainer.callback_metrics``, and in :meth:`latest`):
