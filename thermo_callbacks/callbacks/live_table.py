@@ -25,7 +25,8 @@ class LiveTable(Callback):
     """Table of a run's key numbers in the terminal, updated as the monitors bring new ones.
 
     It shows what the monitors among the Trainer's callbacks log: loss, temperature and the hottest layers, equilibrium,
-    noise scale, entropy balance, Laplacian, work efficiency, each with its standard error. It measures nothing itself.
+    noise scale, entropy balance, Laplacian, work efficiency, complexity, transition temperatures, with standard errors
+    where there are any. It measures nothing itself.
 
     - In a terminal, above Lightning's ``RichProgressBar`` or without a progress bar: one table, redrawn in place. Above
       the bar it is drawn again whenever the bar is, as often as the bar's ``refresh_rate`` says.

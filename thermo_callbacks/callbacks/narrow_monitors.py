@@ -174,7 +174,7 @@ class WorkEfficiencyMonitor(Monitor):
 class BulkMonitor(Monitor):
     r"""The bulk of a network: its neurons as a canonical ensemble. Nothing is read between two extra passes.
 
-    **Logged values**, of a few samples of the batch:
+    **Logged values**, those of the neurons from a few samples of the batch:
 
     At each extra pass, as a running average:
 

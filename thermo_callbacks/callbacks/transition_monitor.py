@@ -34,8 +34,8 @@ class TransitionTemperatureMonitor(Callback):
     .. math:: T = \frac{E_0 - E_1}{S_0 - S_1}
 
     with E the mean loss of a validation set and S the mean Shannon entropy of the predictions or the differential
-    entropy of the residuals, as in :class:`~thermo_callbacks.metrics.transition.TransitionTemperature`. Unit: that of
-    the loss. With the cross-entropy loss it is 1 between states in which the classifier is calibrated. Where the loss
+    entropy of the residuals, as in :class:`~thermo_callbacks.metrics.transition.TransitionTemperature`. Unit: loss
+    per nat. With the cross-entropy loss it is 1 between states in which the classifier is calibrated. Where the loss
     rises from set A to set B by more than the entropy does, T is above 1: the model is overconfident about B.
 
     It reads what ``validation_step`` returns, and adds no pass through the model. Nothing of the run changes; with

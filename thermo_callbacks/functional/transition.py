@@ -25,8 +25,8 @@ def transition_temperature(
 
     with E a state's mean loss and S its entropy: for regression the differential entropy of the residuals
     (:func:`vasicek_entropy`), for classification the :func:`predictive_entropy`, or the entropy of the weights. The two
-    states are a model before and after training on the same data, or one model on two sets of data. Unit: that of the
-    loss. Between two calibrated states of a classifier it is 1 with the cross-entropy loss, since there energy and
+    states are a model before and after training on the same data, or one model on two sets of data. Unit: loss per
+    nat. Between two calibrated states of a classifier it is 1 with the cross-entropy loss, since there energy and
     entropy are the same. It is negative where the loss rises while the entropy falls, as in overfitting.
 
     It differs from the kinetic temperature, which is read off the noise of single steps: this one needs two states and

@@ -40,7 +40,7 @@ class TransitionTemperature(SummedMetric):
     - ``entropy="weights"``, weights of each layer l: :math:`S = \sum_l N_l h(q_l)` with h Vasicek's estimator. The
       weights are the state, not a sample of it: S counts as exact.
 
-    Unit: that of the loss. The standard error is that of the delta method. Losses and entropies of one sample go into
+    Unit: loss per nat. The standard error is that of the delta method. Losses and entropies of one sample go into
     it as a pair, since they vary together. The two states count as independent: where the same samples show both, their
     losses tend to rise and fall together, and the error is then too large. Where a batch's mean loss is all that is
     known, batches are the replicates, and the errors come from their scatter. T is NaN where the entropies lie within

@@ -70,7 +70,7 @@ class DemoSettings:
     def window(self) -> int:
         """Steps in one measurement.
 
-        The monitor's own choice, windows of 50 steps with growing rests between them, is made for runs of many
+        The monitor's own choice, windows of 50 steps with growing pauses between them, is made for runs of many
         thousand steps. The demo is short and its cost is no matter, so it measures every step, in 15 to 20 windows.
         None is longer than a quarter of an epoch: within an epoch no image comes twice, so the mean over a window close
         to that length scatters less than steps that know nothing of each other, and the signal would be underrated.
