@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from comparison_models import Net, loaders
@@ -59,6 +60,35 @@ def test_a_comparison_from_before_the_marker_is_its_own(tmp_path: Path) -> None:
     (tmp_path / "report.md").write_text("ours")
     with held(tmp_path, ["ReLU-0"]):
         assert is_own_run(run_folder(tmp_path, "ReLU-0"))
+
+
+def test_a_run_broken_off_before_there_was_a_marker_is_its_own_beside_a_result(tmp_path: Path) -> None:
+    broken, other = run_folder(tmp_path, "Tanh-0"), run_folder(tmp_path, "GELU-0")
+    for folder, names in ((broken, ["events.out.tfevents.17.host", "hparams.yaml"]), (other, ["hparams.yaml", "w.pt"])):
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).touch()
+    with pytest.raises(ValueError, match=refusal(tmp_path, "runs/Tanh-0")), held(tmp_path, ["Tanh-0"]):
+        raise AssertionError  # no comparison is known to have been here
+    write_run(run_folder(tmp_path, "ReLU-0"), RECORD)
+    with pytest.raises(ValueError, match=refusal(tmp_path, "runs/GELU-0")), held(tmp_path, ["Tanh-0", "GELU-0"]):
+        raise AssertionError
+    with held(tmp_path, ["Tanh-0", "ReLU-0"]):
+        assert is_own_run(broken)
+        assert not is_own_run(other)
+
+
+@pytest.mark.parametrize("fault", [PermissionError("read-only"), NotImplementedError("no locks here")])
+def test_a_folder_that_cannot_be_locked_is_refused(
+    fault: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr("thermo_callbacks.comparison.ownership.FileLock", refuse)
+    message = f"^directory {re.escape(repr(str(tmp_path)))} must be one that can be written to and locked, got "
+    with pytest.raises(ValueError, match=message), held(tmp_path, []):
+        raise AssertionError
 
 
 def test_forgetting_deletes_runs_and_nothing_else(tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ def is_own_run(folder: Path) -> bool:
 @contextlib.contextmanager
 def held(directory: Path, names: Sequence[str]) -> Iterator[None]:
     """Hold a folder for one comparison, and refuse one in which it would replace what it did not make."""
+    unfinished = _unfinished_runs(directory)
     strangers = [folder for name in names if _holds(folder := run_folder(directory, name)) and not is_own_run(folder)]
+    strangers = [folder for folder in strangers if folder not in unfinished]
     if not _is_own(directory):
         strangers += [directory / name for name in FILES if (directory / name).exists()]
     if strangers:
@@ -39,14 +41,21 @@ def held(directory: Path, names: Sequence[str]) -> Iterator[None]:
             f"directory {str(directory)!r} holds {strangers[0].relative_to(directory)}, which no comparison made and "
             "this one would replace: give another directory, or move that away"
         )
-    mark(directory)
     with contextlib.ExitStack() as stack:
         try:
+            mark(directory)
             stack.enter_context(FileLock(directory / f"{MARKER}.lock", timeout=0))
+            for folder in unfinished:
+                mark(folder)
         except Timeout as fault:
             raise ValueError(
                 f"directory {str(directory)!r} is in use by another comparison: wait for its end, or give another "
                 "directory"
+            ) from fault
+        except (OSError, NotImplementedError) as fault:
+            raise ValueError(
+                f"directory {str(directory)!r} must be one that can be written to and locked, got {fault!r}: give "
+                "another directory"
             ) from fault
         yield
 
@@ -62,6 +71,18 @@ def forget_runs(directory: Path) -> None:
 def _holds(folder: Path) -> bool:
     """Whether a path is there and more than an empty folder."""
     return folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+
+
+def _unfinished_runs(directory: Path) -> list[Path]:
+    """Runs that were broken off in a comparison from before the marker: a log, and no result."""
+    if (directory / MARKER).is_file() or not _is_own(directory):
+        return []
+    folders = [folder for folder in (directory / RUNS).glob("*") if folder.is_dir() and not is_own_run(folder)]
+    return [folder for folder in folders if _holds(folder) and all(_is_log(path) for path in folder.iterdir())]
+
+
+def _is_log(path: Path) -> bool:
+    return path.name in ("hparams.yaml", "error.txt") or path.name.startswith("events.out.tfevents")
 
 
 def _is_own(directory: Path) -> bool:

@@ -97,7 +97,7 @@ def execute(job: Job) -> StoredRun:
     end_with(job.starter)
     with _alone:
         if is_own_run(job.folder):
-            shutil.rmtree(job.folder)  # what an unfinished run left
+            shutil.rmtree(job.folder, ignore_errors=True)  # what an unfinished run left
         mark(job.folder)
         settings: dict[str, str] = {}
         try:
