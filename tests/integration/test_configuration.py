@@ -102,20 +102,22 @@ def test_each_monitor_of_a_run_has_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resumed", ["the same callback", "a checkpoint"])
-def test_a_run_that_goes_on_does_not_write_again(resumed: str, tmp_path: Path) -> None:
+def test_a_run_that_goes_on_writes_again_at_its_step(resumed: str, tmp_path: Path) -> None:
     monitor, board = LIGHT(), TensorBoardLogger(tmp_path)
     trainer = quiet_trainer(logger=board, callbacks=monitor, max_epochs=1)
     module = Regression()
     trainer.fit(module, loader(10))
     if resumed == "a checkpoint":
         trainer.save_checkpoint(tmp_path / "model.ckpt")
+        board = TensorBoardLogger(tmp_path, version="another")  # a log of its own needs its own
         trainer = quiet_trainer(logger=board, callbacks=LIGHT(), max_epochs=2)
         trainer.fit(Regression(), loader(10), ckpt_path=tmp_path / "model.ckpt")
     else:
         trainer.fit_loop.max_epochs = 2
         trainer.fit(module, loader(10))
     assert trainer.global_step == 20
-    assert len(texts_in(board.log_dir)) == 1
+    steps = [step for step, _ in texts_in(board.log_dir)]
+    assert steps == ([10] if resumed == "a checkpoint" else [0, 10])
 
 
 def test_a_fault_costs_only_the_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Log of a monitor's configuration, written once, when training starts."""
+"""Log of a monitor's configuration, written when training starts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def _distinct(values: Iterable[float]) -> float | list[float] | None:
 class ConfigurationLog:
     """Writes the configuration of a monitor where a logger keeps text: TensorBoard's texts, a file beside CSVLogger's.
 
-    Hyperparameters are the user's own, so other loggers get nothing. A run that goes on has written it already.
+    Hyperparameters are the user's own, so other loggers get nothing. A run that goes on writes
+    it again: its log may be another, and its settings too.
     """
 
     def __init__(self, name: str) -> None:
@@ -58,7 +59,7 @@ class ConfigurationLog:
 
     def start(self, trainer: Any, session: Session, settings: dict[str, Any], place: int) -> None:
         """Write what the user chose; ``place`` is that of the monitor among those of the run, from 0."""
-        if logging_step(trainer) > 0 or not trainer.is_global_zero:
+        if not trainer.is_global_zero:
             return
         self._suffix = f"_{place + 1}" if place else ""
         with self._guard.protect("writing it"), self._guard.invisible(trainer.strategy.root_device):
