@@ -147,6 +147,9 @@ def test_the_former_name_of_an_argument_works_with_one_warning(monitor: Any) -> 
     assert made.state_key == monitor(steps_between_windows=3).state_key
     with pytest.warns(DeprecationWarning, match="^rest is called steps_between_windows now$"):
         assert made.rest == 3
+    with pytest.warns(DeprecationWarning, match="^rest is called steps_between_windows now$"):
+        made.rest = 5
+    assert made.steps_between_windows == 5
     with pytest.raises(
         ValueError, match=r"^rest is the former name of steps_between_windows: give one of them, got 3 and"
     ):

@@ -114,3 +114,9 @@ def test_copies_and_pickles() -> None:
 def test_errors(regulator: float) -> None:
     with pytest.raises(ValueError, match=f"regulator must be finite and not negative .* got {regulator}"):
         BulkComplexity(regulator)
+
+
+def test_complexities_given_as_weights_are_refused() -> None:
+    message = r"^weights must be a sequence of matrices, got a tensor of shape \(3,\): give the complexities of samples"
+    with pytest.raises(ValueError, match=message):
+        BulkComplexity().update(torch.ones(3))

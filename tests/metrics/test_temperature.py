@@ -212,6 +212,10 @@ class TestEinsteinTemperature:
         assert estimates.value[0].isnan()
         assert_close(estimates.value[1:], known.value, rtol=1e-12, atol=0.0)
 
+    def test_looking_ahead_is_refused(self) -> None:
+        with pytest.raises(TypeError, match="nesterov"):
+            EinsteinTemperature(momentum=0.9, nesterov=True)
+
     def test_mobility_of_another_layer(self) -> None:
         pattern = r"^mobility must be a scalar or of shape \[3\] like the coordinates, got \(2,\)$"
         with pytest.raises(ValueError, match=pattern):

@@ -51,6 +51,11 @@ class ConfiguredCallback(Callback):
         warnings.warn("rest is called steps_between_windows now", DeprecationWarning, stacklevel=2)
         return self.steps_between_windows
 
+    @rest.setter
+    def rest(self, value: int | None) -> None:
+        warnings.warn("rest is called steps_between_windows now", DeprecationWarning, stacklevel=2)
+        self.steps_between_windows = value
+
     @property
     def _window_settings(self) -> dict[str, Any]:
         names = ("window", "steps_between_windows", "sample", "seed")

@@ -61,7 +61,15 @@ class BulkComplexity(SummedMetric):
             weights: Weight matrices from the input on, the l-th ``[n_l, n_(l-1)]``.
             slopes: Slopes of each layer's activation at the states, the l-th ``[S, n_l]``, or ``[n_l]`` for one sample.
             complexity: Complexity of each sample in nats, ``[S]`` or a scalar, in place of both where it is known.
+
+        Raises:
+            ValueError: If ``weights`` is a tensor, or the shapes don't make a chain.
         """
+        if isinstance(weights, Tensor):
+            raise ValueError(
+                f"weights must be a sequence of matrices, got a tensor of shape {tuple(weights.shape)}: give the "
+                "complexities of samples as update(complexity=...)"
+            )
         if complexity is None:
             complexity = bulk_complexity(weights, slopes, self.regulator)
         self._add(complexity_sums(complexity))

@@ -134,7 +134,8 @@ class EinsteinTemperature(MomentumMetric):
     _sums = MeanSums
 
     def __init__(self, sizes: Sequence[int] | None = None, *, momentum: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(sizes, momentum=momentum, **kwargs)
+        # said, so that it can't come with the others: the formula knows heavy-ball momentum alone
+        super().__init__(sizes, momentum=momentum, nesterov=False, **kwargs)
 
     def update(self, displacements: Windows, mobility: Tensor | Sequence[Tensor]) -> None:
         """Add a window of consecutive steps.

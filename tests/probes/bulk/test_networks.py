@@ -387,3 +387,22 @@ def test_operations_are_those_that_can_be_differentiated_twice() -> None:
     assert torch.backends.mha.get_fastpath_enabled()
     assert torch.backends.cudnn.enabled
     assert network.conv1.training
+
+
+class BothWays(nn.Module):
+    """Registers its scale as a parameter, and as a buffer too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+        self.register_buffer("view", self.scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale * self.view
+
+
+def test_a_parameter_that_is_a_buffer_too_takes_the_value_given_for_it() -> None:
+    network, x = BothWays(), torch.ones(3, 2)
+    output = call_network(network, recorded(x), {network.scale: torch.full((2,), 3.0)})
+    assert_close(output, 9 * x, rtol=0.0, atol=0.0)
+    assert network.view is network.scale

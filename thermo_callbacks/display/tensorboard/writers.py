@@ -43,7 +43,9 @@ def tensorboard_writers(loggers: Iterable[object]) -> list[PrefixedWriter]:
     """TensorBoard writers behind a Trainer's loggers.
 
     Other loggers are not asked for their experiment, since that would create it. Where Lightning hands out its dummy
-    experiment (ranks above 0), there is no writer. A writer given in place of a logger is taken as it is.
+    experiment (ranks above 0), there is no writer. A writer given in place of a logger is taken as it is. Loggers are
+    told by the name of their class or of one of its bases, ``TensorBoardLogger``: the namespaces
+    ``lightning.pytorch`` and ``pytorch_lightning`` share no base class.
 
     Args:
         loggers: Loggers, ``trainer.loggers`` for example.

@@ -57,8 +57,9 @@ def _in_place(network: nn.Module, values: ParameterValues) -> Iterator[None]:
     """Hold values in the place of parameters, and copies in that of buffers."""
     # each module once: torch.func.functional_call goes by names, and where a module has two it takes the value that it
     # has put under the first for the original under the second
-    tensors: dict[Tensor, Tensor] = {p: at_least_single(values.get(p, p).detach()) for p in network.parameters()}
-    tensors |= {buffer: at_least_single(buffer.detach().clone()) for buffer in network.buffers()}
+    tensors: dict[Tensor, Tensor] = {b: at_least_single(b.detach().clone()) for b in network.buffers()}
+    # after the buffers: a tensor that is registered as both is a parameter
+    tensors |= {p: at_least_single(values.get(p, p).detach()) for p in network.parameters()}
     dictionaries: list[dict[str, Any]] = [d for m in network.modules() for d in (m._parameters, m._buffers)]
     originals = [(d, name, tensor) for d in dictionaries for name, tensor in d.items() if tensor is not None]
     try:
