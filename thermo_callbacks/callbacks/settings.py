@@ -48,12 +48,12 @@ class ConfiguredCallback(Callback):
     @property
     def rest(self) -> int | None:
         """Former name of ``steps_between_windows``."""
-        warnings.warn("rest is called steps_between_windows now", DeprecationWarning, stacklevel=2)
+        _warn_of_former_name()
         return self.steps_between_windows
 
     @rest.setter
     def rest(self, value: int | None) -> None:
-        warnings.warn("rest is called steps_between_windows now", DeprecationWarning, stacklevel=2)
+        _warn_of_former_name()
         self.steps_between_windows = value
 
     @property
@@ -83,3 +83,8 @@ class ConfiguredCallback(Callback):
         arguments = {name: getattr(self, name) for name in self._arguments}
         steps = self._extra_pass_steps if self._plan.extra_passes else None
         return {"monitor": type(self).__name__, **arguments, "extra_passes": steps}
+
+
+def _warn_of_former_name() -> None:
+    # three frames up: who reads or sets the property
+    warnings.warn("rest is called steps_between_windows now", DeprecationWarning, stacklevel=3)

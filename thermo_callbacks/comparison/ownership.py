@@ -32,8 +32,8 @@ def is_own_run(folder: Path) -> bool:
 def held(directory: Path, names: Sequence[str]) -> Iterator[None]:
     """Hold a folder for one comparison, and refuse one in which it would replace what it did not make."""
     unfinished = _unfinished_runs(directory)
-    strangers = [folder for name in names if _holds(folder := run_folder(directory, name)) and not is_own_run(folder)]
-    strangers = [folder for folder in strangers if folder not in unfinished]
+    runs = [run_folder(directory, name) for name in names]
+    strangers = [run for run in runs if _holds(run) and not is_own_run(run) and run not in unfinished]
     if not _is_own(directory):
         strangers += [directory / name for name in FILES if (directory / name).exists()]
     if strangers:
