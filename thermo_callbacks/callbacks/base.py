@@ -11,6 +11,7 @@ from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
 from thermo_callbacks.callbacks.compat import logging_step, plain_state
 from thermo_callbacks.callbacks.derived import balance_record, total_laplacian_record
 from thermo_callbacks.callbacks.extra_passes.build import build_collectors
+from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
 from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
@@ -87,10 +88,12 @@ class Monitor(ConfiguredCallback):
                 self._transition_state = {}
             if self._plan.extra_passes and not self._guard.disabled:
                 how = self._extra_pass_settings(self._publisher.engines)
+                measured = MeasuredStep(trainer)
                 collectors = build_collectors(
-                    self._plan, how, trainer, pl_module, layers=session.layers, sharded=session.sharded
-                )
-                self._extra_passes = ExtraPassSchedule(collectors, **self._extra_pass_steps)
+                    self._plan, how, trainer, pl_module,
+                    layers=session.layers, sharded=session.sharded, measured=measured,
+                )  # fmt: skip
+                self._extra_passes = ExtraPassSchedule(collectors, **self._extra_pass_steps, measured=measured)
                 self._extra_passes.load_state_dict(self._extra_pass_state)
         self._begin_together(trainer, pl_module)
         with self._guard.protect("looking at the weights"), self._guard.invisible(pl_module.device):
@@ -122,10 +125,14 @@ class Monitor(ConfiguredCallback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at the step that was made, or get ready to look at the one that comes."""
-        if self._extra_passes is not None and self._extra_passes.due(step := logging_step(trainer)):
+        if self._extra_passes is None:
+            return
+        if self._extra_passes.due(step := logging_step(trainer)):
             with self._guard.invisible(pl_module.device):
                 record = self._extra_passes.batch_start(batch, batch_idx, step)
                 self._publish_extra_pass(trainer, record, step)
+        else:
+            self._extra_passes.another_batch(batch, batch_idx)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         """Read the topology off the first loss, where it is not known before."""

@@ -8,6 +8,7 @@ from typing import Any
 from thermo_callbacks.callbacks.extra_passes.activations import ActivationCollector
 from thermo_callbacks.callbacks.extra_passes.bulk import BulkCollector
 from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureCollector, Layers
+from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.callbacks.presets import Plan
 
@@ -20,13 +21,17 @@ def build_collectors(
     *,
     layers: Callable[[], Layers],
     sharded: bool,
+    measured: MeasuredStep,
 ) -> list[Collector]:
     """Collectors of a fit, in the order in which they measure; ``layers`` gives the layers that are trained now."""
     collectors: list[Collector] = []
     if plan.activations:
         collectors.append(ActivationCollector(trainer, pl_module, settings))
     if plan.curvature:
-        collectors.append(CurvatureCollector(trainer, pl_module, settings, layers=layers, wanted=plan.curvature))
+        curvature = CurvatureCollector(
+            trainer, pl_module, settings, layers=layers, wanted=plan.curvature, measured=measured
+        )
+        collectors.append(curvature)
     if plan.bulk:
         bulk = BulkCollector(trainer, pl_module, settings)
         if sharded:

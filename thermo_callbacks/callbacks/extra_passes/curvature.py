@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.extra_passes.curvature_averages import COLUMNS, CurvatureAverages
+from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.curvature import CurvatureProbe
@@ -41,6 +42,7 @@ class CurvatureCollector(Collector):
         *,
         layers: Callable[[], Layers],
         wanted: Collection[str],
+        measured: MeasuredStep,
     ) -> None:
         super().__init__(f"{settings.name}'s measurement of curvature", quiet=not trainer.is_global_zero)
         self._trainer, self._layers, self._wanted = trainer, layers, frozenset(wanted)
@@ -52,25 +54,12 @@ class CurvatureCollector(Collector):
         self._signature: tuple[int, ...] = ()
         self._averages = CurvatureAverages(self._wanted, self._warn_once)
         self._rate = math.nan  # largest learning rate at the extra pass
-        self._values: dict[nn.Parameter, Tensor] = {}
-        self._gradients: dict[nn.Parameter, Tensor] = {}
+        self._step = measured
         self._memory = KeptMemory()
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep parameters and gradients, until the next batch."""
-        if self._values:  # LBFGS evaluates its closure again, or another optimizer steps in the same batch
-            return
-        optimizers = self._trainer.optimizers
-        for owner in optimizers:
-            for group in owner.param_groups:
-                for parameter in group["params"]:
-                    self._values[parameter] = self._copy(parameter, "kept value", local_part(parameter.detach()), 1.0)
-        if "rugh" in self._wanted and len(optimizers) == 1:  # else each gradient may be that of another loss
-            factor = scale()
-            for parameter in self._values:
-                if parameter.grad is not None:
-                    gradient = local_part(parameter.grad.detach(), parameter).to_dense()
-                    self._gradients[parameter] = self._copy(parameter, "kept gradient", gradient, factor)
+        self._step.keep(scale)
 
     def after_step(self, batch: Any, batch_idx: int) -> Scalars:
         """Measure at the parameters that were kept, on the batch that is here now."""
@@ -81,7 +70,6 @@ class CurvatureCollector(Collector):
         with self.guard.protect("measuring curvature"):
             if not self.guard.disabled:
                 columns = self._measure(layers, batch, batch_idx)
-        self._values, self._gradients = {}, {}
         self._memory.rest()
         # every rank takes part, also one where something failed: the others would wait for it for ever
         columns, failed = self._over_ranks(columns)
@@ -109,17 +97,22 @@ class CurvatureCollector(Collector):
             self._signature = signature
             self._averages.start(tuple(layers))
         sample = self._probe.measure(
-            self._values,
+            self._step.values,
             batch,
             batch_idx,
             step=self._averages.extra_passes,
             mobilities=self._relative_mobilities() if "destruction" in self._wanted else None,
-            gradients=self._gradients or None,
+            gradients=self._own_gradients(),
         )
         columns = {name: getattr(sample, name) for name in COLUMNS}
         if "destruction" in self._wanted:
             columns["mobility_traces"] = columns["mobility_traces"] + self._decay(layers)
         return torch.stack(list(columns.values()))
+
+    def _own_gradients(self) -> Mapping[nn.Parameter, Tensor] | None:
+        """The step's gradients, where they are wanted and those of one loss."""
+        one_loss = "rugh" in self._wanted and len(self._trainer.optimizers) == 1  # each optimizer may have its own
+        return (self._step.gradients or None) if one_loss else None
 
     def _decay(self, layers: Layers) -> Tensor:
         """What the optimizers' own weight decay contracts, per largest learning rate, ``[L]``."""
@@ -158,19 +151,11 @@ class CurvatureCollector(Collector):
         packed = strategy.reduce(packed, reduce_op="mean").cpu()
         return packed[:-1].view_as(columns), bool(packed[-1] > 0)
 
-    def _copy(self, parameter: nn.Parameter, kind: str, source: Tensor, factor: Tensor | float) -> Tensor:
-        """A copy of a parameter's tensor, times a factor."""
-        place = self._memory.like((kind, parameter), source)
-        if isinstance(factor, float) and factor == 1.0:
-            return place.copy_(source)
-        return torch.mul(source, factor, out=place)
-
     def _warn_once(self, topic: str, message: str) -> None:
         self.guard.warn_once(message, topic=topic)
 
     def close(self) -> None:
         """Drop the copies."""
-        self._values, self._gradients = {}, {}
         self._memory.drop()
 
     def state_dict(self) -> dict[str, Any]:

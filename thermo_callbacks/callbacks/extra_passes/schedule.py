@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.arguments import Loss
+from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.guard import Guard
@@ -71,11 +72,14 @@ class ExtraPassSchedule:
 
     The first extra pass comes after ``first`` steps, when a window has ended; the distance doubles from there, since a
     run changes fastest at its start, until it is ``every`` steps. Whether an extra pass is due follows from the number
-    of the step alone, so that all ranks take it together.
+    of the step alone, so that all ranks take it together. What the collectors share of the step is in ``measured``.
     """
 
-    def __init__(self, collectors: Sequence[Collector], *, every: int, first: int) -> None:
+    def __init__(
+        self, collectors: Sequence[Collector], *, every: int, first: int, measured: MeasuredStep | None = None
+    ) -> None:
         self.collectors = tuple(collectors)
+        self._step = measured
         self._every = every
         self._next = min(first, every)
         self._measured = 0
@@ -100,13 +104,21 @@ class ExtraPassSchedule:
             for collector in self.collectors:
                 with collector.guard.protect("measuring after a step"):
                     record |= collector.after_step(batch, batch_idx)
+            if self._step is not None:
+                self._step.clear()
         if step >= self._next:
             self._measured, self._next = step, step + min(self._every, max(1, step))
             self._open = self._running = True
+            self.another_batch(batch, batch_idx)
             for collector in self._able():
                 with collector.guard.protect("getting ready for a step"):
                     collector.before_forward(batch, batch_idx)
         return record
+
+    def another_batch(self, batch: Any, batch_idx: int) -> None:
+        """A batch is about to be run for the step that is measured."""
+        if self._step is not None and self._open:
+            self._step.add_batch(batch, batch_idx)
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """An optimizer is about to step; ``scale()`` makes its gradients those of the mean loss."""
@@ -135,6 +147,8 @@ class ExtraPassSchedule:
         for collector in self.collectors:
             with collector.guard.protect("ending"):
                 collector.close()
+        if self._step is not None:
+            self._step.close()
         self._open = self._running = self._made = False
 
     def state_dict(self) -> dict[str, Any]:
