@@ -73,7 +73,11 @@ def logged(make: Callable[[], nn.Module], monitor: Any, folder: Path) -> set[str
         module = Classified(make().double())
     rows, board = RecordingLogger(), TensorBoardLogger(folder, name="", version="run")
     validation = [loader(25), loader(25)] if isinstance(monitor, TransitionTemperatureMonitor) else None
-    quiet_trainer(callbacks=[monitor], logger=[rows, board]).fit(module, loader(26), validation)
+    # half of a step's batches against the other half tell what preset light knows no other way
+    accumulated = {"accumulate_grad_batches": 2} if make is perceptron else {}
+    quiet_trainer(callbacks=[monitor], logger=[rows, board], **accumulated).fit(
+        module, loader(26 * 2 if accumulated else 26), validation
+    )
     kinds = EventAccumulator(str(folder / "run"), size_guidance={"images": 1}).Reload().Tags()
     texts = [tag.removesuffix("/text_summary") for tag in kinds["tensors"] if tag.endswith("/text_summary")]
     scalars = {tag for _, row in rows.rows for tag in row}

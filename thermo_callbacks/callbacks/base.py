@@ -8,11 +8,12 @@ from typing import Any
 
 from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
-from thermo_callbacks.callbacks.compat import logging_step, plain_state
+from thermo_callbacks.callbacks.compat import logging_step, plain_state, shuffled_samples
 from thermo_callbacks.callbacks.derived import balance_record, total_laplacian_record
 from thermo_callbacks.callbacks.extra_passes.build import build_collectors
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
+from thermo_callbacks.callbacks.gradient_noise import GradientNoise
 from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
 from thermo_callbacks.callbacks.output.publisher import Publisher
@@ -45,6 +46,7 @@ class Monitor(ConfiguredCallback):
         self._publisher = Publisher()
         self._topology = TopologyLog(self._publisher, type(self).__name__)
         self._configuration = ConfigurationLog(type(self).__name__)
+        self._noise = GradientNoise()
         self._window_states: list[dict[str, Any]] = []
         self._extra_pass_state: dict[str, Any] = {}
         self._transition = TypeOneTransition(sample=self.sample, seed=self.seed)
@@ -91,7 +93,7 @@ class Monitor(ConfiguredCallback):
                 measured = MeasuredStep(trainer)
                 collectors = build_collectors(
                     self._plan, how, trainer, pl_module,
-                    layers=session.layers, sharded=session.sharded, measured=measured,
+                    layers=session.layers, sharded=session.sharded, measured=measured, add_shift=self._noise.add_pass,
                 )  # fmt: skip
                 self._extra_passes = ExtraPassSchedule(collectors, **self._extra_pass_steps, measured=measured)
                 self._extra_passes.load_state_dict(self._extra_pass_state)
@@ -107,7 +109,10 @@ class Monitor(ConfiguredCallback):
             self._configuration.start(trainer, self._session, self._configured, place)
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
-        return close_windows(self._plan, session, complete, transition=self._transition, warn_once=self._warn_once)
+        record = close_windows(self._plan, session, complete, transition=self._transition, warn_once=self._warn_once)
+        if self._plan.noise:
+            record |= self._noise.take(session.windows, complete, shuffled_samples(session.trainer))
+        return record
 
     def _layers(self) -> dict[str, list[Any]]:
         """Layers that are trained now."""
@@ -164,7 +169,7 @@ class Monitor(ConfiguredCallback):
             return
         stepped = session.stepped
         with self._guard.protect("taking in a batch"):
-            complete = session.end_batch(outputs)
+            complete = session.end_batch(outputs, batch)
             if complete:
                 with self._guard.invisible(pl_module.device):
                     record = self._close(session, complete)
@@ -201,7 +206,7 @@ class Monitor(ConfiguredCallback):
         with self._guard.protect("looking into an open window"), self._guard.invisible(pl_module.device):
             if session.first_window_open(bool(record)) and (windows := session.with_steps(MINIMUM_STEPS)):
                 # a monitored metric that does not exist ends the run: say what the open window says
-                peeks = [(window.probe.names, window.peek(session.batch_size)) for window in windows]
+                peeks = [(window.probe.names, window.peek()) for window in windows]
                 names = {name for layers, _ in peeks for name in layers}
                 record = record | window_record(self._plan.tags, peeks, names, self._warn_once)
             if not self._guard.disabled:
@@ -261,6 +266,7 @@ class Monitor(ConfiguredCallback):
             "windows": self._current_states(),
             "publisher": self._publisher.state_dict(),
             "transition": self._transition_state or self._transition.state_dict(),
+            "noise": self._noise.state_dict(),
             "extra_passes": self._extra_pass_state if self._extra_passes is None else self._extra_passes.state_dict(),
         }
 
@@ -271,4 +277,5 @@ class Monitor(ConfiguredCallback):
             self._window_states = state["windows"]
             self._publisher.load_state_dict(state["publisher"])
             self._transition_state = state["transition"]
+            self._noise.load_state_dict(state.get("noise", {}))
             self._extra_pass_state = state["extra_passes"]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from lightning_utilities.core import rank_zero
+from torch import Tensor
+from torch.utils.data import DistributedSampler, RandomSampler
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback as Callback
@@ -43,16 +48,54 @@ def logging_step(trainer: Any) -> int:
     return int(getattr(loop, "_batches_that_stepped", trainer.global_step))
 
 
-def samples_per_step(trainer: Any) -> float:
-    """Batch size of the loader times accumulated batches times ranks; NaN where the loader does not say."""
-    # batches are never looked into: what a graph or a dictionary holds says nothing reliable about their size
+def loader_batch_size(trainer: Any) -> int | None:
+    """Batch size that the training loader says it has; None where it does not say."""
     loader = trainer.train_dataloader
     size = getattr(loader, "batch_size", None)
     if size is None:
         size = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
-    if not isinstance(size, int):
-        return float("nan")
-    return float(size * trainer.accumulate_grad_batches * trainer.world_size)
+    return size if isinstance(size, int) else None
+
+
+def samples_in(batch: Any, declared: int | None) -> int | None:
+    """Samples of a batch, read off the leading sizes of its tensors; None where they don't say."""
+    # a tensor whose leading size is the loader's settles it; else all tensors have to agree, as those of a last batch
+    # do; what a graph holds has leading sizes of its own (nodes, edges): the loader's size stands then, if there is one
+    sizes = set(_leading_sizes(batch))
+    if declared in sizes:
+        return declared
+    return sizes.pop() if len(sizes) == 1 else declared
+
+
+def _leading_sizes(batch: Any) -> Iterator[int]:
+    if isinstance(batch, Tensor):
+        if batch.ndim:
+            yield batch.shape[0]
+    elif isinstance(batch, Mapping):
+        for item in batch.values():
+            yield from _leading_sizes(item)
+    elif isinstance(batch, (list, tuple)):
+        for item in batch:
+            yield from _leading_sizes(item)
+    elif is_dataclass(batch):
+        for field in fields(batch):
+            yield from _leading_sizes(getattr(batch, field.name))
+
+
+def shuffled_samples(trainer: Any) -> float:
+    """Samples that the batches of an epoch are drawn from without replacement; infinite where that is not known."""
+    sampler = getattr(trainer.train_dataloader, "sampler", None)
+    shuffles = (isinstance(sampler, RandomSampler) and not sampler.replacement) or (
+        isinstance(sampler, DistributedSampler) and sampler.shuffle
+    )
+    data = getattr(sampler, "dataset" if isinstance(sampler, DistributedSampler) else "data_source", None)
+    return float(len(data)) if shuffles and isinstance(data, Sized) and len(data) else math.inf
+
+
+def loss_scale(trainer: Any) -> Any:
+    """Factor in gradients right after a backward pass; perhaps a tensor on the device."""
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    return scaler._get_scale_async() if scaler is not None and scaler.is_enabled() else 1.0
 
 
 def gradient_scale(trainer: Any, optimizer: Any) -> Any:

@@ -19,13 +19,15 @@ class Plan:
     transition: bool
     curvature: frozenset[str]  # by Hessian-vector products: "laplacian", "destruction", "rugh"
     activations: bool
+    step_balance: bool
+    noise: bool
     bulk: bool
     topology: bool
 
     @property
     def extra_passes(self) -> bool:
         """Whether anything is measured besides the windows."""
-        return bool(self.curvature) or self.activations or self.bulk
+        return bool(self.curvature) or self.activations or self.step_balance or self.bulk
 
 
 _OF_CURVATURE = {
@@ -46,6 +48,8 @@ def plan_of(name: str) -> Plan:
         transition="thermo/transition_temperature" in tags,
         curvature=frozenset(kind for kind, tag in _OF_CURVATURE.items() if tag in tags),
         activations="thermo/work_efficiency" in tags,
+        step_balance="thermo/step_efficiency" in tags,
+        noise="thermo/noise_scale" in tags,
         bulk="thermo/complexity" in tags,
         topology="thermo/topology_connections" in tags,
     )

@@ -31,8 +31,6 @@ class ThermoMonitor(Monitor):
       one for optimizers that add no noise
     - ``thermo/equilibrium_ratio`` with ``_stderr``, ``thermo/equilibrium_reference``,
       ``thermo_equilibrium_ratio/<layer>``: 1 when the size of the weights is stationary
-    - ``thermo/noise_scale``, ``thermo_noise_scale/<layer>`` (in samples): critical batch size
-    - ``thermo/signal_share``, ``thermo_signal_share/<layer>``: part of the gradient's power that is signal
     - ``thermo/internal_energy`` (in units of the loss): mean loss in the window (with several processes, of the first
       one's batches)
     - ``thermo/heat``, ``thermo_heat/<layer>`` (in units of the loss): cumulative heat; that of steps between windows is
@@ -40,6 +38,12 @@ class ThermoMonitor(Monitor):
     - ``thermo/first_law_residual`` (in units of the loss): what the heat leaves unexplained of the change of the loss
       since the first window
     - ``thermo/skipped_steps``: steps left out since their gradient was not finite
+    - ``thermo/noise_scale``, ``thermo_noise_scale/<layer>`` (in samples): critical batch size
+    - ``thermo/noise_scale_lower``, ``thermo/noise_scale_upper`` (in samples): the ends of its 95 % interval
+    - ``thermo/signal_share`` with ``_stderr``, ``thermo_signal_share/<layer>``: part of the gradient's power that is
+      signal
+    - ``thermo/noise_temperature`` with ``_stderr`` (in units of the loss): kinetic temperature of the noise alone,
+      without the slope that turns within a window
 
     When training starts:
 
@@ -69,6 +73,9 @@ class ThermoMonitor(Monitor):
 
     At each extra pass, with the presets ``"standard"`` and ``"full"``:
 
+    - ``thermo/step_efficiency`` with ``_stderr``, ``thermo/step_transfer``, ``thermo/step_transfer_stderr``: what a
+      step makes of the descent that its gradient promises, on its own batch and on the next
+    - ``thermo_heat_share/<layer>``: each layer's part of the descent
     - ``thermo/entropy_rate`` with ``_stderr`` (in nats per step): production minus destruction
     - ``thermo/second_law`` with ``_score``: sign of the rate where it differs from 0 (-1, 0, 1), and by how many
       standard errors it does

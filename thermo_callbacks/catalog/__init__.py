@@ -1,12 +1,13 @@
 """All quantities that a run may log, in the order of the legend."""
 
-from thermo_callbacks.catalog import bulk, curvature, engines, entropy, motion, questions, topology
+from thermo_callbacks.catalog import balance, bulk, curvature, engines, entropy, motion, questions, topology
 from thermo_callbacks.catalog.quantity import LayerColumn, Quantity, ScalarChart
 from thermo_callbacks.catalog.scalars import Scalars, members
 from thermo_callbacks.catalog.symbols import NEURON_SYMBOLS, SYMBOLS, explained
 
 QUANTITIES = (
     *motion.QUANTITIES,
+    *balance.QUANTITIES,
     *entropy.QUANTITIES,
     *curvature.QUANTITIES,
     *engines.QUANTITIES,

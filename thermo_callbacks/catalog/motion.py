@@ -134,54 +134,6 @@ QUANTITIES = (
         final_value=30,
     ),
     Quantity(
-        name="Noise scale",
-        tags=("thermo/noise_scale",),
-        family="thermo_noise_scale",
-        unit="samples",
-        formula="B Σ Var(g) / (‖⟨g⟩‖² - Σ Var(g) / steps), where steps are those of the window",
-        summary="critical batch size",
-        meaning="Batch size at which signal and noise of the gradient are equal. If your batch is far smaller, a "
-        "larger one speeds up every step; if it is far larger, a still larger one buys next to nothing.",
-        caution="Late in training the signal drowns in noise: the scale shoots up or has no value. Read its order of "
-        "magnitude only.",
-        action="Batch far below it: larger batches, with a learning rate to match. Batch far above it: smaller "
-        "batches do as well for less.",
-        missing="the slope did not stand out of the noise of the window, as it does not near equilibrium; or the "
-        "loader does not tell its batch size",
-        when="window",
-        logged_by=LIGHT,
-        charts=(
-            ScalarChart(
-                questions.NOISE,
-                "Noise scale: samples where they are equal",
-                ("thermo/noise_scale", "thermo_noise_scale"),
-            ),
-        ),
-        column=LayerColumn("layers", 50, "noise\nscale\n[samples]", 2),
-        lines=(RunLine(40),),
-        key_number=40,
-    ),
-    Quantity(
-        name="Signal share",
-        tags=("thermo/signal_share",),
-        family="thermo_signal_share",
-        unit="none",
-        formula="(‖⟨g⟩‖² - Σ Var(g) / steps) / ⟨‖g‖²⟩, where steps are those of the window",
-        summary="part of the gradient's power that is signal",
-        meaning="Part of a step's effort that follows the true slope, from 0 to 1; the rest follows noise. Near 0 "
-        "the batches pull in all directions.",
-        caution="Near 0 it scatters by one over the steps of a window, also below 0.",
-        action="Near 0 in all layers: larger batches, or a lower learning rate, so that more steps average the noise "
-        "away.",
-        missing="the window had no finite gradient",
-        when="window",
-        logged_by=LIGHT,
-        charts=(
-            ScalarChart(questions.NOISE, "Signal share of a step", ("thermo/signal_share", "thermo_signal_share")),
-        ),
-        column=LayerColumn("layers", 60, "signal\nshare", 3, "z.3f"),
-    ),
-    Quantity(
         name="Internal energy U",
         tags=("thermo/internal_energy",),
         label="loss",

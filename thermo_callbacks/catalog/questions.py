@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+RATE = "Is the learning rate right?"
 EQUILIBRIUM = "Is the run in equilibrium?"
 TEMPERATURE = "How hot is the run, and which layer is hottest?"
 LOSS = "Where does the loss go, and which layer lowers it?"
@@ -12,4 +13,4 @@ NOISE = "Signal or noise: is the batch large enough?"
 FREE_ENERGY = "What is the free energy made of, and what does a nat cost?"
 NEURONS = "The neurons as a gas: how stiff, and how agitated?"
 
-QUESTIONS = (EQUILIBRIUM, TEMPERATURE, LOSS, ENTROPY, ACTIVATIONS, CURVATURE, NOISE, FREE_ENERGY, NEURONS)
+QUESTIONS = (RATE, EQUILIBRIUM, TEMPERATURE, LOSS, ENTROPY, ACTIVATIONS, CURVATURE, NOISE, FREE_ENERGY, NEURONS)

@@ -56,6 +56,27 @@ def preserved_random_state(device: torch.device) -> Iterator[None]:
         np.random.set_state(numpy_state)  # noqa: NPY002
 
 
+class RandomState:
+    """State of the global random streams at one moment, for a block to begin with once more."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._python, self._numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  the global stream
+        self._torch = torch.get_rng_state()
+        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    @contextlib.contextmanager
+    def again(self) -> Iterator[None]:
+        """Begin a block with this state, and leave the streams as they are."""
+        with preserved_random_state(self._device):
+            random.setstate(self._python)
+            np.random.set_state(self._numpy)  # noqa: NPY002
+            torch.set_rng_state(self._torch)
+            if self._cuda is not None:
+                torch.cuda.set_rng_state(self._cuda, self._device)
+            yield
+
+
 class Guard:
     """Turns a fault inside a probe into one warning and a probe that is switched off."""
 

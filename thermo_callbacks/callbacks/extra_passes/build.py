@@ -10,6 +10,7 @@ from thermo_callbacks.callbacks.extra_passes.bulk import BulkCollector
 from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureCollector, Layers
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
+from thermo_callbacks.callbacks.extra_passes.step_balance import ShiftSink, StepBalanceCollector
 from thermo_callbacks.callbacks.presets import Plan
 
 
@@ -22,6 +23,7 @@ def build_collectors(
     layers: Callable[[], Layers],
     sharded: bool,
     measured: MeasuredStep,
+    add_shift: ShiftSink,
 ) -> list[Collector]:
     """Collectors of a fit, in the order in which they measure; ``layers`` gives the layers that are trained now."""
     collectors: list[Collector] = []
@@ -32,6 +34,11 @@ def build_collectors(
             trainer, pl_module, settings, layers=layers, wanted=plan.curvature, measured=measured
         )
         collectors.append(curvature)
+    if plan.step_balance:
+        balance = StepBalanceCollector(
+            trainer, pl_module, settings, layers=layers, measured=measured, add_shift=add_shift
+        )
+        collectors.append(balance)
     if plan.bulk:
         bulk = BulkCollector(trainer, pl_module, settings)
         if sharded:

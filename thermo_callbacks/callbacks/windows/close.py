@@ -23,7 +23,7 @@ def close_windows(
     """End the windows that are complete, and compute what the plan says is to be logged of them."""
     losses = complete[0].losses() if len(session.windows) == 1 else None
     for window in complete:
-        window.close(session.batch_size)
+        window.close()
     last = [(window.probe.names, window.last) for window in session.windows if window.last is not None]
     fresh = {name for window in complete for name in window.probe.names}
     record = window_record(plan.tags, last, fresh, warn_once)

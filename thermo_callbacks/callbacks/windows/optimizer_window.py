@@ -18,6 +18,7 @@ from thermo_callbacks.functional.energy import heat_by_step
 from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
+from thermo_callbacks.functional.window.successive import GradientProducts, SuccessiveGradients
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
 from thermo_callbacks.probes.parameters.optimizers import gradient_sign
 from thermo_callbacks.probes.sharding import part_of
@@ -68,6 +69,10 @@ class OptimizerWindow(WindowSchedule):
             dtype=self.probe.dtype,
             sampled=self.probe.sampled,
         )
+        # what a shard sees of a gradient has no product with another's
+        self._pairs = None if self._sharded else self._signal_stream()
+        self.products: GradientProducts | None = None  # of the last window
+        self._samples: list[float] = []  # behind the gradient of each step
         self._losses = torch.full((self._window,), torch.nan, device=self.probe.device, dtype=self.probe.dtype)
         watched = {parameter for owned in layers.values() for parameter in owned}
         groups = {
@@ -83,9 +88,24 @@ class OptimizerWindow(WindowSchedule):
         self._gradient_sign: Tensor | float = self.probe.spread(lambda parameter, _: signs[parameter])
         self._dynamics = Dynamics(self.optimizer, self.probe, groups)
 
-    def read_before(self, scale: Tensor | float) -> None:
-        """Read parameters and gradients; ``scale`` makes the gradients those of the mean loss."""
+    def _signal_stream(self) -> SuccessiveGradients:
+        probe = self.probe
+        return SuccessiveGradients(
+            probe.chunk_layers, len(probe.names), length=self._window, device=probe.device, dtype=probe.dtype
+        )
+
+    def read_half(self, scale: Tensor | float) -> None:
+        """Read the gradients of a step's first batches; ``scale`` makes them those of the mean loss."""
+        if self._pairs is not None:
+            self.probe.read_gradients(self._pairs.first_half, scale * self._gradient_sign)
+
+    def read_before(self, scale: Tensor | float, half: float = 0.0) -> None:
+        """Read parameters and gradients; ``scale`` makes the gradients those of the mean loss.
+
+        ``half`` is the share of the step that the gradients read before make up, 0 if none were.
+        """
         self._reading = self.probe.before_step(scale * self._gradient_sign)
+        self._half = half
 
     def pass_over(self) -> None:
         """Read nothing before a step that other processes read: the step counts all the same."""
@@ -101,11 +121,23 @@ class OptimizerWindow(WindowSchedule):
         self._reading = False
         if self.stream.steps == 0:
             self._losses.fill_(torch.nan)
+            self._samples.clear()
         dynamics = self._dynamics
         dynamics.update_momentum()
         self.probe.after_step()
+        if self._pairs is not None:
+            self._pairs.update(self.probe.rows[1], self._half)
         dynamics.update_mobility(self.stream.steps + 1)
         self.stream.update(self.probe.rows, dynamics.momentum, dynamics.response, dynamics.mobility)
+
+    def record_samples(self, samples: float) -> None:
+        """Keep the number of samples of the step that was read last; NaN if unknown."""
+        self._samples.append(samples)
+
+    @property
+    def batch_size(self) -> float:
+        """Samples behind the gradients of the window so far, as their noise averages them; NaN if unknown."""
+        return len(self._samples) / sum(1.0 / count for count in self._samples) if self._samples else math.nan
 
     def record_loss(self, loss: Tensor) -> None:
         """Keep the mean loss of the batch of the step that was read last."""
@@ -124,9 +156,10 @@ class OptimizerWindow(WindowSchedule):
         flags = (flags > processes - 0.5).to(flags)
         self._shared = (LayerSums(series, flags, terms), losses / processes)
 
-    def close(self, batch_size: float) -> None:
-        """End the window, enter it into the energy balance, and pause; ``batch_size`` is NaN if unknown."""
-        statistics = self.peek(batch_size)
+    def close(self) -> None:
+        """End the window, enter it into the energy balance, and pause."""
+        statistics = self.peek()
+        self.products = None if self._pairs is None else self._pairs.close()
         self.skipped += statistics.skipped
         heat = heat_by_step(statistics)
         self.balance.add(self.probe.names, heat, unwatched=self._bridge, energy=self.energy())
@@ -136,12 +169,12 @@ class OptimizerWindow(WindowSchedule):
         self.probe.forget_missing()
         self._pause()
 
-    def peek(self, batch_size: float) -> WindowStatistics:
-        """Statistics of the window so far, which goes on; ``batch_size`` is NaN if unknown."""
+    def peek(self) -> WindowStatistics:
+        """Statistics of the window so far, which goes on."""
         watched, sizes = self.probe.coordinates(self.stream.steps)
         momentum = self._dynamics.momentum_by_layer()
         sums = self.stream.layer_sums(momentum) if self._shared is None else self._shared[0]
-        return sums.statistics(watched, sizes, momentum, batch_size=batch_size)
+        return sums.statistics(watched, sizes, momentum, batch_size=self.batch_size)
 
     def losses(self) -> Tensor:
         """Loss of each step of the window so far, ``[steps]`` on the host; NaN where it is not known."""
@@ -171,6 +204,8 @@ class OptimizerWindow(WindowSchedule):
             "losses": self._losses.cpu().clone(),
             "missing": self.probe.missing_counts(),
             # a checkpoint holds what the first process knows: of a sharded window, only how long it was
+            "pairs": {} if self._pairs is None else self._pairs.state_dict(),
+            "samples": list(self._samples),
             "stream": {} if self._sharded else self.stream.state_dict(),
             "interrupted": self.taken if self._sharded else 0,
             "energy_balance": self.balance.state_dict(),
@@ -196,6 +231,9 @@ class OptimizerWindow(WindowSchedule):
         self._bridge += self.interrupted
         self.probe.restore_missing(state["missing"] if stream else [0] * len(state["missing"]))
         self.stream.load_state_dict(stream)
+        if self._pairs is not None:
+            self._pairs.load_state_dict(state.get("pairs", {}))
+        self._samples = list(state.get("samples", []))
         self.taken = self.stream.steps
         self.balance.load_state_dict(state["energy_balance"])
         self.last = None if state["last"] is None else WindowStatistics(**state["last"])

@@ -60,7 +60,7 @@ def _print_result(console: Console, result: DemoResult, settings: DemoSettings) 
         for subject in ("layers", "curvature", "activations"):
             with contextlib.suppress(ValueError):  # a run too short for an extra pass has no rows for some
                 console.print(layer_table(last, subject))
-        paragraphs = read_run(result.records, window=settings.window, batch_size=settings.batch_size)
+        paragraphs = read_run(result.records, batch_size=settings.batch_size)
         print_interpretation(console, paragraphs)
     else:
         console.print(f"\nNothing was measured yet: the first measurement takes {settings.window} steps.\n")

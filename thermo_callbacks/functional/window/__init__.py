@@ -20,8 +20,6 @@ from thermo_callbacks.functional.window.entropy_production import (
 from thermo_callbacks.functional.window.noise import (
     gradient_moments,
     gradient_noise_scale,
-    gradient_power_sums,
-    resolved_noise_scale_sums,
     signal_share,
 )
 from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy, parameter_entropy_sums
@@ -61,8 +59,6 @@ SUMS: Mapping[str, Callable[[WindowStatistics], Any]] = {
     "virial_temperature": virial_temperature_sums,
     "einstein_temperature": einstein_temperature_sums,
     "equilibrium_ratio": equilibrium_ratio_sums,
-    "noise_scale": resolved_noise_scale_sums,
-    "signal_share": gradient_power_sums,
     "entropy": parameter_entropy_sums,
     "entropy_production": entropy_production_sums,
     "entropy_production_floor": free_diffusion_sums,

@@ -141,6 +141,16 @@ class CoordinateProbe:
             self._buffer[1].mul_(scale)
         return any_gradient
 
+    def read_gradients(self, row: Tensor, scale: Tensor | float = 1.0) -> None:
+        """Read gradients times ``scale`` into a flat row like :attr:`rows`, zero where there is none."""
+        for segment in self._segments:
+            place, gradient = row[segment.start : segment.stop], segment.parameter.grad
+            if gradient is None:
+                place.zero_()
+            else:
+                read(segment.part(gradient), segment.index, place)
+        row.mul_(scale)
+
     def after_step(self) -> None:
         """Read the parameters again: the displacement is what the optimizer really did."""
         for segment in self._segments:
