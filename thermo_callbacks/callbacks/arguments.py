@@ -13,10 +13,10 @@ MINIMUM_STEPS = 8
 """Fewest steps with something to say: the shortest window, and the shortest run that is reported at all."""
 
 _WHOLE = {  # smallest value, and whether None is one
-    "window": (MINIMUM_STEPS, False),
+    "window": (MINIMUM_STEPS, True),
     "steps_between_windows": (0, True),
     "sample": (2, True),
-    "curvature_every_n_steps": (1, False),
+    "curvature_every_n_steps": (1, True),
     "every_n_steps": (1, False),
     "samples": (1, False),
     "seed": (0, False),

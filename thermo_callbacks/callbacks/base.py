@@ -81,6 +81,7 @@ class Monitor(ConfiguredCallback):
         """Start watching the optimizers: they exist by now, and a checkpoint's state is loaded."""
         self._end_session()
         with self._guard.protect("looking at the model"), self._guard.invisible(pl_module.device):
+            self._set_timetable(trainer)  # first, since all processes take part
             settings = self._window_settings if self._plan.windows else None
             session = Session(trainer, pl_module, guard=self._guard, settings=settings, patterns=self.layers)
             self._session = session
@@ -95,7 +96,7 @@ class Monitor(ConfiguredCallback):
                     self._plan, how, trainer, pl_module,
                     layers=session.layers, sharded=session.sharded, measured=measured, add_shift=self._noise.add_pass,
                 )  # fmt: skip
-                self._extra_passes = ExtraPassSchedule(collectors, **self._extra_pass_steps, measured=measured)
+                self._extra_passes = ExtraPassSchedule(collectors, **self._timetable.of_extra_passes, measured=measured)
                 self._extra_passes.load_state_dict(self._extra_pass_state)
         self._begin_together(trainer, pl_module)
         with self._guard.protect("looking at the weights"), self._guard.invisible(pl_module.device):
@@ -213,7 +214,10 @@ class Monitor(ConfiguredCallback):
                 self._publisher.offer(trainer, self._publisher.constants | record)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Report a run that was shorter than one window, and draw the figures of the whole run."""
+        """Report the open window, and draw the figures of the whole run.
+
+        With windows of a chosen length or distance, only that of a run that was shorter than one window.
+        """
         session = self._session
         if session is None or not session.active:
             return
@@ -222,7 +226,8 @@ class Monitor(ConfiguredCallback):
         step = max(0, logging_step(trainer) - 1)
         with self._guard.protect("ending the run"), self._guard.invisible(pl_module.device):
             known = self._publisher.windows > 0
-            if session.first_window_open(known) and (windows := session.with_steps(MINIMUM_STEPS)):
+            last = self._plans_windows or session.first_window_open(known)
+            if last and (windows := session.with_steps(MINIMUM_STEPS)):
                 self._publisher.publish(trainer, self._close(session, windows), step)
             if not self._guard.disabled:
                 self._publisher.draw(trainer, step)

@@ -48,6 +48,41 @@ def logging_step(trainer: Any) -> int:
     return int(getattr(loop, "_batches_that_stepped", trainer.global_step))
 
 
+def steps_done(trainer: Any) -> int:
+    """Steps that a run has made when training starts, on the axis of :func:`logging_step`."""
+    # a run that goes on counts the last batch of its checkpoint on that axis only when its first epoch begins
+    return int(trainer.global_step) if trainer.lightning_module.automatic_optimization else logging_step(trainer)
+
+
+def steps_at_end(trainer: Any) -> int | None:
+    """Steps that a run will have made at its end, on the axis of :func:`logging_step`; None if that is not known."""
+    steps = _steps_at_end(trainer)
+    # loaders that differ from process to process must not let these measure at different steps
+    return trainer.strategy.broadcast(steps) if trainer.world_size > 1 else steps
+
+
+def _steps_at_end(trainer: Any) -> int | None:
+    # without its loader the Trainer would load the data to answer, and with a limit on time its answer is none
+    if trainer.train_dataloader is None or any(map(_limits_time, trainer.callbacks)):
+        return None
+    try:
+        steps = trainer.estimated_stepping_batches
+    except Exception:  # it raises whatever the loaders and the loops raise
+        return None
+    if not 0 < steps < math.inf:
+        return None
+    if trainer.max_steps > 0 and not trainer.lightning_module.automatic_optimization:
+        # that limit counts the steps of all optimizers, and each batch has one of each
+        left = math.ceil((trainer.max_steps - trainer.global_step) / max(1, len(trainer.optimizers)))
+        steps = min(steps, logging_step(trainer) + left)
+    return int(steps)
+
+
+def _limits_time(callback: Any) -> bool:
+    # Trainer(max_time=...) is a Timer, of either namespace; one without a duration only looks at the clock
+    return any(kind.__name__ == "Timer" for kind in type(callback).__mro__) and callback.time_remaining() is not None
+
+
 def loader_batch_size(trainer: Any) -> int | None:
     """Batch size that the training loader says it has; None where it does not say."""
     loader = trainer.train_dataloader

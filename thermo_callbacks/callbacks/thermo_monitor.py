@@ -13,9 +13,11 @@ from thermo_callbacks.callbacks.base import Monitor
 class ThermoMonitor(Monitor):
     r"""A thermometer for a run: what training does to a model, read as a physical system.
 
-    Reads a fixed sample of each layer's coordinates in windows: ``window`` consecutive optimizer steps, then a pause
-    that costs nothing. Once in ``curvature_every_n_steps`` steps it measures more, with extra passes through the model.
-    Nothing of the run changes, and the device is waited for only when a window ends or an extra pass is taken.
+    Reads a fixed sample of each layer's coordinates in windows: some consecutive optimizer steps, then a pause that
+    costs nothing. Now and then it measures more, with extra passes through the model. Windows and extra passes are
+    planned by the length of the run: 25 windows or more, the last one ending with it, and 10 extra passes or more.
+    Where the length is not known, windows are 50 steps long and extra passes 200 steps apart. Nothing of the run
+    changes, and the device is waited for only when a window ends or an extra pass is taken.
 
     **Logged values** (to all loggers, to ``trainer.callback_metrics``, and in :meth:`latest`):
 
@@ -96,11 +98,12 @@ class ThermoMonitor(Monitor):
         preset: ``"light"``: first-order quantities, no extra pass through the model; ``"standard"``: all of the above;
             ``"full"``: neuron states too, see :class:`~thermo_callbacks.BulkMonitor`.
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
-            what changes.
-        steps_between_windows: None: as many as the run has had so far, up to 19 windows; 0 to watch every step.
+            what changes. None: 8 to 50, planned by the length of the run: 25 windows or more, the last at its end.
+        steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
+            length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two extra passes, at least 1. The first extra pass comes
-            after ``window`` steps, and their distance doubles from there.
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 200
+            steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
         layers: Glob patterns of layer names, as in ``named_modules``; None for all.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
@@ -118,11 +121,11 @@ class ThermoMonitor(Monitor):
     def __init__(
         self,
         preset: Literal["light", "standard", "full"] = "standard",
-        window: int = 50,
+        window: int | None = None,
         *,
         steps_between_windows: int | None = None,
         sample: int | None = 4096,
-        curvature_every_n_steps: int = 200,
+        curvature_every_n_steps: int | None = None,
         layers: Sequence[str] | None = None,
         loss_fn: Loss | None = None,
         seed: int = 0,

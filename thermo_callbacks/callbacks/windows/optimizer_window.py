@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.dynamics import Dynamics
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
 from thermo_callbacks.callbacks.windows.schedule import WindowSchedule
@@ -43,9 +44,10 @@ class OptimizerWindow(WindowSchedule):
         steps_between_windows: int | None,
         sample: int | None,
         seed: int,
+        plan: WindowPlan | None = None,
         sharded: bool = False,
     ) -> None:
-        super().__init__(window, steps_between_windows)
+        super().__init__(window, steps_between_windows, plan)
         self.optimizer = optimizer
         self.balance = EnergyBalance()
         self.last: WindowStatistics | None
@@ -197,6 +199,7 @@ class OptimizerWindow(WindowSchedule):
             "names": list(self.probe.names),
             "chunk_layers": self.probe.whole_chunk_layers.clone(),
             "steps": self._steps,
+            "undone": self._undone + self.pending,
             "paused": self._paused,
             "bridge": self._bridge,
             "skipped": self.skipped + self.pending,  # a step that is still pending when its batch has ended
@@ -210,6 +213,8 @@ class OptimizerWindow(WindowSchedule):
             "interrupted": self.taken if self._sharded else 0,
             "energy_balance": self.balance.state_dict(),
             "last": None if self.last is None else dict(vars(self.last)),
+            "plan": None if self._plan is None else self._plan.state_dict(),
+            "left": self._left,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
@@ -221,6 +226,7 @@ class OptimizerWindow(WindowSchedule):
         if not same_layers or not same_parameters or len(state["losses"]) != self._window or not _same_sums(state):
             return False
         self._steps, self._paused = state["steps"], state["paused"]
+        self._restore_plan(state)
         self._bridge, self.skipped = state["bridge"], state["skipped"]
         self._dynamics.restore_mobility(state["mobility"])
         self._losses.copy_(state["losses"])
@@ -238,6 +244,19 @@ class OptimizerWindow(WindowSchedule):
         self.balance.load_state_dict(state["energy_balance"])
         self.last = None if state["last"] is None else WindowStatistics(**state["last"])
         return True
+
+    def _restore_plan(self, state: Mapping[str, Any]) -> None:
+        """Go on with a window's own plan; up to the end that the run has now, if that is a later one."""
+        self._undone = state.get("undone", 0)
+        kept = state.get("plan")
+        if self._plan is None or kept is None:
+            self._plan = None
+            return
+        end, self._plan = self._plan.end, WindowPlan(**kept)
+        self._left = state["left"]
+        if end > self._plan.end:
+            planned, self._plan = self._plan.count, self._plan.extended(end)
+            self._left += self._plan.count - planned
 
 
 def _same_sums(state: dict[str, Any]) -> bool:

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from thermo_callbacks.callbacks.compat import steps_done
+from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.trained_layers import trained_layers
 from thermo_callbacks.probes.guard import Guard
@@ -74,8 +76,14 @@ class MonitoredOptimizers:
         for device, layers in by_device.items():
             window = known.get(device)
             if window is None:
-                window = OptimizerWindow(optimizer, layers, sharded=self._sharded, **self._settings)
+                settings = self._settings | {"plan": self._plan_from_now()}
+                window = OptimizerWindow(optimizer, layers, sharded=self._sharded, **settings)
                 current.append(window)
                 self.all.append(window)
             elif window.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
                 window.rebuild(layers)
+
+    def _plan_from_now(self) -> WindowPlan | None:
+        """Plan for a window that begins now: layers may thaw when much of the run has gone."""
+        plan: WindowPlan | None = None if self._settings is None else self._settings.get("plan")
+        return plan and plan.rest(steps_done(self._trainer))
