@@ -312,11 +312,17 @@ def test_digits_are_split_without_overlap_and_by_the_seed():
 
 
 @pytest.mark.parametrize(
-    ("epochs", "batch_size", "window", "windows"), [(5, 32, 31, 20), (1, 32, 8, 15), (30, 32, 31, 120), (8, 500, 8, 8)]
+    ("epochs", "batch_size", "window", "windows"), [(5, 32, 8, 25), (30, 32, 20, 25), (8, 500, 8, 8)]
 )
-def test_window_suits_the_length_of_the_run(epochs, batch_size, window, windows):
-    settings = DemoSettings(max_epochs=epochs, batch_size=batch_size)
-    assert (settings.window, settings.steps // settings.window) == (window, windows)
+def test_demo_has_the_windows_that_everybody_gets(epochs, batch_size, window, windows):
+    plan = training.planned_windows(DemoSettings(max_epochs=epochs, batch_size=batch_size))
+    assert (plan.length, plan.count) == (window, windows)
+
+
+def test_demo_announces_the_windows_that_it_logs(demo, events):
+    assert "measures 15 times, over 8 steps each" in " ".join(demo.text.split())
+    logged = events.Scalars("thermo/temperature")
+    assert (len(logged), logged[-1].step) == (15, 124)
 
 
 def test_shortest_window_is_the_monitor_s():
