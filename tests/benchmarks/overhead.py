@@ -5,9 +5,9 @@
 
 One training run through a real Trainer, in which blocks of steps with and without the monitor alternate; the ratio is
 taken within each pair of neighbours, so that a machine whose speed drifts moves both. A block with the monitor holds
-whole periods of the schedule of a long run: windows, their ends with all that is computed from them, the pauses after them,
-and an extra pass every 200 steps. Windows and pauses of the decoder, whose steps take longer, are a
-fifth as long (one step in 20 is watched all the same), its extra passes as far apart as by default.
+whole periods of the schedule of a long run: windows, their ends with all that is computed from them, the pauses after
+them, and an extra pass every 200 steps. Windows and pauses of the decoder, whose steps take longer, are a fifth as long
+(one step in 20 is watched all the same), its extra passes as far apart as those of the MLP.
 """
 
 from __future__ import annotations
