@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
+from thermo_callbacks.callbacks.compat import expects_clipping, has_gradient_scaler
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.trained_layers import trained_layers
 from thermo_callbacks.probes.guard import Guard
@@ -61,6 +62,12 @@ class MonitoredOptimizers:
     def _layers_of(self, optimizer: Optimizer) -> dict[str, list[nn.Parameter]]:
         return trained_layers(self._module, self._trainer.optimizers, optimizer, self._patterns)
 
+    def _clips(self, optimizer: Optimizer) -> bool | None:
+        """Whether an optimizer's gradients are expected to be clipped; None where that can't be seen."""
+        # LBFGS leaves the gradient of another evaluation behind; fused ones divide by the loss scale while they step
+        scaled = has_gradient_scaler(self._trainer) and getattr(optimizer, "_step_supports_amp_scaling", False)
+        return None if scaled or isinstance(optimizer, LBFGS) else expects_clipping(self._trainer, self._module)
+
     def refresh(self, optimizer: Optimizer) -> None:
         """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
         if self._settings is None:
@@ -74,7 +81,8 @@ class MonitoredOptimizers:
         for device, layers in by_device.items():
             window = known.get(device)
             if window is None:
-                window = OptimizerWindow(optimizer, layers, sharded=self._sharded, **self._settings)
+                clips = self._clips(optimizer)
+                window = OptimizerWindow(optimizer, layers, sharded=self._sharded, clips=clips, **self._settings)
                 current.append(window)
                 self.all.append(window)
             elif window.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks.compat import gradient_scale, samples_per_step
+from thermo_callbacks.callbacks.compat import gradient_scale, has_gradient_scaler, overrides, samples_per_step
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
@@ -47,6 +47,9 @@ class Session:
         self._losses: list[Tensor] = []
         self._read: list[OptimizerWindow] = []  # those that took in a step of this batch
         self._device_type = pl_module.device.type
+        # by hand, or in the module's hook behind the backward pass, gradients are clipped before a step is announced
+        early = not pl_module.automatic_optimization or overrides(pl_module, "on_after_backward")
+        self._clipped_early = early and not has_gradient_scaler(trainer)
         self.closed = 0  # windows that have ended, or were restored as such
         self.sharded = self._in_step = False
         if (reason := refusal(trainer.strategy)) is not None:
@@ -91,6 +94,10 @@ class Session:
     def micro_batch(self) -> None:
         """A backward pass has ended."""
         self._micro_batches += 1
+        if self._clipped_early and not self.guard.disabled:
+            with self.guard.protect("reading gradients"), no_trace(self._device_type):
+                for window in self.windows:
+                    window.read_backward()
 
     def before_step(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step, its gradients are complete and not yet clipped."""
