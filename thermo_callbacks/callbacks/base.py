@@ -17,6 +17,7 @@ from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.output.topology import TopologyLog
+from thermo_callbacks.callbacks.output.untrained import UntrainedLog
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.settings import ConfiguredCallback
 from thermo_callbacks.callbacks.windows.close import close_windows
@@ -45,6 +46,7 @@ class Monitor(ConfiguredCallback):
         self._publisher = Publisher()
         self._topology = TopologyLog(self._publisher, type(self).__name__)
         self._configuration = ConfigurationLog(type(self).__name__)
+        self._untrained = UntrainedLog()
         self._window_states: list[dict[str, Any]] = []
         self._extra_pass_state: dict[str, Any] = {}
         self._transition = TypeOneTransition(sample=self.sample, seed=self.seed)
@@ -107,7 +109,12 @@ class Monitor(ConfiguredCallback):
             self._configuration.start(trainer, self._session, self._configured, place)
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
-        return close_windows(self._plan, session, complete, transition=self._transition, warn_once=self._warn_once)
+        steps = max(window.taken for window in complete)
+        record = close_windows(self._plan, session, complete, transition=self._transition, warn_once=self._warn_once)
+        if self._plan.untrained:
+            record |= self._untrained.look(session, self.layers, self._guard, steps)
+            self._configuration.add_untrained(session.trainer, self._untrained.reasons)
+        return record
 
     def _layers(self) -> dict[str, list[Any]]:
         """Layers that are trained now."""
@@ -201,9 +208,9 @@ class Monitor(ConfiguredCallback):
         with self._guard.protect("looking into an open window"), self._guard.invisible(pl_module.device):
             if session.first_window_open(bool(record)) and (windows := session.with_steps(MINIMUM_STEPS)):
                 # a monitored metric that does not exist ends the run: say what the open window says
-                peeks = [(window.probe.names, window.peek(session.batch_size)) for window in windows]
-                names = {name for layers, _ in peeks for name in layers}
-                record = record | window_record(self._plan.tags, peeks, names, self._warn_once)
+                peeks = [window.opened(session.batch_size) for window in windows]
+                names = {name for peek in peeks for name in peek.names}
+                record = record | window_record(self._plan.tags, peeks, names, self._guard)
             if not self._guard.disabled:
                 self._publisher.offer(trainer, self._publisher.constants | record)
 
@@ -261,6 +268,7 @@ class Monitor(ConfiguredCallback):
             "windows": self._current_states(),
             "publisher": self._publisher.state_dict(),
             "transition": self._transition_state or self._transition.state_dict(),
+            "untrained": self._untrained.state_dict(),
             "extra_passes": self._extra_pass_state if self._extra_passes is None else self._extra_passes.state_dict(),
         }
 
@@ -270,5 +278,6 @@ class Monitor(ConfiguredCallback):
             state = current_state(state_dict)
             self._window_states = state["windows"]
             self._publisher.load_state_dict(state["publisher"])
+            self._untrained.load_state_dict(state.get("untrained", {}))
             self._transition_state = state["transition"]
             self._extra_pass_state = state["extra_passes"]

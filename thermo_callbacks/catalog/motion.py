@@ -94,6 +94,7 @@ QUANTITIES = (
         action="Where it is above T and you add no noise on purpose, look for what else moves the weights.",
         missing="the optimizer does not tell how far it moves a weight per unit of gradient (Nesterov's look-ahead, "
         "or a preconditioner that its state does not show)",
+        needs=("mobility",),
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor"),
     ),
@@ -111,6 +112,7 @@ QUANTITIES = (
         "loss has to stand still too.",
         action="At 1 with a loss that stands still: lower the learning rate, or stop. Far from 1: train on.",
         missing="the weights did not move in the window",
+        needs=("motion",),
         when="window",
         logged_by=LIGHT,
         charts=(
@@ -146,8 +148,8 @@ QUANTITIES = (
         "magnitude only.",
         action="Batch far below it: larger batches, with a learning rate to match. Batch far above it: smaller "
         "batches do as well for less.",
-        missing="the slope did not stand out of the noise of the window, as it does not near equilibrium; or the "
-        "loader does not tell its batch size",
+        missing="the slope did not stand out of the noise of the window, as it does not near equilibrium",
+        needs=("batch size",),
         when="window",
         logged_by=LIGHT,
         charts=(

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.windows.dynamics import Dynamics
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
+from thermo_callbacks.callbacks.windows.missing import OpenedWindow
 from thermo_callbacks.callbacks.windows.rates import Rates
 from thermo_callbacks.callbacks.windows.schedule import WindowSchedule
 from thermo_callbacks.functional.energy import heat_by_step
@@ -22,6 +23,7 @@ from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.probes.parameters.clipping import Clipping, ClippingProbe
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
 from thermo_callbacks.probes.parameters.optimizers import gradient_sign
+from thermo_callbacks.probes.parameters.untrained import seen_untrained
 from thermo_callbacks.probes.sharding import part_of
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
@@ -58,6 +60,9 @@ class OptimizerWindow(WindowSchedule):
     def rebuild(self, layers: Layers) -> None:
         """Watch these layers, all on one device, from an empty window on."""
         self.last = None
+        self.untrained: dict[int, str] = {}  # parameters that the last window did not train, and why
+        self._resting: set[str] = set()  # layers whose learning rate was zero in all of it
+        self._layers = layers
         self.taken = 0
         self._shared: tuple[LayerSums, Tensor, Tensor] | None = None  # what all processes saw of the open window
         parts = None
@@ -149,6 +154,10 @@ class OptimizerWindow(WindowSchedule):
         heat = heat_by_step(statistics)
         self.balance.add(self.probe.names, heat, unwatched=self._bridge, energy=self.energy())
         self.last = statistics
+        resting = self.rates.resting
+        idle = self.probe.without_gradient(self.stream.steps)
+        self.untrained = seen_untrained(self._layers, statistics, idle=idle, resting=resting)
+        self._resting = self._at_rest(resting)
         if self._clipping is not None:
             self.clipping = self._clipping.result(self._own_squares() if self._shared is None else self._shared[2])
             self._clipping.clear()
@@ -157,6 +166,20 @@ class OptimizerWindow(WindowSchedule):
         self._shared = None
         self.probe.forget_missing()
         self._pause()
+
+    def _at_rest(self, resting: set[int]) -> set[str]:
+        return {name for name, owned in self._layers.items() if resting.issuperset(map(id, owned))}
+
+    def closed(self) -> OpenedWindow | None:
+        """What is known of the last window; None before there is one."""
+        if self.last is None:
+            return None
+        return OpenedWindow(self.probe.names, self.last, type(self.optimizer).__name__, self._resting)
+
+    def opened(self, batch_size: float) -> OpenedWindow:
+        """What is known of the window so far."""
+        statistics, resting = self.peek(batch_size), self._at_rest(self.rates.resting)
+        return OpenedWindow(self.probe.names, statistics, type(self.optimizer).__name__, resting)
 
     def peek(self, batch_size: float) -> WindowStatistics:
         """Statistics of the window so far, which goes on; ``batch_size`` is NaN if unknown."""

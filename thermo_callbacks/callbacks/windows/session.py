@@ -77,6 +77,10 @@ class Session:
         """Layers that are trained now, under the names that their values are logged under."""
         return self._optimizers.layers()
 
+    def untrained(self) -> dict[int, str]:
+        """Parameters that the last windows did not train, by identity, and why."""
+        return {parameter: reason for window in self.windows for parameter, reason in window.untrained.items()}
+
     @property
     def active(self) -> bool:
         """Whether steps are followed: where parameters are sharded also after a fault, which others must learn of."""

@@ -73,7 +73,7 @@ class LayerArrays:
 
     def weight_square(self) -> Tensor:
         """Mean squared norm of the parameters, of all coordinates."""
-        square = self.parameters.square().mean(0).sum()
+        square: Tensor = self.parameters.square().mean(0).sum()
         return square if self.size is None else square * (self.size / self.parameters.shape[1])
 
     def growth_variance(self) -> Tensor:

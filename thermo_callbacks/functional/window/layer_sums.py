@@ -43,10 +43,8 @@ class LayerSums(NamedTuple):
         batch_size: float,
         whole: tuple[Tensor, Tensor] | None = None,
     ) -> WindowStatistics:
-        """Statistics of the steps by layer; watched and all coordinates count where there was a gradient, ``[L]``.
-
-        Those of the ``whole`` layers, with a gradient or without, are the same if None.
-        """
+        """Statistics of the steps by layer; watched and all coordinates count where there was a gradient, ``[L]``."""
+        # whole: the same two counts with a gradient or without; None: there was one everywhere
         by_step, flags, terms = self
         entropy = CoordinateSums(*terms[_ENTROPY])
         halves = terms[_HALVES]

@@ -162,10 +162,8 @@ class StreamingWindow:
         torch.stack((valid, valid * self.validity[0]), out=self.validity)
 
     def layer_sums(self, momentum: Tensor, contraction: Tensor | float = 0.0) -> LayerSums:
-        """Sums by layer: of each step, and of the mean gradient's square, entropy's and the weights' terms, the halves.
-
-        Weight decay shrinks each watched coordinate by its ``contraction`` in a step.
-        """
+        """Sums by layer: of each step, and of the mean gradient's square, entropy, weights and halves."""
+        # contraction: share by which weight decay shrinks each coordinate in a step, or all
         # the one place that waits for the device
         steps = self.counts[1].clamp(min=1.0)
         square, force = self.means[3].square() + self.scatter / steps, self.force / steps

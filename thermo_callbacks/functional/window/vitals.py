@@ -220,7 +220,7 @@ def decay_share_sums(window: WindowStatistics) -> VitalEstimates | None:
         return None
     scale = window.sample_scale
     terms = (window.decay_square, window.decay_displacement, window.displacement_square)
-    return _decay_share(*(torch.atleast_2d(term) * scale for term in terms))
+    return _decay_share(*((term * scale).view(-1, len(scale)) for term in terms))
 
 
 def _decay_share(squares: Tensor, products: Tensor, moves: Tensor) -> VitalEstimates:
