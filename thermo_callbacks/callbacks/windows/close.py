@@ -33,7 +33,7 @@ def close_windows(
     fresh = {name for window in complete for name in window.probe.names}
     record = window_record(plan.tags, last, fresh, session.guard)
     if plan.clipping:
-        record |= clipping_record([window.clipping for window in session.windows])
+        record |= clipping_record([window.clipping for window in session.windows], session.guard)
     balances = [window.balance for window in session.windows]
     if plan.heat:
         record |= energy_record(balances, fresh)

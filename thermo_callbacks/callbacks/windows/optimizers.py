@@ -66,7 +66,8 @@ class MonitoredOptimizers:
         """Whether an optimizer's gradients are expected to be clipped; None where that can't be seen."""
         # LBFGS leaves the gradient of another evaluation behind; fused ones divide by the loss scale while they step
         scaled = has_gradient_scaler(self._trainer) and getattr(optimizer, "_step_supports_amp_scaling", False)
-        return None if scaled or isinstance(optimizer, LBFGS) else expects_clipping(self._trainer, self._module)
+        hidden = scaled or isinstance(optimizer, LBFGS) or any(map(_adds_momentum, optimizer.param_groups))
+        return None if hidden else expects_clipping(self._trainer, self._module)
 
     def refresh(self, optimizer: Optimizer) -> None:
         """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
@@ -87,3 +88,10 @@ class MonitoredOptimizers:
                 self.all.append(window)
             elif window.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
                 window.rebuild(layers)
+
+
+def _adds_momentum(group: dict[str, Any]) -> bool:
+    """Whether a step adds its momentum to the gradient in place, as Nesterov's does with several tensors at a time."""
+    together = group.get("foreach")
+    on_device = any(parameter.is_cuda for parameter in group["params"])
+    return bool(group.get("nesterov")) and bool(on_device if together is None else together)

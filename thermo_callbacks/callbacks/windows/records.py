@@ -9,7 +9,7 @@ import torch
 
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
 from thermo_callbacks.callbacks.windows.missing import MissingValues, OpenedWindow
-from thermo_callbacks.catalog import TAGS, Scalars
+from thermo_callbacks.catalog import TAGS, Scalars, quantity_of
 from thermo_callbacks.functional.free_energy import free_energy
 from thermo_callbacks.functional.window import SUMS
 from thermo_callbacks.functional.window.estimates import LayerEstimates
@@ -49,11 +49,15 @@ def _values(
     return values
 
 
-def clipping_record(windows: Sequence[Clipping]) -> Scalars:
+def clipping_record(windows: Sequence[Clipping], guard: Guard) -> Scalars:
     """What clipping leaves of the gradient and the share of steps it touches; empty where there is none."""
     if not any(window.shown for window in windows):
         return {}
-    steps = sum(window.steps for window in windows) or math.nan
+    steps = 0 if any(window.overwritten for window in windows) else sum(window.steps for window in windows)
+    if not steps:
+        row = quantity_of("thermo/clip_factor")
+        guard.warn_once(f"no value (NaN) in a window for {' and '.join(row.tags)}: {row.missing}.", topic=row.name)
+        return dict.fromkeys(row.tags, math.nan)
     return {
         "thermo/clip_factor": math.fsum(window.factors for window in windows) / steps,
         "thermo/clipped_share": sum(window.clipped for window in windows) / steps,
