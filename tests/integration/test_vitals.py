@@ -325,7 +325,11 @@ def test_a_gradient_of_a_part_of_a_layer_counts_against_the_whole_layer(sample: 
         monitor = ThermoMonitor(
             "full", window=WINDOW, steps_between_windows=0, sample=sample, curvature_every_n_steps=999
         )
-        [(_, row)] = [row for row in fit(Half(optimizer=partial(SGD, lr=1e-6)), monitor, WINDOW).thermo_rows if "thermo/temperature" in row[1]]
+        [(_, row)] = [
+            row
+            for row in fit(Half(optimizer=partial(SGD, lr=1e-6)), monitor, WINDOW).thermo_rows
+            if "thermo/temperature" in row[1]
+        ]
     module = Half()
     first = norm(module.net[0].parameters())
     assert row["thermo_weight_norm/net.0"] == pytest.approx(first, rel=1e-4 if sample is None else 0.5)

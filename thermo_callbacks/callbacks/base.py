@@ -21,6 +21,7 @@ from thermo_callbacks.callbacks.output.untrained import UntrainedLog
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.settings import ConfiguredCallback
 from thermo_callbacks.callbacks.windows.close import close_windows
+from thermo_callbacks.callbacks.windows.missing import DIVERGED
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.records import window_record
 from thermo_callbacks.callbacks.windows.session import Session
@@ -132,7 +133,7 @@ class Monitor(ConfiguredCallback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at the step that was made, or get ready to look at the one that comes."""
-        if self._extra_passes is None:
+        if self._extra_passes is None or self._guard.knows(DIVERGED):  # there is nothing left to measure then
             return
         if self._extra_passes.due(step := logging_step(trainer)):
             with self._guard.invisible(pl_module.device):
@@ -259,7 +260,8 @@ class Monitor(ConfiguredCallback):
             self._extra_passes = None
 
     def _warn_once(self, topic: str, message: str) -> None:
-        self._guard.warn_once(message, topic=topic)
+        if not self._guard.knows(DIVERGED):  # that is the reason then
+            self._guard.warn_once(message, topic=topic)
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: CPU tensors and plain Python values, so that it loads with ``weights_only``."""

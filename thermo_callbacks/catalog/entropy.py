@@ -21,7 +21,7 @@ QUANTITIES = (
         action="A rise at a constant learning rate: see whether T rose too. To compare runs, give them the same "
         "`window` and `sample`.",
         missing="no weight of the layer moved in the window",
-        needs=("motion",),
+        needs=("motion", "mobility"),  # its error follows from the production
         when="window",
         logged_by=(*STANDARD, "EntropyMonitor", "FreeEnergyMonitor"),
         charts=(

@@ -93,6 +93,10 @@ class Guard:
             if not self.quiet:
                 warnings.warn(message, UserWarning, stacklevel=3)
 
+    def knows(self, topic: str) -> bool:
+        """Whether something was said of a topic."""
+        return topic in self._warned
+
     def news(self, topics: Iterable[str]) -> list[str]:
         """Topics that nothing was said of before; from now on they are known."""
         fresh = [topic for topic in topics if topic not in self._warned]

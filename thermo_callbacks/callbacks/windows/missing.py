@@ -14,6 +14,8 @@ from thermo_callbacks.functional.window.coordinate_terms import FEWEST_STEPS
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.probes.guard import Guard
 
+DIVERGED = "diverged"
+"""Topic of the warning that a run has diverged, after which no other reason is looked for."""
 _SHOWN = 3
 
 
@@ -52,9 +54,9 @@ class MissingValues:
         """Warn of what has not been told before, in one message."""
         if self.diverged:
             guard.warn_once(
-                f"the run has diverged: {self.joined.skipped} steps of a window had a gradient that is not finite, and "
-                "weights are not finite. Most values are missing (NaN) from here on.",
-                topic="diverged",
+                "the run has diverged: in a window of its steps, weights, gradients or moves are not finite, or too "
+                "large to be squared. Most values are missing (NaN) from here on.",
+                topic=DIVERGED,
             )
             return
         parts = [part for part in (self._tell_idle(guard), *self._tell_values(guard)) if part]
@@ -63,8 +65,12 @@ class MissingValues:
 
     @property
     def diverged(self) -> bool:
-        """Whether steps were lost, and weights with them."""
-        return self.joined.skipped > 0 and not bool(self.joined.weight_square.isfinite().all())
+        """Whether steps were lost and weights with them, or the squares that errors are made of overflow."""
+        window = self.joined
+        # without lost steps, weights without a value are those of a checkpoint that did not hold them
+        sums = [window.displacement_square, window.gradient_square, window.mean_gradient_square]
+        sums += [window.weight_square] if window.skipped else []
+        return not all(bool((values < torch.finfo(values.dtype).max ** 0.5).all()) for values in sums)
 
     def _tell_idle(self, guard: Guard) -> str:
         news = guard.news(f"idle {name}" for name in self.idle)
