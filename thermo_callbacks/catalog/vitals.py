@@ -33,7 +33,7 @@ QUANTITIES = (
             ),
         ),
         column=LayerColumn("layers", 70, "update\nratio", 2),
-        lines=(RunLine(45, unit="a step"),),
+        lines=(RunLine(45),),
     ),
     Quantity(
         name="Gradient norm",

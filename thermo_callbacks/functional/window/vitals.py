@@ -66,8 +66,8 @@ def gradient_norm(gradients: Tensor, total: int | None = None) -> Tensor:
 
     Example:
         >>> import torch
-        >>> gradient_norm(torch.tensor([[3.0, 4.0]]), total=8).item()  # twice the power of a norm of 5
-        7.071067810058594
+        >>> gradient_norm(torch.tensor([[3.0, 4.0]]), total=8).item()  # four times the square of a norm of 5
+        10.0
     """
     window = ArrayWindow(1, gradients=[gradients], sizes=None if total is None else [total])
     return gradient_norm_sums(window).estimate().whole.value
