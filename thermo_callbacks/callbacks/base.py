@@ -133,7 +133,9 @@ class Monitor(ConfiguredCallback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at the step that was made, or get ready to look at the one that comes."""
-        if self._extra_passes is None or self._guard.knows(DIVERGED):  # there is nothing left to measure then
+        if self._guard.knows(DIVERGED):  # there is nothing left to measure
+            self._end_extra_passes()
+        if self._extra_passes is None:
             return
         if self._extra_passes.due(step := logging_step(trainer)):
             with self._guard.invisible(pl_module.device):
@@ -254,6 +256,9 @@ class Monitor(ConfiguredCallback):
             self._window_states = self._current_states() if states is None else states
             self._session.detach()
             self._session = None
+        self._end_extra_passes()
+
+    def _end_extra_passes(self) -> None:
         if self._extra_passes is not None:
             self._extra_pass_state = self._extra_passes.state_dict()
             self._extra_passes.close()
