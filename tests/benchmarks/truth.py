@@ -295,7 +295,8 @@ def run(name: str, seed: int) -> dict[tuple[str, int], Comparison]:
     loader = DataLoader(data, case.batch_size, shuffle=True, generator=torch.Generator().manual_seed(seed))
     trainer = pl.Trainer(
         max_steps=STEPS, max_epochs=-1, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[monitor, witness], gradient_clip_val=case.clip,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[monitor, witness],
+        gradient_clip_val=case.clip,
     )  # fmt: skip
     trainer.fit(task, loader)
     return witness.found

@@ -26,7 +26,8 @@ def test_a_run_of_version_2_goes_on_with_the_numbers_that_version_2_logged() -> 
     expected = torch.load(VERSION_2, weights_only=True)["rows_of_version_2"]
     assert [step for step, _ in logger.thermo_rows] == [step for step, _ in expected]
     for (_, row), (_, then) in zip(logger.thermo_rows, expected, strict=True):
-        assert row == pytest.approx({tag: float.fromhex(value) for tag, value in then.items()}, rel=1e-9, nan_ok=True)
+        known = {tag: value for tag, value in row.items() if tag in then}  # some are logged since then
+        assert known == pytest.approx({tag: float.fromhex(value) for tag, value in then.items()}, rel=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("version", [1, 4])

@@ -83,6 +83,11 @@ def signal_share() -> Case:
     return Case({"g": g[:-1], "g₊": g[1:], "κ": -0.1}, share.value.squeeze())
 
 
+def decay() -> Case:
+    kappa = rand(WATCHED, positive=True) / 10.0
+    return Case({"q": q, "D": D, "κ": kappa}, F.decay_share(q, D, kappa))
+
+
 def production() -> Case:
     temperatures, preconditioner = rand(WATCHED, positive=True), m
     expected = F.entropy_production(
@@ -203,6 +208,10 @@ CASES: dict[tuple[str, int], Callable[[], Case]] = {
     ("Transition temperature", 0): lambda: Case(SHIFT, F.transition_temperature(U0, U, s0, s)),
     # the heat is the change of the loss: what the layer has given up is -Q
     ("Transition temperature", 1): lambda: Case(SHIFT, F.transition_temperature(-Q, torch.zeros_like(Q), s0, s)),
+    ("Decay share", 0): decay,
+    ("Decay share by layer", 0): decay,
+    ("Weight norm by layer", 0): lambda: windowed("weight_norm"),
+    ("Weight growth by layer", 0): lambda: windowed("weight_growth"),
     ("Transition temperature of the outputs", 0): lambda: Case(SHIFT, F.transition_temperature(U0, U, s0, s)),
     ("Laplacian", 0): laplacian,
     ("Rugh temperature", 0): rugh,
@@ -251,6 +260,9 @@ NOT_EVALUATED = {
     ): "put together from the window's: see tests/integration/test_gradient_noise",
     ("Heat share", 0): "a quotient of heats",
     ("Skipped steps", 0): "a count",
+    ("Clipping", 0): "words: the gradient is read twice",
+    ("Clipping", 1): "a count",
+    ("Untrained weights", 0): "a count",
     ("Second law", 0): "the values of a flag",
     ("Error of the Laplacian", 0): "an error has an estimator of its own, told in words",
     ("Error of the Laplacian", 1): "as above",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from integration.models import INPUTS, RecordingLogger, Regression, loader, quie
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from torch.optim import SGD
 
 import thermo_callbacks
 from thermo_callbacks import ThermoMonitor, TransitionTemperatureMonitor
@@ -70,11 +72,11 @@ def logged(make: Callable[[], nn.Module], monitor: Any, folder: Path) -> set[str
     """Tags of ours that a run leaves behind, members of a family in one."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = Classified(make().double())
+        module = Classified(make().double(), partial(SGD, lr=0.05, weight_decay=0.01 * (make is convolution)))
     rows, board = RecordingLogger(), TensorBoardLogger(folder, name="", version="run")
     validation = [loader(25), loader(25)] if isinstance(monitor, TransitionTemperatureMonitor) else None
     # half of a step's batches against the other half tell what preset light knows no other way
-    accumulated = {"accumulate_grad_batches": 2} if make is perceptron else {}
+    accumulated = {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5} if make is perceptron else {}
     quiet_trainer(callbacks=[monitor], logger=[rows, board], **accumulated).fit(
         module, loader(26 * 2 if accumulated else 26), validation
     )

@@ -39,11 +39,19 @@ ALL_TAGS = [
     *(f"thermo_noise_scale/{layer}" for layer in LAYERS),
     "thermo/signal_share",
     *(f"thermo_signal_share/{layer}" for layer in LAYERS),
+    "thermo/update_ratio",
+    *(f"thermo_update_ratio/{layer}" for layer in LAYERS),
+    "thermo/gradient_norm",
+    *(f"thermo_gradient_norm/{layer}" for layer in LAYERS),
+    "thermo/weight_norm",
+    "thermo/weight_growth",
+    "thermo/weight_growth_stderr",
     "thermo/heat",
     *(f"thermo_heat/{layer}" for layer in LAYERS),
     "thermo/internal_energy",
     "thermo/first_law_residual",
     "thermo/skipped_steps",
+    "thermo/untrained_share",
 ]
 
 

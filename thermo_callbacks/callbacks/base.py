@@ -18,9 +18,11 @@ from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.output.topology import TopologyLog
+from thermo_callbacks.callbacks.output.untrained import UntrainedLog
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.settings import ConfiguredCallback
 from thermo_callbacks.callbacks.windows.close import close_windows
+from thermo_callbacks.callbacks.windows.missing import DIVERGED
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.records import window_record
 from thermo_callbacks.callbacks.windows.session import Session
@@ -47,6 +49,7 @@ class Monitor(ConfiguredCallback):
         self._topology = TopologyLog(self._publisher, type(self).__name__)
         self._configuration = ConfigurationLog(type(self).__name__)
         self._noise = GradientNoise()
+        self._untrained = UntrainedLog()
         self._window_states: list[dict[str, Any]] = []
         self._extra_pass_state: dict[str, Any] = {}
         self._transition = TypeOneTransition(sample=self.sample, seed=self.seed)
@@ -110,7 +113,11 @@ class Monitor(ConfiguredCallback):
             self._configuration.start(trainer, self._session, self._configured, place)
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
+        steps = max(window.taken for window in complete)
         record = close_windows(self._plan, session, complete, transition=self._transition, warn_once=self._warn_once)
+        if self._plan.untrained:
+            record |= self._untrained.look(session, self.layers, self._guard, steps)
+            self._configuration.add_untrained(session.trainer, self._untrained.reasons)
         if self._plan.noise:
             record |= self._noise.take(session.windows, complete, shuffled_samples(session.trainer))
         return record
@@ -131,6 +138,8 @@ class Monitor(ConfiguredCallback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at the step that was made, or get ready to look at the one that comes."""
+        if self._guard.knows(DIVERGED):  # there is nothing left to measure
+            self._end_extra_passes()
         if self._extra_passes is None:
             return
         if self._extra_passes.due(step := logging_step(trainer)):
@@ -207,9 +216,9 @@ class Monitor(ConfiguredCallback):
         with self._guard.protect("looking into an open window"), self._guard.invisible(pl_module.device):
             if session.first_window_open(bool(record)) and (windows := session.with_steps(MINIMUM_STEPS)):
                 # a monitored metric that does not exist ends the run: say what the open window says
-                peeks = [(window.probe.names, window.peek()) for window in windows]
-                names = {name for layers, _ in peeks for name in layers}
-                record = record | window_record(self._plan.tags, peeks, names, self._warn_once)
+                peeks = [window.opened() for window in windows]
+                names = {name for peek in peeks for name in peek.names}
+                record = record | window_record(self._plan.tags, peeks, names, self._guard)
             if not self._guard.disabled:
                 self._publisher.offer(trainer, self._publisher.constants | record)
 
@@ -256,13 +265,17 @@ class Monitor(ConfiguredCallback):
             self._window_states = self._current_states() if states is None else states
             self._session.detach()
             self._session = None
+        self._end_extra_passes()
+
+    def _end_extra_passes(self) -> None:
         if self._extra_passes is not None:
             self._extra_pass_state = self._extra_passes.state_dict()
             self._extra_passes.close()
             self._extra_passes = None
 
     def _warn_once(self, topic: str, message: str) -> None:
-        self._guard.warn_once(message, topic=topic)
+        if not self._guard.knows(DIVERGED):  # that is the reason then
+            self._guard.warn_once(message, topic=topic)
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: CPU tensors and plain Python values, so that it loads with ``weights_only``."""
@@ -272,6 +285,7 @@ class Monitor(ConfiguredCallback):
             "publisher": self._publisher.state_dict(),
             "transition": self._transition_state or self._transition.state_dict(),
             "noise": self._noise.state_dict(),
+            "untrained": self._untrained.state_dict(),
             "extra_passes": self._extra_pass_state if self._extra_passes is None else self._extra_passes.state_dict(),
         }
 
@@ -281,6 +295,7 @@ class Monitor(ConfiguredCallback):
             state = current_state(state_dict)
             self._window_states = state["windows"]
             self._publisher.load_state_dict(state["publisher"])
+            self._untrained.load_state_dict(state.get("untrained", {}))
             self._transition_state = state["transition"]
             self._noise.load_state_dict(state.get("noise", {}))
             self._extra_pass_state = state["extra_passes"]

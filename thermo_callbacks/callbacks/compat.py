@@ -141,3 +141,20 @@ def gradient_scale(trainer: Any, optimizer: Any) -> Any:
     if scaler is None or not getattr(optimizer, "_step_supports_amp_scaling", False) or not scaler.is_enabled():
         return 1.0
     return scaler._get_scale_async().reciprocal()
+
+
+def expects_clipping(trainer: Any, pl_module: Any) -> bool:
+    """Whether the Trainer is told to clip gradients, or the module has a hook of its own for it."""
+    return bool(getattr(trainer, "gradient_clip_val", None)) or overrides(pl_module, "configure_gradient_clipping")
+
+
+def overrides(pl_module: Any, hook: str) -> bool:
+    """Whether a module has its own method in the place of one of Lightning's."""
+    owner = next((base for base in type(pl_module).__mro__ if hook in vars(base)), None)
+    return owner is not None and not owner.__module__.startswith(("lightning.", "pytorch_lightning."))
+
+
+def has_gradient_scaler(trainer: Any) -> bool:
+    """Whether gradients carry a loss scale between the backward pass and the step."""
+    scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
+    return scaler is not None and scaler.is_enabled()

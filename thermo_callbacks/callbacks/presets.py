@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from thermo_callbacks.catalog import logged_by
+from thermo_callbacks.catalog import logged_by, logged_families
 from thermo_callbacks.functional.window import SUMS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one monitor measures: tags of the whole run, where the model has values for them, and what that takes."""
+    """What one monitor measures: tags of the whole run and families, where there are values, and what that takes."""
 
     tags: frozenset[str]
+    clipping: bool
+    untrained: bool
     windows: bool  # steps are read: some quantity is that of a window
     heat: bool  # with the energy balance and the skipped steps
     free_energy: bool
@@ -41,7 +43,9 @@ def plan_of(name: str) -> Plan:
     """What the catalogue's rows say that a preset of ThermoMonitor, or a narrow monitor by its class, measures."""
     tags = logged_by(name)
     return Plan(
-        tags=frozenset(tags),
+        tags=frozenset(tags | logged_families(name)),
+        clipping="thermo/clip_factor" in tags,
+        untrained="thermo/untrained_share" in tags,
         windows=any(f"thermo/{name}" in tags for name in SUMS),
         heat="thermo/heat" in tags,
         free_energy="thermo/free_energy" in tags,

@@ -46,6 +46,17 @@ class ThermoMonitor(Monitor):
       signal
     - ``thermo/noise_temperature`` with ``_stderr`` (in units of the loss): kinetic temperature of the noise alone,
       without the slope that turns within a window
+    - ``thermo/update_ratio``, ``thermo_update_ratio/<layer>``: size of a step's move relative to the weights
+    - ``thermo/gradient_norm``, ``thermo_gradient_norm/<layer>`` (in units of the loss per weight): root mean square
+      norm of the gradient of the mean loss, before clipping
+    - ``thermo/weight_norm`` (in weights): root mean square norm of the weights
+    - ``thermo/weight_growth`` with ``_stderr`` (in per 1,000 steps): relative growth of the norm of the weights in
+      1,000 steps, with its standard error
+    - ``thermo/decay_share``: part that weight decay has in what moves the weights, only where a group has weight decay
+    - ``thermo/clip_factor``, ``thermo/clipped_share``: what clipping leaves of the gradient, and the share of steps
+      that it touches; only where it is expected or seen
+    - ``thermo/untrained_share``: share of the model's weights that no step of the window could change; a text lists
+      them and says why
 
     When training starts:
 

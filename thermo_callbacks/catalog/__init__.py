@@ -1,6 +1,6 @@
 """All quantities that a run may log, in the order of the legend."""
 
-from thermo_callbacks.catalog import balance, bulk, curvature, engines, entropy, motion, questions, topology
+from thermo_callbacks.catalog import balance, bulk, curvature, engines, entropy, motion, questions, topology, vitals
 from thermo_callbacks.catalog.quantity import LayerColumn, Quantity, ScalarChart
 from thermo_callbacks.catalog.scalars import Scalars, members
 from thermo_callbacks.catalog.symbols import NEURON_SYMBOLS, SYMBOLS, explained
@@ -8,6 +8,7 @@ from thermo_callbacks.catalog.symbols import NEURON_SYMBOLS, SYMBOLS, explained
 QUANTITIES = (
     *motion.QUANTITIES,
     *balance.QUANTITIES,
+    *vitals.QUANTITIES,
     *entropy.QUANTITIES,
     *curvature.QUANTITIES,
     *engines.QUANTITIES,
@@ -31,6 +32,7 @@ __all__ = [
     "engines",
     "explained",
     "logged_by",
+    "logged_families",
     "members",
     "quantity_of",
 ]
@@ -51,6 +53,11 @@ TAGS = frozenset(_ROWS)
 def logged_by(name: str) -> set[str]:
     """Tags of whole runs that a preset of ThermoMonitor, or another monitor by its class, logs."""
     return {tag for quantity in QUANTITIES if name in quantity.logged_by for tag in quantity.tags}
+
+
+def logged_families(name: str) -> set[str]:
+    """Families of members that a preset of ThermoMonitor, or another monitor by its class, logs."""
+    return {quantity.family for quantity in QUANTITIES if name in quantity.logged_by and quantity.family}
 
 
 def charts() -> dict[str, list[ScalarChart]]:

@@ -20,6 +20,7 @@ QUANTITIES = (
         action="Batch far below the lower end: larger batches, with a learning rate to match. Batch far above the "
         "upper end: smaller batches do as well for less.",
         missing="the batches don't tell how many samples they hold: give batch_size",
+        needs=("batch size",),
         when="window",
         logged_by=LIGHT,
         charts=(
@@ -47,6 +48,7 @@ QUANTITIES = (
         caution="It covers the sampling of batches, not a change within the windows that the mean is taken over.",
         action="Decide by the end that matters: by the lower one whether a larger batch pays.",
         missing="the batches don't tell how many samples they hold: give batch_size",
+        needs=("batch size",),
         when="window",
         logged_by=LIGHT,
     ),

@@ -94,6 +94,7 @@ QUANTITIES = (
         action="Where it is above T and you add no noise on purpose, look for what else moves the weights.",
         missing="the optimizer does not tell how far it moves a weight per unit of gradient (Nesterov's look-ahead, "
         "or a preconditioner that its state does not show)",
+        needs=("mobility",),
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor"),
     ),
@@ -111,6 +112,7 @@ QUANTITIES = (
         "loss has to stand still too.",
         action="At 1 with a loss that stands still: lower the learning rate, or stop. Far from 1: train on.",
         missing="the weights did not move in the window",
+        needs=("motion",),
         when="window",
         logged_by=LIGHT,
         charts=(

@@ -13,6 +13,9 @@ FULL = ("full",)
 
 When = Literal["window", "average", "extra pass", "start", "validation"]
 
+Need = Literal["motion", "mobility", "batch size"]
+"""What a window has to know besides gradients: that weights move, how far per unit of gradient, samples in a batch."""
+
 
 class ScalarChart(NamedTuple):
     """A chart of TensorBoard's Custom Scalars page, told in the row of the quantity that it is about."""
@@ -85,6 +88,7 @@ class Quantity:
         caution: When not to believe it.
         action: What to do about a high or low value.
         missing: Why a value may not exist, as the rest of a sentence after a colon; empty if it always does.
+        needs: What a value of a window needs; where that is not there, it is named in the place of ``missing``.
         when: When a value is taken.
         logged_by: Presets of ThermoMonitor and other callbacks that log it.
         charts: Charts that are about it.
@@ -108,6 +112,7 @@ class Quantity:
     caution: str
     action: str
     missing: str = ""
+    needs: tuple[Need, ...] = ()
     when: When
     logged_by: tuple[str, ...]
     charts: tuple[ScalarChart, ...] = ()

@@ -7,7 +7,7 @@ import logging
 import random
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -113,6 +113,16 @@ class Guard:
             self._warned.add(topic or message)
             if not self.quiet:
                 warnings.warn(message, UserWarning, stacklevel=3)
+
+    def knows(self, topic: str) -> bool:
+        """Whether something was said of a topic."""
+        return topic in self._warned
+
+    def news(self, topics: Iterable[str]) -> list[str]:
+        """Topics that nothing was said of before; from now on they are known."""
+        fresh = [topic for topic in topics if topic not in self._warned]
+        self._warned.update(fresh)
+        return fresh
 
     def protect(self, where: str) -> _Protection:
         """Run a block of the probe; an exception in it switches the probe off and goes no further."""

@@ -32,8 +32,12 @@ def canonical_name(name: str) -> str:
     return ".".join(parts) or ROOT
 
 
-def layer_parameters(model: nn.Module, patterns: Sequence[str] | None = None) -> dict[str, list[nn.Parameter]]:
+def layer_parameters(
+    model: nn.Module, patterns: Sequence[str] | None = None, *, frozen: bool = False
+) -> dict[str, list[nn.Parameter]]:
     """Trainable parameters of each layer, in order of definition; a tied parameter belongs to its first owner.
+
+    With ``frozen``, also those that require no gradient.
 
     Returns:
         Layer name to the parameters that the layer owns directly and that require a gradient; layers whose names match
@@ -56,7 +60,7 @@ def layer_parameters(model: nn.Module, patterns: Sequence[str] | None = None) ->
         name = canonical_name(module_name)
         for parameter in module.parameters(recurse=False):
             known.add(name)
-            if parameter.requires_grad and id(parameter) not in seen:
+            if (frozen or parameter.requires_grad) and id(parameter) not in seen:
                 seen.add(id(parameter))
                 layers.setdefault(name, []).append(parameter)
     if patterns is None:

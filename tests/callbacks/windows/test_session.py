@@ -127,7 +127,7 @@ def test_a_loader_without_batch_size_has_no_noise_scale_and_says_so_once() -> No
         logger = fit(Regression(), ThermoMonitor("light", window=8, steps_between_windows=0), nameless)
     messages = [str(warning.message) for warning in caught if "noise_scale" in str(warning.message)]
     assert len(messages) == 1
-    assert messages[0].endswith("or the loader does not tell its batch size.")
+    assert messages[0].endswith(": the loader does not tell its batch size.")
     for _, row in logger.thermo_rows:
         assert math.isnan(row["thermo/noise_scale"])
         assert math.isfinite(row["thermo/signal_share"])

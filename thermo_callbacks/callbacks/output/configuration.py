@@ -71,6 +71,12 @@ class ConfigurationLog:
             with self._guard.protect("adding engine types to it"):
                 self._write(trainer, {**self._written, "engine_types": dict(types)})
 
+    def add_untrained(self, trainer: Any, reasons: Mapping[str, str]) -> None:
+        """Write which layers are not trained and why, once it is known, and when it changes."""
+        if self._written and not self._guard.disabled and reasons != self._written.get("untrained_layers", {}):
+            with self._guard.protect("adding untrained layers to it"):
+                self._write(trainer, {**self._written, "untrained_layers": dict(reasons)})
+
     def _write(self, trainer: Any, configuration: dict[str, Any]) -> None:
         self._written = configuration
         text, tag = configuration_text(configuration), CONFIGURATION_TAG + self._suffix

@@ -6,7 +6,12 @@ from collections.abc import Callable, Sequence
 
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
-from thermo_callbacks.callbacks.windows.records import energy_record, free_energy_record, window_record
+from thermo_callbacks.callbacks.windows.records import (
+    clipping_record,
+    energy_record,
+    free_energy_record,
+    window_record,
+)
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
@@ -24,9 +29,11 @@ def close_windows(
     losses = complete[0].losses() if len(session.windows) == 1 else None
     for window in complete:
         window.close()
-    last = [(window.probe.names, window.last) for window in session.windows if window.last is not None]
+    last = [closed for window in session.windows if (closed := window.closed()) is not None]
     fresh = {name for window in complete for name in window.probe.names}
-    record = window_record(plan.tags, last, fresh, warn_once)
+    record = window_record(plan.tags, last, fresh, session.guard)
+    if plan.clipping:
+        record |= clipping_record([window.clipping for window in session.windows], session.guard)
     balances = [window.balance for window in session.windows]
     if plan.heat:
         record |= energy_record(balances, fresh)

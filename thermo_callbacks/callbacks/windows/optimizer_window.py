@@ -14,14 +14,18 @@ from torch.optim import Optimizer
 from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.dynamics import Dynamics
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
+from thermo_callbacks.callbacks.windows.missing import OpenedWindow
+from thermo_callbacks.callbacks.windows.rates import Rates
 from thermo_callbacks.callbacks.windows.schedule import WindowSchedule
 from thermo_callbacks.functional.energy import heat_by_step
 from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.functional.window.successive import GradientProducts, SuccessiveGradients
+from thermo_callbacks.probes.parameters.clipping import Clipping, ClippingProbe
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
 from thermo_callbacks.probes.parameters.optimizers import gradient_sign
+from thermo_callbacks.probes.parameters.untrained import seen_untrained
 from thermo_callbacks.probes.sharding import part_of
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
@@ -46,19 +50,24 @@ class OptimizerWindow(WindowSchedule):
         seed: int,
         plan: WindowPlan | None = None,
         sharded: bool = False,
+        clips: bool | None = False,
     ) -> None:
+        # clips: whether clipping of gradients is expected; None: it can't be seen
         super().__init__(window, steps_between_windows, plan)
         self.optimizer = optimizer
         self.balance = EnergyBalance()
         self.last: WindowStatistics | None
-        self._sharded, self._sample, self._seed = sharded, sample, seed
+        self._sharded, self._sample, self._seed, self._clips = sharded, sample, seed, clips
         self.rebuild(layers)
 
     def rebuild(self, layers: Layers) -> None:
         """Watch these layers, all on one device, from an empty window on."""
         self.last = None
+        self.untrained: dict[int, str] = {}  # parameters that the last window did not train, and why
+        self._resting: set[str] = set()  # layers whose learning rate was zero in all of it
+        self._layers = layers
         self.taken = 0
-        self._shared: tuple[LayerSums, Tensor] | None = None  # what all processes have seen of the open window
+        self._shared: tuple[LayerSums, Tensor, Tensor] | None = None  # what all processes saw of the open window
         parts = None
         if self._sharded:
             parts = {parameter: part_of(parameter, name) for name, owned in layers.items() for parameter in owned}
@@ -89,6 +98,15 @@ class OptimizerWindow(WindowSchedule):
         self._energy_sign = next(iter(signs.values())) if same else math.nan
         self._gradient_sign: Tensor | float = self.probe.spread(lambda parameter, _: signs[parameter])
         self._dynamics = Dynamics(self.optimizer, self.probe, groups)
+        self.rates = Rates(self.optimizer, self.probe, groups)
+        self.clipping = Clipping()  # in the last window
+        able = self._clips is not None
+        self._clipping = ClippingProbe(self.probe, self._window, expected=bool(self._clips)) if able else None
+
+    def read_backward(self) -> None:
+        """Read gradients that a backward pass has just left, which may be clipped before the step is announced."""
+        if self._clipping is not None and self.measuring:
+            self._clipping.read_first(self.stream.steps)
 
     def _signal_stream(self) -> SuccessiveGradients:
         probe = self.probe
@@ -106,7 +124,8 @@ class OptimizerWindow(WindowSchedule):
 
         ``half`` is the share of the step that the gradients read before make up, 0 if none were.
         """
-        self._reading = self.probe.before_step(scale * self._gradient_sign)
+        self._scale = scale * self._gradient_sign
+        self._reading = self.probe.before_step(self._scale)
         self._half = half
 
     def pass_over(self) -> None:
@@ -130,6 +149,9 @@ class OptimizerWindow(WindowSchedule):
         if self._pairs is not None:
             self._pairs.update(self.probe.rows[1], self._half)
         dynamics.update_mobility(self.stream.steps + 1)
+        self.rates.take_step()
+        if self._clipping is not None:
+            self._clipping.read_last(self.stream.steps, self._scale)
         self.stream.update(self.probe.rows, dynamics.momentum, dynamics.response, dynamics.mobility)
 
     def record_samples(self, samples: float) -> None:
@@ -148,15 +170,16 @@ class OptimizerWindow(WindowSchedule):
     def own_share(self, *, able: bool) -> list[Tensor]:
         """Sums of this process's part of the open window and its losses, float64 on the CPU; zeros if not able."""
         if not able:
-            return [*self.stream.no_sums(self.taken), torch.zeros(self.taken, dtype=torch.float64)]
-        return [*self.stream.layer_sums(self._dynamics.momentum_by_layer()), self._own_losses()]
+            nothing = (torch.zeros(self.taken, *shape, dtype=torch.float64) for shape in ((), (3,)))
+            return [*self.stream.no_sums(self.taken), *nothing]
+        return [*self._own_sums(), self._own_losses(), self._own_squares()]
 
     def accept(self, shares: Sequence[Tensor], processes: int) -> None:
         """Go on with the sums over all processes of what each gave as :meth:`own_share`."""
-        series, flags, terms, losses = shares
+        series, flags, terms, losses, squares = shares
         # a gradient that was not finite in one process's part was not finite
         flags = (flags > processes - 0.5).to(flags)
-        self._shared = (LayerSums(series, flags, terms), losses / processes)
+        self._shared = (LayerSums(series, flags, terms), losses / processes, squares)
 
     def close(self) -> None:
         """End the window, enter it into the energy balance, and pause."""
@@ -166,17 +189,48 @@ class OptimizerWindow(WindowSchedule):
         heat = heat_by_step(statistics)
         self.balance.add(self.probe.names, heat, unwatched=self._bridge, energy=self.energy())
         self.last = statistics
+        resting = self.rates.resting
+        idle = self.probe.without_gradient(self.stream.steps)
+        self.untrained = seen_untrained(self._layers, statistics, idle=idle, resting=resting)
+        self._resting = self._at_rest(resting)
+        if self._clipping is not None:
+            self.clipping = self._clipping.result(self._own_squares() if self._shared is None else self._shared[2])
+            self._clipping.clear()
+        self.rates.clear()
         self.stream.clear()
         self._shared = None
         self.probe.forget_missing()
         self._pause()
 
+    def _at_rest(self, resting: set[int]) -> set[str]:
+        return {name for name, owned in self._layers.items() if resting.issuperset(map(id, owned))}
+
+    def closed(self) -> OpenedWindow | None:
+        """What is known of the last window; None before there is one."""
+        if self.last is None:
+            return None
+        return OpenedWindow(self.probe.names, self.last, type(self.optimizer).__name__, self._resting)
+
+    def opened(self) -> OpenedWindow:
+        """What is known of the window so far."""
+        statistics, resting = self.peek(), self._at_rest(self.rates.resting)
+        return OpenedWindow(self.probe.names, statistics, type(self.optimizer).__name__, resting)
+
     def peek(self) -> WindowStatistics:
         """Statistics of the window so far, which goes on."""
         watched, sizes = self.probe.coordinates(self.stream.steps)
         momentum = self._dynamics.momentum_by_layer()
-        sums = self.stream.layer_sums(momentum) if self._shared is None else self._shared[0]
-        return sums.statistics(watched, sizes, momentum, batch_size=self.batch_size)
+        sums = self._own_sums() if self._shared is None else self._shared[0]
+        whole = torch.tensor([self.probe.layer_watched, self.probe.layer_sizes], dtype=torch.float64)
+        return sums.statistics(watched, sizes, momentum, batch_size=self.batch_size, whole=(whole[0], whole[1]))
+
+    def _own_sums(self) -> LayerSums:
+        contraction = self.rates.contraction(self.stream.steps)
+        return self.stream.layer_sums(self._dynamics.momentum_by_layer(), contraction)
+
+    def _own_squares(self) -> Tensor:
+        steps = self.stream.steps
+        return torch.full((steps, 3), math.nan) if self._clipping is None else self._clipping.squares(steps)
 
     def losses(self) -> Tensor:
         """Loss of each step of the window so far, ``[steps]`` on the host; NaN where it is not known."""
@@ -211,6 +265,8 @@ class OptimizerWindow(WindowSchedule):
             "samples": list(self._samples),
             "stream": {} if self._sharded else self.stream.state_dict(),
             "interrupted": self.taken if self._sharded else 0,
+            "rates": {} if self._sharded else self.rates.state_dict(),
+            "clipping": {} if self._sharded or self._clipping is None else self._clipping.state_dict(),
             "energy_balance": self.balance.state_dict(),
             "last": None if self.last is None else dict(vars(self.last)),
             "plan": None if self._plan is None else self._plan.state_dict(),
@@ -241,8 +297,12 @@ class OptimizerWindow(WindowSchedule):
             self._pairs.load_state_dict(state.get("pairs", {}))
         self._samples = list(state.get("samples", []))
         self.taken = self.stream.steps
+        if stream:
+            self.rates.load_state_dict(state.get("rates", {}))
+        if stream and self._clipping is not None:
+            self._clipping.load_state_dict(state.get("clipping", {}))
         self.balance.load_state_dict(state["energy_balance"])
-        self.last = None if state["last"] is None else WindowStatistics(**state["last"])
+        self.last = None if state["last"] is None else WindowStatistics(**_completed(state["last"]))
         return True
 
     def _restore_plan(self, state: Mapping[str, Any]) -> None:
@@ -262,6 +322,15 @@ class OptimizerWindow(WindowSchedule):
 def _same_sums(state: dict[str, Any]) -> bool:
     """Whether a window's state holds the sums that this version keeps."""
     stream, last = state["stream"], state["last"]
-    return (not stream or set(stream) == StreamingWindow.state_keys()) and (
-        last is None or set(last) == {field.name for field in fields(WindowStatistics)}
+    return (not stream or set(stream) | StreamingWindow.ADDED == StreamingWindow.state_keys()) and (
+        last is None or set(last) | _ADDED == {field.name for field in fields(WindowStatistics)}
     )
+
+
+def _completed(last: dict[str, Any]) -> dict[str, Any]:
+    """Statistics of a window, without a value of what an earlier version did not know."""
+    return {name: torch.full_like(last["watched"], math.nan) for name in _ADDED} | last
+
+
+_ADDED = {"weight_square", "growth_sampling_variance", "decay_square", "decay_displacement"}
+"""Statistics that states of earlier versions do not have."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
-from thermo_callbacks.callbacks.compat import steps_done
+from thermo_callbacks.callbacks.compat import expects_clipping, has_gradient_scaler, steps_done
 from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.trained_layers import trained_layers
@@ -63,6 +63,13 @@ class MonitoredOptimizers:
     def _layers_of(self, optimizer: Optimizer) -> dict[str, list[nn.Parameter]]:
         return trained_layers(self._module, self._trainer.optimizers, optimizer, self._patterns)
 
+    def _clips(self, optimizer: Optimizer) -> bool | None:
+        """Whether an optimizer's gradients are expected to be clipped; None where that can't be seen."""
+        # LBFGS leaves the gradient of another evaluation behind; fused ones divide by the loss scale while they step
+        scaled = has_gradient_scaler(self._trainer) and getattr(optimizer, "_step_supports_amp_scaling", False)
+        hidden = scaled or isinstance(optimizer, LBFGS) or any(map(_adds_momentum, optimizer.param_groups))
+        return None if hidden else expects_clipping(self._trainer, self._module)
+
     def refresh(self, optimizer: Optimizer) -> None:
         """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
         if self._settings is None:
@@ -76,7 +83,7 @@ class MonitoredOptimizers:
         for device, layers in by_device.items():
             window = known.get(device)
             if window is None:
-                settings = self._settings | {"plan": self._plan_from_now()}
+                settings = self._settings | {"plan": self._plan_from_now(), "clips": self._clips(optimizer)}
                 window = OptimizerWindow(optimizer, layers, sharded=self._sharded, **settings)
                 current.append(window)
                 self.all.append(window)
@@ -87,3 +94,10 @@ class MonitoredOptimizers:
         """Plan for a window that begins now: layers may thaw when much of the run has gone."""
         plan: WindowPlan | None = None if self._settings is None else self._settings.get("plan")
         return plan and plan.rest(steps_done(self._trainer))
+
+
+def _adds_momentum(group: dict[str, Any]) -> bool:
+    """Whether a step adds its momentum to the gradient in place, as Nesterov's does with several tensors at a time."""
+    together = group.get("foreach")
+    on_device = any(parameter.is_cuda for parameter in group["params"])
+    return bool(group.get("nesterov")) and bool(on_device if together is None else together)

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks.compat import gradient_scale, loader_batch_size, loss_scale, samples_in
+from thermo_callbacks.callbacks.compat import (
+    gradient_scale,
+    has_gradient_scaler,
+    loader_batch_size,
+    loss_scale,
+    overrides,
+    samples_in,
+)
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
@@ -52,6 +59,9 @@ class Session:
         self._losses: list[Tensor] = []
         self._read: list[OptimizerWindow] = []  # those that took in a step of this batch
         self._device_type = pl_module.device.type
+        # by hand, or in the module's hook behind the backward pass, gradients are clipped before a step is announced
+        early = not pl_module.automatic_optimization or overrides(pl_module, "on_after_backward")
+        self._clipped_early = early and not has_gradient_scaler(trainer)
         self.closed = 0  # windows that have ended, or were restored as such
         self.sharded = self._in_step = False
         if (reason := refusal(trainer.strategy)) is not None:
@@ -78,6 +88,10 @@ class Session:
     def layers(self) -> dict[str, list[nn.Parameter]]:
         """Layers that are trained now, under the names that their values are logged under."""
         return self._optimizers.layers()
+
+    def untrained(self) -> dict[int, str]:
+        """Parameters that the last windows did not train, by identity, and why."""
+        return {parameter: reason for window in self.windows for parameter, reason in window.untrained.items()}
 
     @property
     def active(self) -> bool:
@@ -106,9 +120,15 @@ class Session:
     def micro_batch(self) -> None:
         """A backward pass has ended: that of the first half of a step leaves a gradient of its own."""
         self._micro_batches += 1
+        if self._clipped_early and not self.guard.disabled:
+            with self.guard.protect("reading gradients"), no_trace(self._device_type):
+                for window in self.windows:
+                    window.read_backward()
         planned = self.trainer.accumulate_grad_batches
-        if self._micro_batches != planned // 2 or not self.pl_module.automatic_optimization or self.sharded:
-            return
+        if self._micro_batches == planned // 2 and self.pl_module.automatic_optimization and not self.sharded:
+            self._read_halves(planned)
+
+    def _read_halves(self, planned: int) -> None:
         for window in self.windows:
             if window.measuring and not self.guard.disabled:
                 with self.guard.protect("reading half a step's gradients"), no_trace(self._device_type):

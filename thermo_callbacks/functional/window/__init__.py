@@ -35,8 +35,21 @@ from thermo_callbacks.functional.window.temperature import (
     virial_temperature_contributions,
     virial_temperature_sums,
 )
+from thermo_callbacks.functional.window.vitals import (
+    decay_share,
+    decay_share_sums,
+    gradient_norm,
+    gradient_norm_sums,
+    update_ratio,
+    update_ratio_sums,
+    weight_growth,
+    weight_growth_sums,
+    weight_norm,
+    weight_norm_sums,
+)
 
 __all__ = [
+    "decay_share",
     "einstein_temperature",
     "einstein_temperature_contributions",
     "entropy_destruction",
@@ -45,13 +58,17 @@ __all__ = [
     "free_diffusion_production",
     "gradient_moments",
     "gradient_noise_scale",
+    "gradient_norm",
     "kinetic_sampling_variance",
     "kinetic_temperature",
     "kinetic_temperature_contributions",
     "parameter_entropy",
     "signal_share",
+    "update_ratio",
     "virial_temperature",
     "virial_temperature_contributions",
+    "weight_growth",
+    "weight_norm",
 ]
 
 SUMS: Mapping[str, Callable[[WindowStatistics], Any]] = {
@@ -62,5 +79,10 @@ SUMS: Mapping[str, Callable[[WindowStatistics], Any]] = {
     "entropy": parameter_entropy_sums,
     "entropy_production": entropy_production_sums,
     "entropy_production_floor": free_diffusion_sums,
+    "update_ratio": update_ratio_sums,
+    "gradient_norm": gradient_norm_sums,
+    "weight_norm": weight_norm_sums,
+    "weight_growth": weight_growth_sums,
+    "decay_share": decay_share_sums,
 }
-"""Sums whose ``estimate()`` is a quantity of a window, by the name that it is logged under."""
+"""Sums whose ``estimate()`` is a quantity of a window, by the name that it is logged under; None: it does not apply."""

@@ -92,6 +92,8 @@ class CoordinateProbe:
         lengths = [
             sum(p.numel() for p in layers[name]) if choice is None else len(choice) for name, choice in choices.items()
         ]
+        self.layer_watched = lengths
+        self.layer_sizes = [sum(p.numel() for p in owned) for owned in layers.values()]
         self.chunk_layers = chunk_layers(lengths, chunk)
         self.whole_chunk_layers = self.chunk_layers  # those of a process that holds the whole model
         selections = [select(owned, choices[name], parts) for name, owned in layers.items()]
@@ -141,22 +143,33 @@ class CoordinateProbe:
             self._buffer[1].mul_(scale)
         return any_gradient
 
-    def read_gradients(self, row: Tensor, scale: Tensor | float = 1.0) -> None:
-        """Read gradients times ``scale`` into a flat row like :attr:`rows`, zero where there is none."""
-        for segment in self._segments:
-            place, gradient = row[segment.start : segment.stop], segment.parameter.grad
-            if gradient is None:
-                place.zero_()
-            else:
-                read(segment.part(gradient), segment.index, place)
-        row.mul_(scale)
-
     def after_step(self) -> None:
         """Read the parameters again: the displacement is what the optimizer really did."""
         for segment in self._segments:
             read(segment.part(segment.parameter), segment.index, segment.views[2])
             segment.missing += segment.absent
         torch.sub(self._buffer[3], self._buffer[0], out=self._buffer[2])
+
+    def read_gradients(self, row: Tensor, scale: Tensor | float = 1.0) -> None:
+        """Read the gradients as they are now, times ``scale``, into a row like those of :attr:`rows`."""
+        for segment in self._segments:
+            target, gradient = row[segment.start : segment.stop], segment.parameter.grad
+            if gradient is None:
+                target.zero_()
+            else:
+                read(segment.part(gradient), segment.index, target)
+        if isinstance(scale, Tensor) or scale != 1.0:
+            row.mul_(scale)
+
+    def layer_scales(self) -> Tensor | float:
+        """Factor from the watched to all coordinates of its layer for each watched one, or one for all."""
+        factors = [size / max(1, watched) for size, watched in zip(self.layer_sizes, self.layer_watched, strict=True)]
+        layers = {segment.parameter: segment.layer for segment in self._segments}
+        return self.spread(lambda parameter, _: factors[layers[parameter]])
+
+    def without_gradient(self, steps: int) -> set[int]:
+        """Identities of the watched parameters that had no gradient in any of the window's steps."""
+        return {id(segment.parameter) for segment in self._segments if steps and segment.missing >= steps}
 
     def forget_missing(self) -> None:
         """Reset the counts of missing gradients, at the start of a window."""
