@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,12 @@ def test_a_run_of_version_2_goes_on_with_the_numbers_that_version_2_logged() -> 
     expected = torch.load(VERSION_2, weights_only=True)["rows_of_version_2"]
     assert [step for step, _ in logger.thermo_rows] == [step for step, _ in expected]
     for (_, row), (_, then) in zip(logger.thermo_rows, expected, strict=True):
-        known = {tag: value for tag, value in row.items() if tag in then}  # some are logged since then
-        assert known == pytest.approx({tag: float.fromhex(value) for tag, value in then.items()}, rel=1e-9, nan_ok=True)
+        # signal and noise are taken at one point since then, and some tags are new
+        expected_row = {
+            tag: float.fromhex(x) for tag, x in then.items() if not re.search("noise_scale|signal_share", tag)
+        }
+        known = {tag: value for tag, value in row.items() if tag in expected_row}
+        assert known == pytest.approx(expected_row, rel=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("version", [1, 4])

@@ -33,7 +33,7 @@ QUANTITIES = (
             ),
         ),
         column=LayerColumn("layers", 70, "update\nratio", 2),
-        lines=(RunLine(45),),
+        lines=(RunLine(48),),
     ),
     Quantity(
         name="Gradient norm",
@@ -195,6 +195,6 @@ QUANTITIES = (
         action="Read the text: what stands there and you did not freeze on purpose is a mistake.",
         when="window",
         logged_by=LIGHT,
-        lines=(RunLine(46, label="untrained weights"),),
+        lines=(RunLine(49, label="untrained weights"),),
     ),
 )
