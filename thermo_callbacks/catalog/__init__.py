@@ -30,6 +30,7 @@ __all__ = [
     "compared",
     "engines",
     "explained",
+    "families_logged_by",
     "logged_by",
     "members",
     "quantity_of",
@@ -51,6 +52,11 @@ TAGS = frozenset(_ROWS)
 def logged_by(name: str) -> set[str]:
     """Tags of whole runs that a preset of ThermoMonitor, or another monitor by its class, logs."""
     return {tag for quantity in QUANTITIES if name in quantity.logged_by for tag in quantity.tags}
+
+
+def families_logged_by(name: str) -> dict[str, str]:
+    """Families that a preset of ThermoMonitor, or another monitor by its class, logs, and what their members are."""
+    return {quantity.family: quantity.member for quantity in QUANTITIES if quantity.logs_family(name)}
 
 
 def charts() -> dict[str, list[ScalarChart]]:

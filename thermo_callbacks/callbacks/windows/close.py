@@ -26,14 +26,20 @@ def close_windows(
         window.close()
     last = [(window.probe.names, window.last) for window in session.windows if window.last is not None]
     fresh = {name for window in complete for name in window.probe.names}
-    record = window_record(plan.tags, last, fresh, warn_once)
+    record = window_record(plan.tags | plan.families, last, fresh, warn_once)
     balances = [window.balance for window in session.windows]
     if plan.heat:
         record |= energy_record(balances, fresh)
         record["thermo/skipped_steps"] = float(sum(window.skipped for window in session.windows))
     if plan.transition:
         heat = {name: value for balance in balances for name, value in balance.heat.items()}
-        record |= transition.close_window(session.layers(), losses=losses, heat=heat, warn_once=warn_once)
+        record |= transition.close_window(
+            session.layers(),
+            losses=losses,
+            heat=heat,
+            warn_once=warn_once,
+            by_layer="thermo_transition_temperature" in plan.families,
+        )
     if plan.free_energy:
         record |= free_energy_record(record, balances)
-    return record
+    return plan.keep(record)

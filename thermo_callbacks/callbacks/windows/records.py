@@ -23,7 +23,7 @@ def window_record(
     fresh: set[str],
     warn_once: WarnOnce,
 ) -> Scalars:
-    """Values of windows with the tags that are wanted; of the layers, those whose window is fresh."""
+    """Values of windows with the tags and families that are wanted; of the layers, those whose window is fresh."""
     names = [name for layers, _ in windows for name in layers]
     joined = WindowStatistics.join([window for _, window in windows])
     idle = {name for name, watched in zip(names, joined.watched.tolist(), strict=True) if not watched}
@@ -34,6 +34,7 @@ def window_record(
         if (tag := f"thermo/{name}") not in tags:
             continue
         values = _values(name, sums(joined).estimate(), names, fresh)
+        values = {each: value for each, value in values.items() if each in tags or each.partition("/")[0] in tags}
         missing = [each for each, value in values.items() if math.isnan(value) and each.partition("/")[2] not in idle]
         if missing:
             row = quantity_of(tag)
