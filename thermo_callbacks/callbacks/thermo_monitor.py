@@ -104,7 +104,9 @@ class ThermoMonitor(Monitor):
         sample: Coordinates watched in each layer, at least 2; None for all.
         curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 200
             steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
+        layers: None: all, in groups of neighbours where there are more than 16 or, with the preset's number of
+            quantities, more than have room in 250 tags; ``"all"``: each by itself, whatever their number; or glob
+            patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
         seed: Seed of the choice of coordinates and of the probes.
@@ -126,7 +128,7 @@ class ThermoMonitor(Monitor):
         steps_between_windows: int | None = None,
         sample: int | None = 4096,
         curvature_every_n_steps: int | None = None,
-        layers: Sequence[str] | None = None,
+        layers: Sequence[str] | str | None = None,
         loss_fn: Loss | None = None,
         seed: int = 0,
         rest: int | None = None,

@@ -20,7 +20,7 @@ from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.functional.window.successive import GradientProducts, SuccessiveGradients
-from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
+from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe, Sample
 from thermo_callbacks.probes.parameters.optimizers import gradient_sign
 from thermo_callbacks.probes.sharding import part_of
 
@@ -42,7 +42,7 @@ class OptimizerWindow(WindowSchedule):
         *,
         window: int,
         steps_between_windows: int | None,
-        sample: int | None,
+        sample: Sample,
         seed: int,
         plan: WindowPlan | None = None,
         sharded: bool = False,
