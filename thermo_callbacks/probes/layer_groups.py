@@ -140,7 +140,9 @@ def _cut(node: _Node, heaviest: int, packed: bool) -> list[_Run]:
 
 def _fit(nodes: Sequence[_Node], heaviest: int, packed: bool) -> bool:
     """Whether some neighbours and the one behind them may be one group."""
-    if any(node.own for node in nodes) or not (packed or all(node.path[-1].isdigit() for node in nodes)):
+    if any(node.own for node in nodes) or len({node.path[:-1] for node in nodes}) > 1:
+        return False
+    if not (packed or all(node.path[-1].isdigit() for node in nodes)):
         return False
     devices = {leaf.device for node in nodes for leaf in node.leaves}
     return sum(node.weight for node in nodes) <= heaviest and len(devices) == 1
