@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from thermo_callbacks import ThermoMonitor
+from thermo_callbacks import ThermoMonitor, WorkEfficiencyMonitor
 from thermo_callbacks.catalog import members
 from thermo_callbacks.commands.report.discovery import find_runs
 from thermo_callbacks.commands.report.summary import facts_of
@@ -225,3 +225,14 @@ def test_few_layers_have_no_groups_and_no_text() -> None:
     _, monitor = run(seeded(deep_perceptron, 3, 2))
     assert monitor.state_dict()["groups"] == {}
     assert set(members(monitor.latest(), "thermo_temperature")) == {"net.0", "net.2", "net.4"}
+
+
+def test_who_logs_no_layers_tells_of_activations_alone(tmp_path: Path) -> None:
+    board = TensorBoardLogger(tmp_path, name="", version="board")
+    trainer = quiet_trainer(callbacks=[WorkEfficiencyMonitor(8)], logger=board)
+    trainer.fit(Regression(seeded(deep_perceptron, 30, 30)), loader(12))
+    events = EventAccumulator(str(tmp_path / "board")).Reload()
+    (event,) = events.Tensors("thermo/layer_groups/text_summary")
+    text = event.tensor_proto.string_val[0].decode()
+    assert "30 activations in" in text
+    assert "layers in" not in text

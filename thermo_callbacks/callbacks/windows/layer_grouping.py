@@ -23,7 +23,7 @@ class LayerGrouping:
 
     def start(self, pl_module: Any, optimizers: Sequence[Any]) -> LayerGroups:
         """Groups of the run so far, if they are those of this model's layers, or new ones."""
-        if self._layers is not None:
+        if self._layers is not None or not self._budget.by_layer:
             return EACH_BY_ITSELF
         names = [name for name, owned in owned_parameters(pl_module).items() if owned]
         if self._groups is None or (self._groups.groups and not self._groups.holds(names)):
