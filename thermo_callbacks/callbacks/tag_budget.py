@@ -10,7 +10,7 @@ MOST_TAGS = 250
 """Tags of a run, whatever its model: values, pictures and texts."""
 MOST_MEMBERS = 16
 """Layers, or activations, that a chart or table shows at most: more lines can't be told apart."""
-FEWEST_MEMBERS = 8
+FEWEST_MEMBERS = 6
 """Activations that have room whatever the number of layers."""
 _TEXTS = 3  # legend, configuration, groups of layers
 
@@ -28,13 +28,13 @@ class TagBudget:
         """Most layers or groups of layers that are shown.
 
         Returns:
-            16, or as many as leave room for the whole run and eight activations, and at least two.
+            16, or as many as leave room for the whole run and six activations, and at least two.
 
         Example:
             >>> TagBudget(whole=75, by_layer=8, by_activation=5).layers()
             16
             >>> TagBudget(whole=75, by_layer=12, by_activation=5).layers()
-            11
+            12
         """
         return self._fitting(self.by_layer, MOST_TAGS - self.whole - FEWEST_MEMBERS * self.by_activation)
 
