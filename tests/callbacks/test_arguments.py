@@ -21,6 +21,10 @@ from thermo_callbacks import (
 WINDOWED = (ThermoMonitor, TemperatureMonitor, EntropyMonitor, FreeEnergyMonitor)
 MONITORS = (*WINDOWED, WorkEfficiencyMonitor, BulkMonitor)
 WHOLE = "must be a whole number of at least"
+LAYERS = (
+    "layers must be a list of glob patterns such as ['encoder.*'], 'all' for each layer by itself, or None for groups "
+    "where there are many"
+)
 REFUSED: list[tuple[str, Any, str]] = [
     ("window", 7, f"window {WHOLE} 8 or None, got 7"),
     ("window", 50.0, f"window {WHOLE} 8 or None, got 50.0"),
@@ -40,8 +44,11 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("samples", 0, "samples must be at least 1, got 0"),
     ("seed", -1, f"seed {WHOLE} 0, got -1"),
     ("seed", None, f"seed {WHOLE} 0, got None"),
-    ("layers", "net.*", "layers must be a list of glob patterns such as ['encoder.*'], or None, got 'net.*'"),
-    ("layers", [], "layers must be a list of glob patterns such as ['encoder.*'], or None, got []"),
+    ("layers", "net.*", f"{LAYERS}, got 'net.*'"),
+    ("layers", [], f"{LAYERS}, got []"),
+    ("layers", "", f"{LAYERS}, got ''"),
+    ("layers", 16, f"{LAYERS}, got 16"),
+    ("layers", ["net.*", 0], f"{LAYERS}, got ['net.*', 0]"),
 ]
 ACCEPTED: list[tuple[str, Any]] = [
     ("window", 8),
@@ -62,6 +69,7 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("layers", ["net.*"]),
     ("layers", ("net.*",)),
     ("layers", None),
+    ("layers", "all"),
 ]
 
 

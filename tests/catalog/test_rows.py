@@ -20,7 +20,7 @@ from torch.optim import SGD
 
 import thermo_callbacks
 from thermo_callbacks import ThermoMonitor, TransitionTemperatureMonitor
-from thermo_callbacks.catalog import QUANTITIES, explained, logged_by, quantity_of
+from thermo_callbacks.catalog import QUANTITIES, explained, families_logged_by, logged_by, quantity_of
 from thermo_callbacks.catalog.questions import QUESTIONS
 from thermo_callbacks.display.tensorboard.page import LEGEND_TAG
 from thermo_callbacks.display.text.configuration import CONFIGURATION_TAG
@@ -96,7 +96,7 @@ def _is_ours(tag: str) -> bool:
 def named(monitor: str) -> set[str]:
     """Tags that the rows say a monitor logs."""
     rows = [row for row in QUANTITIES if monitor in row.logged_by]
-    return {tag for row in rows for tag in (*row.tags, row.family, *row.pictures) if tag}
+    return {tag for row in rows for tag in (*row.tags, *row.pictures)} | set(families_logged_by(monitor))
 
 
 @pytest.mark.parametrize("monitor", MONITORS)
@@ -117,6 +117,13 @@ def test_each_tag_has_one_row() -> None:
 def test_each_row_is_logged_by_someone_who_exists() -> None:
     assert all(row.logged_by for row in QUANTITIES)
     assert {name for row in QUANTITIES for name in row.logged_by} == set(MONITORS)
+
+
+def test_a_family_is_logged_by_some_of_those_who_log_its_row() -> None:
+    for row in QUANTITIES:
+        families = [monitor for monitor in MONITORS if row.logs_family(monitor)]
+        assert set(families) <= set(row.logged_by)
+        assert bool(families) == bool(row.family)
 
 
 def test_charts_draw_tags_of_rows() -> None:

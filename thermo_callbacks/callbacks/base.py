@@ -22,6 +22,7 @@ from thermo_callbacks.callbacks.output.untrained import UntrainedLog
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.settings import ConfiguredCallback
 from thermo_callbacks.callbacks.windows.close import close_windows
+from thermo_callbacks.callbacks.windows.layer_grouping import LayerGrouping
 from thermo_callbacks.callbacks.windows.missing import DIVERGED
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.records import window_record
@@ -54,6 +55,7 @@ class Monitor(ConfiguredCallback):
         self._extra_pass_state: dict[str, Any] = {}
         self._transition = TypeOneTransition(sample=self.sample, seed=self.seed)
         self._transition_state: dict[str, Any] = {}
+        self._grouping = LayerGrouping(self.layers, self._plan.budget)
 
     def latest(self) -> dict[str, float]:
         """Last value of each quantity.
@@ -76,7 +78,7 @@ class Monitor(ConfiguredCallback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Check what can't be checked without the model, before the first batch."""
-        layer_parameters(pl_module, self.layers)
+        layer_parameters(pl_module, self._patterns)
         plans = [callback._plan for callback in trainer.callbacks if isinstance(callback, Monitor)]
         announce_final_values(trainer, pl_module, plans)
 
@@ -86,14 +88,19 @@ class Monitor(ConfiguredCallback):
         with self._guard.protect("looking at the model"), self._guard.invisible(pl_module.device):
             self._set_timetable(trainer)  # first, since all processes take part
             settings = self._window_settings if self._plan.windows else None
-            session = Session(trainer, pl_module, guard=self._guard, settings=settings, patterns=self.layers)
+            groups = self._grouping.start(pl_module, trainer.optimizers)
+            session = Session(
+                trainer, pl_module, guard=self._guard, settings=settings, patterns=self._patterns, groups=groups
+            )
             self._session = session
             session.restore(self._window_states)
             if self._transition_state:
                 self._transition.load_state_dict(self._transition_state, pl_module.device)
                 self._transition_state = {}
             if self._plan.extra_passes and not self._guard.disabled:
-                how = self._extra_pass_settings(self._publisher.engines)
+                watched = len(session.layers())
+                most_activations = self._grouping.most_activations(pl_module, trainer.optimizers, watched)
+                how = self._extra_pass_settings(self._publisher, most_activations)
                 measured = MeasuredStep(trainer)
                 collectors = build_collectors(
                     self._plan, how, trainer, pl_module,
@@ -110,7 +117,7 @@ class Monitor(ConfiguredCallback):
         if self._session is not None and not self._guard.disabled:
             before = itertools.takewhile(lambda callback: callback is not self, trainer.callbacks)
             place = sum(isinstance(callback, Monitor) for callback in before)
-            self._configuration.start(trainer, self._session, self._configured, place)
+            self._configuration.start(trainer, self._session, self._configured | self._grouping.told, place)
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
         steps = max(window.taken for window in complete)
@@ -197,8 +204,8 @@ class Monitor(ConfiguredCallback):
         with self._guard.protect("logging"):
             for follow in (balance_record, total_laplacian_record):
                 record |= follow(record, self._publisher.latest)
-            self._publisher.publish(trainer, record, step, window=False)
-            self._configuration.add_engine_types(trainer, self._publisher.engines)
+            self._publisher.publish(trainer, self._plan.keep(record), step, window=False)
+            self._configuration.add_activations(trainer, self._publisher.engines, self._publisher.activation_groups)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Let callbacks that act at the end of the epoch monitor the values."""
@@ -218,7 +225,7 @@ class Monitor(ConfiguredCallback):
                 # a monitored metric that does not exist ends the run: say what the open window says
                 peeks = [window.opened() for window in windows]
                 names = {name for peek in peeks for name in peek.names}
-                record = record | window_record(self._plan.tags, peeks, names, self._guard)
+                record = record | window_record(self._plan.tags | self._plan.families, peeks, names, self._guard)
             if not self._guard.disabled:
                 self._publisher.offer(trainer, self._publisher.constants | record)
 
@@ -287,6 +294,7 @@ class Monitor(ConfiguredCallback):
             "noise": self._noise.state_dict(),
             "untrained": self._untrained.state_dict(),
             "extra_passes": self._extra_pass_state if self._extra_passes is None else self._extra_passes.state_dict(),
+            "groups": self._grouping.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -299,3 +307,5 @@ class Monitor(ConfiguredCallback):
             self._transition_state = state["transition"]
             self._noise.load_state_dict(state.get("noise", {}))
             self._extra_pass_state = state["extra_passes"]
+            # a run that began without groups goes on without: the names of its values stay
+            self._grouping.load_state_dict(state.get("groups", {} if self._window_states else None))

@@ -23,7 +23,8 @@ class TemperatureMonitor(Monitor):
         steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
             length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
+        layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
+            their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
         seed: Seed of the choice of coordinates and of the probes.
         rest: Former name of ``steps_between_windows``, deprecated.
 
@@ -37,7 +38,7 @@ class TemperatureMonitor(Monitor):
         *,
         steps_between_windows: int | None = None,
         sample: int | None = 4096,
-        layers: Sequence[str] | None = None,
+        layers: Sequence[str] | str | None = None,
         seed: int = 0,
         rest: int | None = None,
     ) -> None:
@@ -62,7 +63,8 @@ class EntropyMonitor(Monitor):
         sample: Coordinates watched in each layer, at least 2; None for all.
         curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 200
             steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
+        layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
+            their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
         seed: Seed of the choice of coordinates and of the probes.
@@ -79,7 +81,7 @@ class EntropyMonitor(Monitor):
         steps_between_windows: int | None = None,
         sample: int | None = 4096,
         curvature_every_n_steps: int | None = None,
-        layers: Sequence[str] | None = None,
+        layers: Sequence[str] | str | None = None,
         loss_fn: Loss | None = None,
         seed: int = 0,
         rest: int | None = None,
@@ -107,7 +109,8 @@ class FreeEnergyMonitor(Monitor):
         sample: Coordinates watched in each layer, at least 2; None for all.
         curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 200
             steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
+        layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
+            their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
         within_layers: Give each layer probes of its own: as many products with the Hessian as there are layers at each
@@ -126,7 +129,7 @@ class FreeEnergyMonitor(Monitor):
         steps_between_windows: int | None = None,
         sample: int | None = 4096,
         curvature_every_n_steps: int | None = None,
-        layers: Sequence[str] | None = None,
+        layers: Sequence[str] | str | None = None,
         loss_fn: Loss | None = None,
         within_layers: bool = False,
         seed: int = 0,
@@ -183,8 +186,8 @@ class BulkMonitor(Monitor):
     At each extra pass, as a running average:
 
     - ``thermo/laplacian``, ``thermo_laplacian/<layer>`` (in units of the loss): trace of the Hessian of the loss
-    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper``,
-      ``thermo_laplacian_stderr/<layer>`` (in units of the loss): its standard error, and the ends of its 95 % interval
+    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper`` (in units of the loss): its
+      standard error, and the ends of its 95 % interval
 
     At each extra pass:
 

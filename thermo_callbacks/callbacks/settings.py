@@ -8,6 +8,7 @@ from typing import Any
 from thermo_callbacks.callbacks.arguments import Loss, check_arguments
 from thermo_callbacks.callbacks.compat import Callback, steps_at_end, steps_done
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSettings
+from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.planning import EVERY, WINDOW, Timetable, planned_extra_passes, planned_windows
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.probes.bulk import BulkProbe
@@ -20,7 +21,7 @@ class ConfiguredCallback(Callback):
     window: int | None = None
     steps_between_windows: int | None = None
     sample: int | None = 4096
-    layers: list[str] | None = None
+    layers: list[str] | str | None = None
     curvature_every_n_steps: int | None = None
     loss_fn: Loss | None = None
     within_layers: bool = False
@@ -38,7 +39,9 @@ class ConfiguredCallback(Callback):
         self._plan = plan
         self._arguments = tuple(arguments)
         for name, value in arguments.items():
-            setattr(self, name, list(value) if name == "layers" and value is not None else value)
+            # any sequence of patterns, to be written down as a list
+            patterns = name == "layers" and value is not None and not isinstance(value, str)
+            setattr(self, name, list(value) if patterns else value)
         # named as when the first checkpoints were written, or theirs would be passed over
         old = {"steps_between_windows": "rest"}
         settings = {old.get(name, name): getattr(self, name) for name in arguments if name != "loss_fn"}
@@ -73,6 +76,11 @@ class ConfiguredCallback(Callback):
         self.steps_between_windows = value
 
     @property
+    def _patterns(self) -> list[str] | None:
+        """Patterns of the layers that are watched; None for all."""
+        return None if isinstance(self.layers, str) else self.layers
+
+    @property
     def _plans_windows(self) -> bool:
         return self._plan.windows and self.window is None and self.steps_between_windows is None
 
@@ -101,14 +109,16 @@ class ConfiguredCallback(Callback):
     def _window_settings(self) -> dict[str, Any]:
         return {**self._timetable.of_windows, "sample": self.sample, "seed": self.seed}
 
-    def _extra_pass_settings(self, engines: dict[str, Any]) -> ExtraPassSettings:
+    def _extra_pass_settings(self, publisher: Publisher, most_activations: int | None) -> ExtraPassSettings:
         return ExtraPassSettings(
             name=type(self).__name__,
             seed=self.seed,
             loss_fn=self.loss_fn,
             within_layers=self.within_layers,
             activations=self.activations,
-            engines=engines,
+            engines=publisher.engines,
+            activation_groups=publisher.activation_groups,
+            most_activations=most_activations,
             bulk_probe=self._bulk_probe,
         )
 

@@ -24,15 +24,14 @@ class ThermoMonitor(Monitor):
     Once a window:
 
     - ``thermo/temperature``, ``thermo_temperature/<layer>`` (in units of the loss): kinetic temperature
-    - ``thermo/temperature_stderr``, ``thermo/temperature_lower``, ``thermo/temperature_upper``,
-      ``thermo_temperature_stderr/<layer>`` (in units of the loss): its standard error, and the ends of its 95 %
-      interval
+    - ``thermo/temperature_stderr``, ``thermo/temperature_lower``, ``thermo/temperature_upper`` (in units of the loss):
+      its standard error, and the ends of its 95 % interval
     - ``thermo/virial_temperature`` with ``_stderr`` (in units of the loss): another thermometer, equal to the kinetic
       one in equilibrium
     - ``thermo/einstein_temperature`` with ``_stderr`` (in units of the loss): another thermometer, equal to the kinetic
       one for optimizers that add no noise
-    - ``thermo/equilibrium_ratio`` with ``_stderr``, ``thermo/equilibrium_reference``,
-      ``thermo_equilibrium_ratio/<layer>``: 1 when the size of the weights is stationary
+    - ``thermo/equilibrium_ratio`` with ``_stderr``, ``thermo/equilibrium_reference``: 1 when the size of the weights is
+      stationary
     - ``thermo/internal_energy`` (in units of the loss): mean loss in the window (with several processes, of the first
       one's batches)
     - ``thermo/heat``, ``thermo_heat/<layer>`` (in units of the loss): cumulative heat; that of steps between windows is
@@ -72,16 +71,16 @@ class ThermoMonitor(Monitor):
     - ``thermo/free_energy`` (in units of the loss): mean loss less the bound energy, which training with noise lowers
     - ``thermo/bound_energy`` (in units of the loss): the part of the energy that the swinging of the weights accounts
       for
-    - ``thermo/transition_temperature`` with ``_stderr``, ``thermo_transition_temperature/<layer>`` (in units of the
-      loss per nat): loss given up since the start over the entropy of the weights' values given up
+    - ``thermo/transition_temperature`` with ``_stderr`` (in units of the loss per nat): loss given up since the start
+      over the entropy of the weights' values given up
 
     At each extra pass, as a running average, with the presets ``"standard"`` and ``"full"``:
 
     - ``thermo/entropy_destruction`` with ``_stderr``, ``thermo_entropy_destruction/<layer>`` (in nats per step):
       entropy that the curvature takes in a step
     - ``thermo/laplacian``, ``thermo_laplacian/<layer>`` (in units of the loss): trace of the Hessian of the loss
-    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper``,
-      ``thermo_laplacian_stderr/<layer>`` (in units of the loss): its standard error, and the ends of its 95 % interval
+    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper`` (in units of the loss): its
+      standard error, and the ends of its 95 % interval
     - ``thermo/rugh_temperature`` with ``_stderr`` (in units of the loss): configurational temperature
 
     At each extra pass, with the presets ``"standard"`` and ``"full"``:
@@ -98,7 +97,6 @@ class ThermoMonitor(Monitor):
     - ``thermo_learning_efficiency/<module>``: share of the learning signal that gets back
     - ``thermo_carnot_bound/<module>``: what an ideal engine between the variances of input and output could turn into
       work
-    - ``thermo_implied_gain/<module>``: gain of the next layer's weights that makes up for the work efficiency
     - ``thermo_engine/<ActivationType>``: work efficiency of all activations of a type
     - ``thermo_dead_fraction/<module>``: share of the units that give one output for all samples
     - ``thermo_saturated_fraction/<module>``: share of the values at which the activation is flat
@@ -115,7 +113,9 @@ class ThermoMonitor(Monitor):
         sample: Coordinates watched in each layer, at least 2; None for all.
         curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 200
             steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
+        layers: None: all, in groups of neighbours where there are more than 16 or, with the preset's number of
+            quantities, more than have room in 250 tags; ``"all"``: each by itself, whatever their number; or glob
+            patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
         seed: Seed of the choice of coordinates and of the probes.
@@ -137,7 +137,7 @@ class ThermoMonitor(Monitor):
         steps_between_windows: int | None = None,
         sample: int | None = 4096,
         curvature_every_n_steps: int | None = None,
-        layers: Sequence[str] | None = None,
+        layers: Sequence[str] | str | None = None,
         loss_fn: Loss | None = None,
         seed: int = 0,
         rest: int | None = None,

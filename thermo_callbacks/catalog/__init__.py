@@ -31,8 +31,8 @@ __all__ = [
     "compared",
     "engines",
     "explained",
+    "families_logged_by",
     "logged_by",
-    "logged_families",
     "members",
     "quantity_of",
 ]
@@ -55,9 +55,9 @@ def logged_by(name: str) -> set[str]:
     return {tag for quantity in QUANTITIES if name in quantity.logged_by for tag in quantity.tags}
 
 
-def logged_families(name: str) -> set[str]:
-    """Families of members that a preset of ThermoMonitor, or another monitor by its class, logs."""
-    return {quantity.family for quantity in QUANTITIES if name in quantity.logged_by and quantity.family}
+def families_logged_by(name: str) -> dict[str, str]:
+    """Families that a preset of ThermoMonitor, or another monitor by its class, logs, and what their members are."""
+    return {quantity.family: quantity.member for quantity in QUANTITIES if quantity.logs_family(name)}
 
 
 def charts() -> dict[str, list[ScalarChart]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thermo_callbacks.catalog import questions
-from thermo_callbacks.catalog.quantity import STANDARD, Compared, LayerColumn, Quantity, RunLine, ScalarChart
+from thermo_callbacks.catalog.quantity import FULL, STANDARD, Compared, LayerColumn, Quantity, RunLine, ScalarChart
 
 QUANTITIES = (
     Quantity(
@@ -171,6 +171,7 @@ QUANTITIES = (
         "error",
         when="window",
         logged_by=STANDARD,
+        family_logged_by=FULL,
         charts=(
             ScalarChart(
                 questions.FREE_ENERGY,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thermo_callbacks.catalog import questions
-from thermo_callbacks.catalog.quantity import LIGHT, Compared, LayerColumn, Quantity, RunLine, ScalarChart
+from thermo_callbacks.catalog.quantity import FULL, LIGHT, Compared, LayerColumn, Quantity, RunLine, ScalarChart
 
 QUANTITIES = (
     Quantity(
@@ -54,6 +54,7 @@ QUANTITIES = (
         missing="too few steps of the window had a finite gradient",
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor", "EntropyMonitor", "FreeEnergyMonitor"),
+        family_logged_by=(*FULL, "TemperatureMonitor"),
         column=LayerColumn("layers", 20, "standard\nerror\n[loss]", 2),
     ),
     Quantity(
@@ -115,6 +116,7 @@ QUANTITIES = (
         needs=("motion",),
         when="window",
         logged_by=LIGHT,
+        family_logged_by=FULL,
         charts=(
             ScalarChart(
                 questions.EQUILIBRIUM,

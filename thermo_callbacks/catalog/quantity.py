@@ -91,6 +91,8 @@ class Quantity:
         needs: What a value of a window needs; where that is not there, it is named in the place of ``missing``.
         when: When a value is taken.
         logged_by: Presets of ThermoMonitor and other callbacks that log it.
+        family_logged_by: Those that log its family; None for all that log it. Families take most of a run's tags: where
+            one is left out, there is room for more layers.
         charts: Charts that are about it.
         column: Its column in a table of layers or activations.
         lines: Its lines in the table of a run.
@@ -115,6 +117,7 @@ class Quantity:
     needs: tuple[Need, ...] = ()
     when: When
     logged_by: tuple[str, ...]
+    family_logged_by: tuple[str, ...] | None = None
     charts: tuple[ScalarChart, ...] = ()
     column: LayerColumn | None = None
     lines: tuple[RunLine, ...] = ()
@@ -146,6 +149,11 @@ class Quantity:
     def short_unit(self) -> str:
         """Its unit as tables write it; empty if it has none, or its tags have several."""
         return "" if self.unit == "none" or ";" in self.unit else self.unit.replace(" per ", "/")
+
+    def logs_family(self, name: str) -> bool:
+        """Whether a preset of ThermoMonitor, or another monitor by its class, logs its family."""
+        loggers = self.logged_by if self.family_logged_by is None else self.family_logged_by
+        return bool(self.family) and name in loggers
 
     def present(self, tags: Collection[str], families: Collection[str]) -> list[str]:
         """Tags of this quantity among those of a run, the whole run's first, all members as ``<family>/<layer>``."""

@@ -26,6 +26,8 @@ class ExtraPassSettings:
     within_layers: bool  # each layer has probes of its own
     activations: tuple[Any, ...]  # measured besides those of torch.nn
     engines: dict[str, Any]  # takes the type of engine of each activation
+    activation_groups: dict[str, Any]  # takes what is in each group
+    most_activations: int | None  # more are grouped; None for never
     bulk_probe: BulkProbe
 
 

@@ -31,7 +31,7 @@ def close_windows(
         window.close()
     last = [closed for window in session.windows if (closed := window.closed()) is not None]
     fresh = {name for window in complete for name in window.probe.names}
-    record = window_record(plan.tags, last, fresh, session.guard)
+    record = window_record(plan.tags | plan.families, last, fresh, session.guard)
     if plan.clipping:
         record |= clipping_record([window.clipping for window in session.windows], session.guard)
     balances = [window.balance for window in session.windows]
@@ -40,7 +40,13 @@ def close_windows(
         record["thermo/skipped_steps"] = float(sum(window.skipped for window in session.windows))
     if plan.transition:
         heat = {name: value for balance in balances for name, value in balance.heat.items()}
-        record |= transition.close_window(session.layers(), losses=losses, heat=heat, warn_once=warn_once)
+        record |= transition.close_window(
+            session.layers(),
+            losses=losses,
+            heat=heat,
+            warn_once=warn_once,
+            by_layer="thermo_transition_temperature" in plan.families,
+        )
     if plan.free_energy:
         record |= free_energy_record(record, balances)
-    return record
+    return plan.keep(record)

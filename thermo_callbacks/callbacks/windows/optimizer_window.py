@@ -23,7 +23,7 @@ from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.functional.window.successive import GradientProducts, SuccessiveGradients
 from thermo_callbacks.probes.parameters.clipping import Clipping, ClippingProbe
-from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
+from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe, Sample
 from thermo_callbacks.probes.parameters.optimizers import gradient_sign
 from thermo_callbacks.probes.parameters.untrained import seen_untrained
 from thermo_callbacks.probes.sharding import part_of
@@ -46,7 +46,7 @@ class OptimizerWindow(WindowSchedule):
         *,
         window: int,
         steps_between_windows: int | None,
-        sample: int | None,
+        sample: Sample,
         seed: int,
         plan: WindowPlan | None = None,
         sharded: bool = False,

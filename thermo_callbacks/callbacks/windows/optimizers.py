@@ -14,6 +14,7 @@ from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.trained_layers import trained_layers
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
 
 
 class MonitoredOptimizers:
@@ -27,9 +28,10 @@ class MonitoredOptimizers:
         guard: Guard,
         patterns: Sequence[str] | None,
         settings: dict[str, Any] | None,
+        groups: LayerGroups = EACH_BY_ITSELF,
     ) -> None:
         self._trainer, self._module, self._guard = trainer, pl_module, guard
-        self._patterns, self._settings = patterns, settings
+        self._patterns, self._groups, self._settings = patterns, groups, settings
         self._sharded = False
         self.all: list[OptimizerWindow] = []
         self._by_optimizer: dict[int, list[OptimizerWindow]] = {}
@@ -61,7 +63,7 @@ class MonitoredOptimizers:
         return layers
 
     def _layers_of(self, optimizer: Optimizer) -> dict[str, list[nn.Parameter]]:
-        return trained_layers(self._module, self._trainer.optimizers, optimizer, self._patterns)
+        return trained_layers(self._module, self._trainer.optimizers, optimizer, self._patterns, self._groups)
 
     def _clips(self, optimizer: Optimizer) -> bool | None:
         """Whether an optimizer's gradients are expected to be clipped; None where that can't be seen."""
@@ -83,7 +85,12 @@ class MonitoredOptimizers:
         for device, layers in by_device.items():
             window = known.get(device)
             if window is None:
-                settings = self._settings | {"plan": self._plan_from_now(), "clips": self._clips(optimizer)}
+                sample = self._groups.sample(self._settings["sample"])
+                settings = self._settings | {
+                    "plan": self._plan_from_now(),
+                    "sample": sample,
+                    "clips": self._clips(optimizer),
+                }
                 window = OptimizerWindow(optimizer, layers, sharded=self._sharded, **settings)
                 current.append(window)
                 self.all.append(window)

@@ -22,6 +22,7 @@ from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
 from thermo_callbacks.probes.guard import Guard, no_trace
+from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
 from thermo_callbacks.probes.sharding import is_sharded
 
 REFRESH = 50
@@ -43,13 +44,16 @@ class Session:
         guard: Guard,
         settings: dict[str, Any] | None,
         patterns: Sequence[str] | None,
+        groups: LayerGroups = EACH_BY_ITSELF,
         batch_size: int | None = None,
     ) -> None:
         self.trainer, self.pl_module, self.guard = trainer, pl_module, guard
         self._given, self._declared = batch_size, loader_batch_size(trainer)
         self._processes = float(trainer.world_size)
         self._samples: list[int | None] = []  # of the batches of the step under way
-        self._optimizers = MonitoredOptimizers(trainer, pl_module, guard=guard, patterns=patterns, settings=settings)
+        self._optimizers = MonitoredOptimizers(
+            trainer, pl_module, guard=guard, patterns=patterns, groups=groups, settings=settings
+        )
         self.windows = self._optimizers.all  # in the order in which they were made
         self._handles: list[Any] = []
         self._batch = 0
