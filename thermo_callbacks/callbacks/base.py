@@ -123,7 +123,7 @@ class Monitor(ConfiguredCallback):
         steps = max(window.taken for window in complete)
         record = close_windows(self._plan, session, complete, transition=self._transition, warn_once=self._warn_once)
         if self._plan.untrained:
-            record |= self._untrained.look(session, self.layers, self._guard, steps)
+            record |= self._untrained.look(session, self._patterns, self._guard, steps)
             self._configuration.add_untrained(session.trainer, self._untrained.reasons)
         if self._plan.noise:
             record |= self._noise.take(session.windows, complete, shuffled_samples(session.trainer))
