@@ -91,14 +91,14 @@ def decay() -> Case:
 
 def drift() -> Case:
     change = 2.0 * (q * D).sum(1) + D.square().sum(1)
-    means = change.view(4, 3).mean(1)  # 12 steps make 4 batches
-    t = means.mean() / (means.std() / 2.0)
-    return Case({"t": t, "K": 4}, F.drift_share(q, D))
+    means = change.view(6, 2).mean(1)  # 12 steps make 6 batches
+    t = means.mean() / (means.std() / math.sqrt(6.0))
+    return Case({"t": t, "K": 6}, F.drift_share(q, D))
 
 
 def drift_by_chance() -> Case:
     size = drift().values["t"].abs()
-    return Case({"P": lambda t: torch.tensor(student_t.sf(t.item(), 3)), "t": size}, F.drift_p_value(q, D))
+    return Case({"P": lambda t: torch.tensor(student_t.sf(t.item(), 5)), "t": size}, F.drift_p_value(q, D))
 
 
 def production() -> Case:

@@ -15,8 +15,8 @@ QUANTITIES = (
         "error, from K batches of steps",
         summary="part of the change of the weights' size that is steady, not to and fro",
         meaning="Near 1 the weights grow or shrink all through the window, as they do while a network learns. In "
-        "equilibrium they only swing, and it reads about 1/K: 0.14 on average in windows of 50 steps, 0.25 in those of "
-        "8 to 24.",
+        "equilibrium they only swing, and it reads about 1/K: 0.08 on average in windows of 50 steps, up to 0.14 in "
+        "those of 8 to 16.",
         caution="Whether a share is more than chance is for the p-value to say: in a short window a large one need not "
         "be. A layer right before BatchNorm or LayerNorm grows without end unless weight decay holds it, learning or "
         "not. And a small share proves no equilibrium: a slow drift does not show in one window, and the loss has to "

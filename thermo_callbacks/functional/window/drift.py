@@ -15,8 +15,6 @@ from thermo_callbacks.functional.window.arrays import ArrayWindow
 from thermo_callbacks.functional.window.estimates import LayerEstimates, with_total, without_error
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 
-_FEWEST_BATCHES = 4  # two batches leave Student's t one degree of freedom: it would take t > 12.7 to show a drift
-
 
 def drift_share(parameters: Tensor, displacements: Tensor, momentum: float = 0.0) -> Tensor:
     r"""Drift share: the part of the change of :math:`|q|^2` in a window that is steady, as a squared correlation.
@@ -27,13 +25,14 @@ def drift_share(parameters: Tensor, displacements: Tensor, momentum: float = 0.0
     with :math:`Z_t` the change of :math:`|q|^2` in a step, and :math:`\bar u` and its standard error from K means of
     consecutive steps, each weighted by its length. Without momentum :math:`u = Z`; with it, a displacement goes on for
     :math:`1/(1-\mu)` steps and Z with it, so that a short window would take any motion for a drift: u has the mean of Z
-    in a stationary run and leaves that memory out. K is the square root of the number of u, rounded down, and at least
-    4, or all of them if they are fewer: batches guard against noise that carries over from step to step.
+    in a stationary run and leaves that memory out. A batch has half the square root of their number of u: 1 in windows
+    of 8 steps, 2 of 16, 4 of 50. Longer batches guard better against noise that carries over from step to step, and
+    show less: few batches leave Student's t few degrees of freedom.
 
     In [0, 1], dimensionless; no change with the scale or the basis of the parameters. 1: nothing but drift. Without
-    drift it is distributed as Beta(1/2, (K - 1)/2), with mean 1/K: .14 in a window of 50 steps and .25 in one of 8 to
-    24, half of the windows below .08 and .17. It is not corrected for that, so as to stay in [0, 1]; judge by
-    :func:`drift_p_value`. A layer whose loss does not depend on its scale (before BatchNorm or LayerNorm) drifts
+    drift it is distributed as Beta(1/2, (K - 1)/2), with mean 1/K: .08 in a window of 50 steps, up to .14 in one of 8
+    to 16, and half of the windows below about half of that. It is not corrected for it, so as to stay in [0, 1]; judge
+    by :func:`drift_p_value`. A layer whose loss does not depend on its scale (before BatchNorm or LayerNorm) drifts
     without end unless weight decay holds it.
 
     Assumes that the momentum is that of the optimizer, and constant in the window, and that the window holds
@@ -70,8 +69,9 @@ def drift_p_value(parameters: Tensor, displacements: Tensor, momentum: float = 0
     .. math:: p = P\big(|t_{K-1}| \ge |t|\big)
 
     with Student's t of K - 1 degrees of freedom, two-sided. In equilibrium, windows of 8 to 50 steps fall below 0.05 in
-    0 to 7 % of cases, with momentum 0 and 0.9 alike; less often the more of its swing a window sees. A large p-value
-    proves nothing: a slow drift does not show in a short window. To *accept* equilibrium, use
+    0 to 7 % of cases, with momentum 0 and 0.9 alike (up to 9 % for a single parameter with momentum); less often the
+    more of its swing a window sees. A large p-value proves nothing: a slow drift does not show in a short window, and
+    parameters that turn without growing show none. To *accept* equilibrium, use
     :func:`~thermo_callbacks.functional.stationarity_test`.
 
     Args:
@@ -139,7 +139,7 @@ class DriftPValueSums(DriftSums):
 def drift_sums(window: WindowStatistics) -> DriftSums:
     """Sums of :func:`drift_share`; zeros where so many steps were left out that there is nothing to compare."""
     fresh = _fresh_changes(window)
-    count = min(len(fresh), max(_FEWEST_BATCHES, math.isqrt(len(fresh))))
+    count = len(fresh) // max(1, round(math.sqrt(len(fresh)) / 2.0))
     if count < 2:
         return DriftSums(*torch.zeros_like(with_total(window.watched)).expand(4, -1))
     parts = fresh.tensor_split(count)
