@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from thermo_callbacks import functional, metrics
 from thermo_callbacks.functional import Estimate, momentum_response
 from thermo_callbacks.functional.energy import heat_sums
+from thermo_callbacks.functional.window.drift import drift_sums
 from thermo_callbacks.functional.window.einstein import einstein_temperature_sums
 from thermo_callbacks.functional.window.estimates import LayerEstimates
 from thermo_callbacks.functional.window.noise import gradient_power_sums, noise_scale_sums
@@ -182,6 +183,7 @@ _EINSTEIN = (
     einstein_temperature_sums,
     ("displacements", "mobility"),
 )
+_DRIFT = (metrics.DriftShare, functional.drift_share, drift_sums, ("parameters", "displacements"))
 CASES = (
     MetricCase("kinetic", *_KINETIC, {}),
     MetricCase("kinetic-momentum", *_KINETIC, {"momentum": 0.9}),
@@ -196,6 +198,8 @@ CASES = (
     ),
     MetricCase("einstein", *_EINSTEIN, {}),
     MetricCase("einstein-momentum", *_EINSTEIN, {"momentum": 0.9}),
+    MetricCase("drift", *_DRIFT, {}),
+    MetricCase("drift-momentum", *_DRIFT, {"momentum": 0.9}),
     MetricCase(
         "equilibrium-ratio",
         metrics.EquilibriumRatio,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from catalog.formulas import CONSTANTS, FUNCTIONS, OPERATORS, evaluate, parts_of, tokens_of
+from scipy.stats import t as student_t
 from torch import Tensor
 
 from thermo_callbacks import functional as F
@@ -86,6 +87,18 @@ def signal_share() -> Case:
 def decay() -> Case:
     kappa = rand(WATCHED, positive=True) / 10.0
     return Case({"q": q, "D": D, "κ": kappa}, F.decay_share(q, D, kappa))
+
+
+def drift() -> Case:
+    change = 2.0 * (q * D).sum(1) + D.square().sum(1)
+    means = change.view(6, 2).mean(1)  # 12 steps make 6 batches
+    t = means.mean() / (means.std() / math.sqrt(6.0))
+    return Case({"t": t, "K": 6}, F.drift_share(q, D))
+
+
+def drift_by_chance() -> Case:
+    size = drift().values["t"].abs()
+    return Case({"P": lambda t: torch.tensor(student_t.sf(t.item(), 5)), "t": size}, F.drift_p_value(q, D))
 
 
 def production() -> Case:
@@ -191,6 +204,8 @@ POWERS = {"z": z, "a": a}
 CASES: dict[tuple[str, int], Callable[[], Case]] = {
     ("Temperature T", 0): lambda: kinetic(MOMENTUM),
     ("Einstein temperature", 0): lambda: Case(motion(MOMENTUM), F.einstein_temperature(D, m, MOMENTUM)),
+    ("Drift share", 0): drift,
+    ("p-value of the drift", 0): drift_by_chance,
     ("Heat Q", 0): lambda: Case({"g": g, "D": D, "N": ALL, "n": WATCHED}, F.heat(D, g) * ALL / WATCHED),
     ("First-law residual", 0): lambda: Case({"U": U, "U₀": U0, "Q": Q}, F.first_law_residual(U0, U, Q)),
     ("Noise scale", 0): noise_scale,

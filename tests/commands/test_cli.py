@@ -25,7 +25,7 @@ from thermo_callbacks.commands.demo import training
 from thermo_callbacks.commands.demo.settings import LEARNING_RATES, DemoSettings
 from thermo_callbacks.commands.digits import load_digits
 from thermo_callbacks.commands.options import FEWEST_STEPS
-from thermo_callbacks.display.tensorboard.page import EQUILIBRIUM_REFERENCE_TAG, HEAT_MAP_TAG, LEGEND_TAG
+from thermo_callbacks.display.tensorboard.page import HEAT_MAP_TAG, LEGEND_TAG
 
 with warnings.catch_warnings():  # of the parts that TensorBoard brings along
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -85,11 +85,11 @@ def test_demo_fits_80_columns(demo):
 
 def test_demo_shows_the_logged_values(demo, events):
     for layer in LAYERS:
-        temperature, heat, _, share = row(demo.text, layer)
+        temperature, heat, drift, _, share = row(demo.text, layer)
         assert temperature == f"{events.Scalars(f'thermo_temperature/{layer}')[-1].value:.2e}"
-        for shown, tag in ((heat, "heat"), (share, "signal_share")):
+        for shown, tag in ((heat, "heat"), (drift, "drift_share"), (share, "signal_share")):
             logged = events.Scalars(f"thermo_{tag}/{layer}")[-1].value
-            assert float(shown) == pytest.approx(logged, rel=0.06), (layer, tag)
+            assert float(shown) == pytest.approx(logged, rel=0.06, abs=0.006), (layer, tag)
     ends = [row(demo.text, name)[0] for name in ("95 % from", "to")]
     assert ends == [f"{events.Scalars(f'thermo/temperature_{end}')[-1].value:.2e}" for end in ("lower", "upper")]
 
@@ -116,7 +116,14 @@ def test_demo_writes_the_page(events):
     tags = events.Tags()
     scalars = set(tags["scalars"])
     assert {f"{family}/{layer}" for family in ("thermo_temperature", "thermo_heat") for layer in LAYERS} <= scalars
-    assert {"thermo/temperature", EQUILIBRIUM_REFERENCE_TAG, "train_loss", "val_loss", "val_accuracy"} <= scalars
+    assert {
+        "thermo/temperature",
+        "thermo/drift_share",
+        "thermo/drift_p_value",
+        "train_loss",
+        "val_loss",
+        "val_accuracy",
+    } <= scalars
     figures = {"thermo/laplacian_by_layer", "thermo/temperature_entropy", "thermo/engines"}
     assert set(tags["images"]) == {HEAT_MAP_TAG, *figures}
     assert {"thermo/laplacian", "thermo/entropy_destruction", "thermo/work_efficiency"} <= scalars

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from thermo_callbacks.functional import (
+    drift_p_value,
+    drift_share,
     einstein_temperature,
     equilibrium_ratio,
     gradient_moments,
@@ -66,6 +68,9 @@ FORGETS = "at 1 the optimizer never forgets a gradient"
             lambda: einstein_temperature(WINDOW[:3], RATE, 0.9),
             "displacements must hold at least 4 steps, got 3: measure longer",
         ),
+        (lambda: drift_share(WINDOW[:1], WINDOW[:1]), "parameters must hold at least 2 steps, got 1"),
+        (lambda: drift_p_value(WINDOW[:2], WINDOW[:2], 0.9), "parameters must hold at least 3 steps, got 2"),
+        (lambda: drift_share(WINDOW, WINDOW, 1.0), "momentum must lie in [0, 1), got 1.0"),
         (lambda: equilibrium_ratio(WINDOW[:0], WINDOW[:0]), "parameters must hold at least 1 steps, got 0"),
         (lambda: heat(WINDOW[:0], WINDOW[:0]), "displacements must hold at least 1 steps, got 0: measure longer"),
         (lambda: signal_share(WINDOW[:1]), "gradients must hold at least 2 steps, got 1: measure longer"),

@@ -10,6 +10,7 @@ from oracles import Trajectory, curvatures, normal, simulate, torch_rule
 from torch import Tensor
 
 from thermo_callbacks.functional import (
+    drift_share,
     einstein_temperature,
     equilibrium_ratio,
     gradient_moments,
@@ -39,6 +40,7 @@ def energies(run: Trajectory, rate: float) -> dict[str, Tensor]:
 def ratios(run: Trajectory) -> dict[str, Tensor]:
     """Every reading without a unit, or in samples."""
     return {
+        "drift": drift_share(run.parameters, run.displacements),
         "equilibrium": equilibrium_ratio(run.parameters, run.displacements),
         "noise scale": gradient_noise_scale(run.gradients, 16),
         "signal": signal_share(run.gradients),

@@ -82,13 +82,15 @@ class Steps:
         values: dict[str, Any] = {
             "thermo/temperature": self.temperature(start, stop),
             "thermo/virial_temperature": functional.virial_temperature(q, g),
-            "thermo/equilibrium_ratio": functional.equilibrium_ratio(q, d),
+            "thermo/drift_share": functional.drift_share(q, d, self.momentum),
+            "thermo/drift_p_value": functional.drift_p_value(q, d, self.momentum),
             "thermo/heat": self.heat(0, stop),
             "thermo/internal_energy": self.sign * math.fsum(self.losses[start:stop]) / (stop - start),
         }
         for name in self.layers:
-            _, _, g = self.window(start, stop, [name])
+            q, d, g = self.window(start, stop, [name])
             values[f"thermo_temperature/{name}"] = self.temperature(start, stop, [name])
+            values[f"thermo_drift_share/{name}"] = functional.drift_share(q, d, self.momentum)
             _, d, g = self.window(0, stop, [name])
             values[f"thermo_heat/{name}"] = functional.heat(d, g)
         return {tag: float(value) for tag, value in values.items()}

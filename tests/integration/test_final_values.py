@@ -23,7 +23,7 @@ from thermo_callbacks.display.tensorboard.hparams import FINAL_VALUES
 # windows this short have no noise scale, for example, as the monitor says
 pytestmark = pytest.mark.filterwarnings("ignore:no value \\(NaN\\)")
 
-LIGHT = ["thermo/internal_energy", "thermo/temperature", "thermo/equilibrium_ratio"]
+LIGHT = ["thermo/internal_energy", "thermo/temperature", "thermo/drift_share"]
 
 
 @dataclass

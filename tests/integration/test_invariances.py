@@ -36,7 +36,7 @@ class Scaled(Regression):
 
 def dimension(tag: str) -> int:
     """Powers of the unit of the loss in a value."""
-    names = ("ratio", "noise_scale", "share", "skipped", "weight_norm", "weight_growth")
+    names = ("ratio", "noise_scale", "share", "drift", "skipped", "weight_norm", "weight_growth")
     return 0 if any(name in tag for name in names) else 1
 
 

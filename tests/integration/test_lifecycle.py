@@ -31,8 +31,9 @@ TEMPERATURE_TAGS = [
 ]
 ALL_TAGS = [
     *TEMPERATURE_TAGS,
-    "thermo/equilibrium_ratio",
-    "thermo/equilibrium_ratio_stderr",
+    "thermo/drift_share",
+    *(f"thermo_drift_share/{layer}" for layer in LAYERS),
+    "thermo/drift_p_value",
     "thermo/update_ratio",
     *(f"thermo_update_ratio/{layer}" for layer in LAYERS),
     "thermo/gradient_norm",

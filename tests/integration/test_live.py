@@ -217,7 +217,7 @@ def test_needs_a_monitor() -> None:
 def test_several_monitors_share_the_table() -> None:
     output = console()
     train(TemperatureMonitor(8, steps_between_windows=0), Light(), LiveTable(0.0, console=output), batches=9)
-    assert "equilibrium ratio" in text(output)
+    assert "drift share" in text(output)
 
 
 @pytest.mark.parametrize("rank_zero", [True, False])

@@ -24,7 +24,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3600.0
 class LiveTable(Callback):
     """Table of a run's key numbers in the terminal, updated as the monitors bring new ones.
 
-    It shows what the monitors among the Trainer's callbacks log: loss, temperature and the hottest layers, equilibrium,
+    It shows what the monitors among the Trainer's callbacks log: loss, temperature and the hottest layers, drift,
     noise scale, entropy balance, Laplacian, work efficiency, complexity, transition temperatures, with standard errors
     where there are any. It measures nothing itself.
 

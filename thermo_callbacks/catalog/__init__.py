@@ -1,6 +1,17 @@
 """All quantities that a run may log, in the order of the legend."""
 
-from thermo_callbacks.catalog import balance, bulk, curvature, engines, entropy, motion, questions, topology, vitals
+from thermo_callbacks.catalog import (
+    balance,
+    bulk,
+    curvature,
+    engines,
+    entropy,
+    motion,
+    questions,
+    stationarity,
+    topology,
+    vitals,
+)
 from thermo_callbacks.catalog.quantity import LayerColumn, Quantity, ScalarChart
 from thermo_callbacks.catalog.scalars import Scalars, members
 from thermo_callbacks.catalog.symbols import NEURON_SYMBOLS, SYMBOLS, explained
@@ -9,6 +20,7 @@ QUANTITIES = (
     *motion.QUANTITIES,
     *balance.QUANTITIES,
     *vitals.QUANTITIES,
+    *stationarity.QUANTITIES,
     *entropy.QUANTITIES,
     *curvature.QUANTITIES,
     *engines.QUANTITIES,

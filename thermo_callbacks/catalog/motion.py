@@ -1,4 +1,4 @@
-"""Quantities of the moving weights: temperatures, equilibrium, noise, energy."""
+"""Quantities of the moving weights: temperatures, noise, energy."""
 
 from __future__ import annotations
 
@@ -98,44 +98,6 @@ QUANTITIES = (
         needs=("mobility",),
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor"),
-    ),
-    Quantity(
-        name="Equilibrium ratio R",
-        tags=("thermo/equilibrium_ratio", "thermo/equilibrium_ratio_stderr", "thermo/equilibrium_reference"),
-        family="thermo_equilibrium_ratio",
-        unit="none",
-        formula="R = -2 ⟨q·D⟩ / ⟨D·D⟩",
-        summary="1 when the size of the weights is stationary",
-        meaning="At 1 the size of the weights stands still, as it must in equilibrium. Below 1 they grow, above 1 "
-        "they shrink. The reference is the line at 1.",
-        caution="Large weights that move little make a short window scatter widely: look at the error. A layer right "
-        "before BatchNorm or LayerNorm never gets to 1 without weight decay. And 1 alone proves no equilibrium: the "
-        "loss has to stand still too.",
-        action="At 1 with a loss that stands still: lower the learning rate, or stop. Far from 1: train on.",
-        missing="the weights did not move in the window",
-        needs=("motion",),
-        when="window",
-        logged_by=LIGHT,
-        family_logged_by=FULL,
-        charts=(
-            ScalarChart(
-                questions.EQUILIBRIUM,
-                "Equilibrium ratio of the run: 1 if it is",
-                ("thermo/equilibrium_ratio",),
-                reference="thermo/equilibrium_reference",
-            ),
-            # not with the run's: one layer far out would press the run and the line at 1 into one
-            ScalarChart(
-                questions.EQUILIBRIUM,
-                "Equilibrium ratio by layer",
-                ("thermo_equilibrium_ratio",),
-                reference="thermo/equilibrium_reference",
-            ),
-        ),
-        column=LayerColumn("layers", 40, "equilib-\nrium\nratio", 2),
-        lines=(RunLine(30, unit="1 at rest"),),
-        key_number=30,
-        final_value=30,
     ),
     Quantity(
         name="Internal energy U",

@@ -37,6 +37,7 @@ from thermo_callbacks.functional.free_energy import free_energy, free_energy_est
 from thermo_callbacks.functional.gradient_noise import NoiseScale, noise_scale_interval, pair_signal_share
 from thermo_callbacks.functional.momentum import MomentumResponse, momentum_response
 from thermo_callbacks.functional.second_law import SecondLaw, second_law
+from thermo_callbacks.functional.stationarity import Stationarity, stationarity_test
 from thermo_callbacks.functional.statistics import (
     Estimate,
     coordinate_sampling_variance,
@@ -54,6 +55,7 @@ __all__ = [
     "NoiseScale",
     "SecondLaw",
     "Spectrum",
+    "Stationarity",
     "TraceEstimate",
     "accumulated_product",
     "bulk_complexity",
@@ -90,6 +92,7 @@ __all__ = [
     "rugh_temperature",
     "saturated_fraction",
     "second_law",
+    "stationarity_test",
     "step_efficiency",
     "stochastic_log_determinant",
     "topology",

@@ -3,6 +3,7 @@
 from thermo_callbacks.metrics.bulk import BulkComplexity
 from thermo_callbacks.metrics.configurational import RughTemperature
 from thermo_callbacks.metrics.curvature import FreeEnergyLaplacian
+from thermo_callbacks.metrics.drift import DriftShare
 from thermo_callbacks.metrics.energy import LayerHeat
 from thermo_callbacks.metrics.entropy import EntropyDestruction, EntropyProduction, ParameterEntropy
 from thermo_callbacks.metrics.noise import GradientNoiseScale, SignalShare
@@ -17,6 +18,7 @@ from thermo_callbacks.metrics.work import LearningEfficiency, WorkEfficiency
 
 __all__ = [
     "BulkComplexity",
+    "DriftShare",
     "EinsteinTemperature",
     "EntropyDestruction",
     "EntropyProduction",

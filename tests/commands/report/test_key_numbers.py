@@ -98,7 +98,7 @@ def test_rows_of_real_runs_hold_the_logged_values(logs):
     runs = find_runs([logs.both, logs.table])
     rows = {row.tag: row for row in rows_of(runs)}
     assert next(iter(rows)) == "train_loss"
-    keys = ["thermo/internal_energy", "thermo/temperature", "thermo/equilibrium_ratio"]
+    keys = ["thermo/internal_energy", "thermo/temperature", "thermo/drift_share"]
     assert [row.tag for row in rows.values() if row.key][1:4] == keys
     assert not any(tag.endswith(("_stderr", "_lower", "_upper", "epoch")) for tag in rows)
     for tag, row in rows.items():

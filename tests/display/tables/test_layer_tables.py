@@ -24,9 +24,9 @@ RECORD = {
     "thermo/heat": -2.5,
     "thermo_heat/body.0": -2.25,
     "thermo_heat/head": -0.25,
-    "thermo/equilibrium_ratio": 0.875,
-    "thermo_equilibrium_ratio/body.0": 0.5,
-    "thermo_equilibrium_ratio/head": -12.0,
+    "thermo/drift_share": 0.875,
+    "thermo_drift_share/body.0": 0.5,
+    "thermo_drift_share/head": 0.04,
     "thermo/noise_scale": 850.0,
     "thermo_noise_scale/body.0": NAN,
     "thermo_noise_scale/head": 120.0,
@@ -78,7 +78,7 @@ def cells(text, name):
 def test_rows_are_the_layers_in_order_then_the_whole_model_with_its_interval():
     text = shown(RECORD)
     assert cells(text, "body.0") == ["1.25e-05", "2.0e-06", "-2.25", "0.50", "-", "-0.010"]
-    assert cells(text, "head") == ["1.75e-04", "1.1e-05", "-0.25", "-12.00", "120", "0.250"]
+    assert cells(text, "head") == ["1.75e-04", "1.1e-05", "-0.25", "0.04", "120", "0.250"]
     assert cells(text, "whole model") == ["2.40e-05", "3.1e-06", "-2.50", "0.88", "850", "0.125"]
     assert (cells(text, "95 % from"), cells(text, "to")) == (["1.80e-05"], ["3.00e-05"])
     rows = [line.split()[0] for line in text.splitlines() if "e-0" in line]
@@ -90,7 +90,7 @@ def test_header_has_the_units():
         ["temperature", "[loss]"],
         ["standard", "error", "[loss]"],
         ["heat", "so", "far", "[loss]"],
-        ["equilib-", "rium", "ratio"],
+        ["drift", "share"],
         ["noise", "scale", "[samples]"],
         ["signal", "share"],
     ]
@@ -98,14 +98,14 @@ def test_header_has_the_units():
 
 def test_value_that_does_not_exist_is_a_dash_with_its_reason():
     text = shown(RECORD)
-    assert "- no noise scale: the batches don't tell how many samples they hold" in text
+    assert "- no noise scale: the batches don't tell how many samples they hold" in " ".join(text.split())
     assert text.count("- no ") == 1
 
 
 def test_each_column_has_a_reason_for_missing_values():
     text = shown(dict.fromkeys(RECORD, NAN), width=200)
     assert cells(text, "head") == cells(text, "whole model") == ["-"] * 6
-    for name in ("temperature", "temperature stderr", "heat", "equilibrium ratio", "noise scale", "signal share"):
+    for name in ("temperature", "temperature stderr", "heat", "drift share", "noise scale", "signal share"):
         assert text.count(f"- no {name}: ") == 1
     assert "nan" not in text
 

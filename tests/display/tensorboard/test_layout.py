@@ -24,6 +24,8 @@ def by(members, *families):
 # title of each chart of lines to what it shows
 OF_MOTION = {
     "Temperature by layer": by(LAYERS, "temperature"),
+    "Drift of the run: share near 1, p-value near 0 mean no": whole("drift_share", "drift_p_value"),
+    "Drift share by layer: near 1 means no": by(LAYERS, "drift_share"),
     "Equilibrium ratio of the run: 1 if it is": whole("equilibrium_ratio", "equilibrium_reference"),
     "Equilibrium ratio by layer": by(LAYERS, "equilibrium_ratio") | whole("equilibrium_reference"),
     "Thermometers: far apart means no": whole("temperature", "virial_temperature", "einstein_temperature"),

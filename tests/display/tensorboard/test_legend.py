@@ -36,7 +36,16 @@ WITH_ERRORS = (
 )
 WITHOUT_ERRORS = (
     *("temperature_lower", "temperature_upper", "laplacian_lower", "laplacian_upper", "equilibrium_reference"),
-    *("noise_scale", "signal_share", "internal_energy", "heat", "first_law_residual", "skipped_steps"),
+    *(
+        "drift_share",
+        "drift_p_value",
+        "noise_scale",
+        "signal_share",
+        "internal_energy",
+        "heat",
+        "first_law_residual",
+        "skipped_steps",
+    ),
     *("entropy_production_floor", "free_energy", "bound_energy", "second_law", "second_law_score"),
     *(
         "work_efficiency_product",
@@ -50,8 +59,15 @@ WITHOUT_ERRORS = (
     *("equipartition_temperature", "bulk_first_law_residual", "bulk_spectrum"),
 )
 BY_LAYER = (
-    *("temperature", "temperature_stderr", "equilibrium_ratio", "noise_scale", "signal_share", "heat", "entropy"),
-    *("entropy_production", "entropy_destruction", "transition_temperature", "laplacian", "laplacian_stderr"),
+    *("temperature", "temperature_stderr", "equilibrium_ratio", "drift_share", "noise_scale", "signal_share", "heat"),
+    *(
+        "entropy",
+        "entropy_production",
+        "entropy_destruction",
+        "transition_temperature",
+        "laplacian",
+        "laplacian_stderr",
+    ),
 )
 BY_MODULE = (
     "work_efficiency",

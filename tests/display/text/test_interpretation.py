@@ -29,7 +29,8 @@ LAST = {
     "thermo_temperature_stderr/body": 1e-6,
     "thermo_temperature_stderr/neck": 3e-6,
     "thermo_temperature_stderr/head": 4e-6,
-    "thermo/equilibrium_ratio": -4.0,
+    "thermo/drift_share": 0.9,
+    "thermo/drift_p_value": 0.001,
     "thermo/noise_scale": 512.0,
     "thermo/noise_scale_lower": 400.0,
     "thermo/noise_scale_upper": 700.0,
@@ -161,34 +162,37 @@ def test_one_layer_is_compared_with_none():
 
 
 @pytest.mark.parametrize(
-    ("ratio", "error", "said"),
+    ("share", "chance", "said"),
     [
-        (0.93, NAN, "0.93. That is close to 1"),
-        (1.08, 0.02, "1.08, with a standard error of 0.02. That is close to 1"),
-        (1.08, 0.5, "1.08, with a standard error of 0.5. Within its error that can't be told from 1."),
-        (-4.0, 3.0, "-4, with a standard error of 3. Within its error that can't be told from 1."),
-        (0.8, 0.05, "0.8, with a standard error of 0.05. That is not 1: the weights were still growing"),
-        (1.5, NAN, "1.5. That is not 1: the weights were still shrinking"),
-        (-40.0, 7.123, "-40, with a standard error of 7.1. That is far from 1: the weights were still growing"),
-        (7.0, NAN, "7. That is far from 1: the weights were still shrinking"),
+        (0.95, 1e-5, "is 0.95, with a p-value of 1.00e-05. The size of the weights was still changing steadily"),
+        (0.7, 0.0099, "The size of the weights was still changing steadily, so it was no equilibrium."),
+        (0.6, 0.02, "seems to have been changing steadily; in equilibrium up to one window in twenty reads so"),
+        (0.08, 0.5, "It shows no steady change of the size of the weights. That alone is no proof of equilibrium"),
+        (0.7, 0.06, "It shows no steady change"),  # a window too short for a large share to be more than chance
     ],
 )
-def test_equilibrium(ratio, error, said):
-    text = read("Equilibrium", thermo__equilibrium_ratio=ratio, thermo__equilibrium_ratio_stderr=error)
+def test_equilibrium(share, chance, said):
+    text = read("Equilibrium", thermo__drift_share=share, thermo__drift_p_value=chance)
     assert said in text
-    assert ("no proof" in text) != ("no equilibrium" in text)
-    assert ("still growing" in text or "still shrinking" in text) == ("no equilibrium" in text)
+    assert ("no proof" in text) == (chance >= 0.05)
+    assert ("no equilibrium" in text) == (chance < 0.01)
 
 
 def test_a_whole_paragraph():
-    assert read_run([{"thermo/equilibrium_ratio": 1.02}], batch_size=32) == [
-        "Equilibrium: the ratio is 1.02. That is close to 1: the size of the weights stands still, as it must in "
-        "equilibrium. That alone is no proof; the loss has to stand still too."
+    assert read_run([{"thermo/drift_share": 0.08, "thermo/drift_p_value": 0.5}], batch_size=32) == [
+        "Equilibrium: the drift share of the last window is 0.08, with a p-value of 0.5. It shows no steady change of "
+        "the size of the weights. That alone is no proof of equilibrium: a slow change does not show in one window, "
+        "and the loss has to stand still too."
     ]
 
 
-def test_equilibrium_without_a_value_is_not_judged():
-    assert read("Equilibrium", thermo__equilibrium_ratio=NAN) is None
+@pytest.mark.parametrize("missing", ["drift_share", "drift_p_value"])
+def test_equilibrium_without_a_value_is_not_judged(missing):
+    assert read("Equilibrium", **{f"thermo__{missing}": NAN}) is None
+
+
+def test_the_ratio_of_an_earlier_version_is_not_judged():
+    assert read_run([{"thermo/equilibrium_ratio": 1.02}], batch_size=32) == []
 
 
 @pytest.mark.parametrize(

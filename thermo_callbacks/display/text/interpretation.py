@@ -17,9 +17,8 @@ from thermo_callbacks.display.text.numbers import number
 
 Record = Mapping[str, float]
 
-_CLEARLY = 2.0  # standard errors between two values that are called different
-_NEAR_ONE = 0.1
-_FAR_FROM_ONE = 1.0
+_LIKELY_MOVES = 0.05  # p-values of a drift
+_SURELY_MOVES = 0.01
 
 
 def read_run(records: Sequence[Record], *, batch_size: int) -> list[str]:
@@ -124,23 +123,21 @@ def _hottest_layer(last: Record) -> str:
 
 
 def _read_equilibrium(last: Record) -> str:
-    ratio = last.get("thermo/equilibrium_ratio", math.nan)
-    if math.isnan(ratio):
+    share, chance = last.get("thermo/drift_share", math.nan), last.get("thermo/drift_p_value", math.nan)
+    if math.isnan(share) or math.isnan(chance):
         return ""
-    error, distance = last.get("thermo/equilibrium_ratio_stderr", math.nan), abs(ratio - 1.0)
-    text = f"Equilibrium: the ratio is {number(ratio)}"
-    text += "" if math.isnan(error) else f", with a standard error of {error:.2g}"
-    stillness = (
-        "the size of the weights stands still, as it must in equilibrium. That alone is no proof; the loss has to "
-        "stand still too."
+    text = f"Equilibrium: the drift share of the last window is {number(share)}, with a p-value of {number(chance)}."
+    if chance < _SURELY_MOVES:
+        return f"{text} The size of the weights was still changing steadily, so it was no equilibrium."
+    if chance < _LIKELY_MOVES:
+        return (
+            f"{text} The size of the weights seems to have been changing steadily; in equilibrium up to one window in "
+            "twenty reads so by chance, so look at the windows before it."
+        )
+    return (
+        f"{text} It shows no steady change of the size of the weights. That alone is no proof of equilibrium: a slow "
+        "change does not show in one window, and the loss has to stand still too."
     )
-    if distance <= _NEAR_ONE and not error > _NEAR_ONE:
-        return f"{text}. That is close to 1: {stillness}"
-    if distance <= _CLEARLY * error:
-        return f"{text}. Within its error that can't be told from 1. If it is 1, {stillness}"
-    change = "growing" if ratio < 1.0 else "shrinking"
-    where = "far from 1" if distance > _FAR_FROM_ONE else "not 1"
-    return f"{text}. That is {where}: the weights were still {change} in the last window, so it was no equilibrium."
 
 
 def _read_noise(last: Record, batch_size: int) -> str:

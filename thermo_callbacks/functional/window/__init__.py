@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from thermo_callbacks.functional.window.drift import (
+    drift_p_value,
+    drift_p_value_sums,
+    drift_share,
+    drift_sums,
+)
 from thermo_callbacks.functional.window.einstein import (
     einstein_temperature,
     einstein_temperature_contributions,
@@ -50,6 +56,8 @@ from thermo_callbacks.functional.window.vitals import (
 
 __all__ = [
     "decay_share",
+    "drift_p_value",
+    "drift_share",
     "einstein_temperature",
     "einstein_temperature_contributions",
     "entropy_destruction",
@@ -75,6 +83,8 @@ SUMS: Mapping[str, Callable[[WindowStatistics], Any]] = {
     "temperature": kinetic_temperature_sums,
     "virial_temperature": virial_temperature_sums,
     "einstein_temperature": einstein_temperature_sums,
+    "drift_share": drift_sums,
+    "drift_p_value": drift_p_value_sums,
     "equilibrium_ratio": equilibrium_ratio_sums,
     "entropy": parameter_entropy_sums,
     "entropy_production": entropy_production_sums,
