@@ -84,7 +84,7 @@ def engine_chart(engines: Sequence[Engine]) -> Figure:
         [0.5, 0.4]
     """
     figure, axes = new_axes(height_of(len(engines)), "Efficiency through the depth: who wastes work?")
-    axes.set_xlabel("efficiency: share of the power that comes in")
+    axes.set_xlabel("efficiency: share of the power that comes in", loc="right")  # in the middle long names push it out
     axes.set_ylabel("← depth")
     if not engines:
         annotate_empty(axes, "activations")
@@ -105,7 +105,7 @@ def engine_chart(engines: Sequence[Engine]) -> Figure:
     _write_beyond(axes, work, learning, limit)
     if not known.size:
         annotate(axes, "no activation has an efficiency yet")
-    figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False, handlelength=1.2, columnspacing=1.0)
+    figure.legend(loc="lower center", ncols=4, fontsize=8, frameon=False, handlelength=1.2, columnspacing=1.0)
     return figure
 
 
