@@ -21,13 +21,13 @@ class Motion(NamedTuple):
             learning rate times 1 - beta1 of the Adam family.
         response: Momentum and response factor.
         nesterov: Whether the optimizer looks ahead.
-        decay: Share of the weights that decoupled weight decay takes in a step.
+        decay: Share of the weights that decoupled weight decay takes in a step, one for all directions or each.
     """
 
     step: float
     response: MomentumResponse
     nesterov: bool = False
-    decay: float = 0.0
+    decay: Tensor | float = 0.0
 
     @property
     def mobility(self) -> float:
@@ -55,7 +55,7 @@ def equilibrium_runs(curvatures: Tensor, motion: Motion, *, steps: int, runs: in
     mu, h, keep = motion.response.momentum, motion.step, 1.0 - motion.decay
     one = torch.ones_like(curvature)
     reach, held, at_once = (1.0 + mu, mu * mu, h * (1.0 + mu)) if motion.nesterov else (1.0, mu, h)
-    recursion = torch.stack((keep - h * reach * curvature, -h * held * one, curvature, mu * one), -1).view(-1, 2, 2)
+    recursion = torch.stack((keep * one - h * reach * curvature, -h * held * one, curvature, mu * one), -1).view(-1, 2, 2)
     # a row of zeros in the buffer: noise of the optimizer's own does not pass through it
     kick = torch.stack((-at_once * one, torch.where(injected, 0.0, one)), -1)
     settled = torch.linalg.eigvals(torch.nan_to_num(recursion)).abs().amax(-1) < _SETTLED

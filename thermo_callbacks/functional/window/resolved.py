@@ -8,12 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.momentum import fewest_steps, innovations, pair_scale
+from thermo_callbacks.functional.momentum import innovations, pair_scale
 from thermo_callbacks.functional.statistics import helmert_contrasts
 from thermo_callbacks.functional.window.linear_motion import Motion, equilibrium_runs
 
 LEAST_RELAXATIONS = 5.0
 """Relaxation times that a window has to hold for a direction to be resolved."""
+LEAST_STEPS = 8
+"""Steps of the shortest window that a balance is made of."""
 _RUNS = 400  # replicas of the window in equilibrium, whose scatter is the error
 _WIDEST = 1.0  # relative error of a direction's production beyond which the window does not resolve it
 _INJECTED = 0.1  # share of the displacements' variance that gradients must leave unexplained to be noise of its own
@@ -101,7 +103,7 @@ def resolved_balance(
         0.20 0.20
     """
     steps = len(positions)
-    if steps < 8 or not positions.shape == displacements.shape == gradients.shape:
+    if steps < LEAST_STEPS or not positions.shape == displacements.shape == gradients.shape:
         raise ValueError(
             "positions, displacements and gradients must have one shape [W, k] with W at least 8, got "
             f"{tuple(positions.shape)}, {tuple(displacements.shape)} and {tuple(gradients.shape)}"
@@ -143,8 +145,3 @@ def _unexplained(displacements: Tensor, gradients: Tensor, motion: Motion) -> Te
         causes = (1.0 + momentum) * gradients[1:] - momentum * gradients[:-1] if motion.nesterov else gradients[1:]
     moves, causes = moves - moves.mean(0), causes - causes.mean(0)
     return 1.0 - (moves * causes).sum(0).square() / (moves.square().sum(0) * causes.square().sum(0))
-
-
-def fewest_resolved_steps(motion: Motion) -> int:
-    """Fewest steps of a window that a balance is made of."""
-    return max(8, fewest_steps(motion.response))
