@@ -1,6 +1,17 @@
 """All quantities that a run may log, in the order of the legend."""
 
-from thermo_callbacks.catalog import balance, bulk, curvature, engines, entropy, motion, questions, topology, vitals
+from thermo_callbacks.catalog import (
+    balance,
+    bulk,
+    curvature,
+    engines,
+    entropy,
+    motion,
+    questions,
+    stability,
+    topology,
+    vitals,
+)
 from thermo_callbacks.catalog.quantity import LayerColumn, Quantity, ScalarChart
 from thermo_callbacks.catalog.scalars import Scalars, members
 from thermo_callbacks.catalog.symbols import NEURON_SYMBOLS, SYMBOLS, explained
@@ -11,6 +22,7 @@ QUANTITIES = (
     *vitals.QUANTITIES,
     *entropy.QUANTITIES,
     *curvature.QUANTITIES,
+    *stability.QUANTITIES,
     *engines.QUANTITIES,
     *bulk.QUANTITIES,
     *topology.QUANTITIES,

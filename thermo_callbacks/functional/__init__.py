@@ -23,20 +23,24 @@ from thermo_callbacks.functional.bulk.thermodynamics import (
     mean_bulk_loss,
 )
 from thermo_callbacks.functional.curvature import (
+    Eigenpairs,
     TraceEstimate,
     accumulated_product,
     finite_difference_product,
     hessian_trace,
     hessian_vector_product,
+    leading_eigenpairs,
     rademacher,
     rugh_temperature,
 )
 from thermo_callbacks.functional.energy import first_law_residual, heat
 from thermo_callbacks.functional.entropy import predictive_entropy, vasicek_entropy
+from thermo_callbacks.functional.entropy_destruction import entropy_destruction
 from thermo_callbacks.functional.free_energy import free_energy, free_energy_estimate
 from thermo_callbacks.functional.gradient_noise import NoiseScale, noise_scale_interval, pair_signal_share
 from thermo_callbacks.functional.momentum import MomentumResponse, momentum_response
 from thermo_callbacks.functional.second_law import SecondLaw, second_law
+from thermo_callbacks.functional.stability import stability_threshold
 from thermo_callbacks.functional.statistics import (
     Estimate,
     coordinate_sampling_variance,
@@ -48,6 +52,7 @@ from thermo_callbacks.functional.transition import transition_temperature
 from thermo_callbacks.functional.window import *  # noqa: F403  it says itself what is public
 
 __all__ = [
+    "Eigenpairs",
     "Estimate",
     "GaussianEfficiency",
     "MomentumResponse",
@@ -67,6 +72,7 @@ __all__ = [
     "coordinate_sampling_variance",
     "dead_fraction",
     "engine_type",
+    "entropy_destruction",
     "equipartition_temperature",
     "finite_difference_product",
     "first_law_residual",
@@ -78,6 +84,7 @@ __all__ = [
     "hessian_trace",
     "hessian_vector_product",
     "implied_init_gain",
+    "leading_eigenpairs",
     "learning_efficiency",
     "linear",
     "mean_bulk_loss",
@@ -90,6 +97,7 @@ __all__ = [
     "rugh_temperature",
     "saturated_fraction",
     "second_law",
+    "stability_threshold",
     "step_efficiency",
     "stochastic_log_determinant",
     "topology",

@@ -24,6 +24,9 @@ WITH_ERRORS = (
     "entropy_production",
     "entropy_destruction",
     "entropy_rate",
+    "sharpness",
+    "stability_margin",
+    "resolved_share",
     "laplacian",
     "rugh_temperature",
     "transition_temperature",
@@ -37,7 +40,7 @@ WITH_ERRORS = (
 WITHOUT_ERRORS = (
     *("temperature_lower", "temperature_upper", "laplacian_lower", "laplacian_upper", "equilibrium_reference"),
     *("noise_scale", "signal_share", "internal_energy", "heat", "first_law_residual", "skipped_steps"),
-    *("entropy_production_floor", "free_energy", "bound_energy", "second_law", "second_law_score"),
+    *("free_energy", "bound_energy", "second_law", "second_law_score"),
     *(
         "work_efficiency_product",
         "bulk_loss",
@@ -51,7 +54,7 @@ WITHOUT_ERRORS = (
 )
 BY_LAYER = (
     *("temperature", "temperature_stderr", "equilibrium_ratio", "noise_scale", "signal_share", "heat", "entropy"),
-    *("entropy_production", "entropy_destruction", "transition_temperature", "laplacian", "laplacian_stderr"),
+    *("entropy_destruction", "transition_temperature", "laplacian", "laplacian_stderr"),
 )
 BY_MODULE = (
     "work_efficiency",

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.functional.window.resolved import LEAST_STEPS, ResolvedBalance, resolved_balance
+from thermo_callbacks.functional.window.resolved import (
+    LEAST_RELAXATIONS,
+    LEAST_STEPS,
+    ResolvedBalance,
+    resolved_balance,
+)
 from thermo_callbacks.probes.parameters.projections import ProjectionProbe, WatchedDirections
 
 _LARGEST_STATE = 2**25  # bytes of directions that go into a checkpoint
@@ -23,6 +28,7 @@ class WindowBalance(NamedTuple):
     balance: ResolvedBalance
     destruction_stderr: Tensor  # [k]
     at_pass: Tensor  # destruction along each at the learning rate of the extra pass that found them, [k]
+    reason: str  # why nothing is resolved; empty if something is
 
 
 class ProjectionWatch:
@@ -35,7 +41,6 @@ class ProjectionWatch:
         self._probe: ProjectionProbe | None = None
         self._series = torch.empty(0)
         self._rates: list[float] = []
-        self.reason = ""  # why the last window has no balance, or only a part of one
 
     def offer(self, directions: WatchedDirections) -> None:
         """Watch these directions from the next window on."""
@@ -75,23 +80,16 @@ class ProjectionWatch:
             step=directions.motion.step * rate / directions.rate, decay=directions.decays * rate / directions.rate
         )
         at_pass = directions.motion.mobility * directions.curvatures + directions.decays
-        self.reason = self._reason(steps)
-        if self.reason:
+        reason = self._reason(steps)
+        if reason:
             nothing = torch.full_like(at_pass, torch.nan)
             balance = ResolvedBalance(nothing, nothing, nothing, torch.zeros_like(at_pass, dtype=torch.bool))
         else:
             balance = resolved_balance(
                 positions, displacements, gradients, curvatures=directions.curvatures, motion=motion
             )
-            if not bool(balance.resolved.any()):
-                least = float(motion.mobility * directions.curvatures.max())
-                self.reason = (
-                    f"the window of {steps} steps resolves none of the directions: the stiffest relaxes in "
-                    f"{1.0 / least:.0f} steps, and a window has to hold five times that"
-                    if least > 0.0
-                    else "the loss curves down in all the directions that were found"
-                )
-        return WindowBalance(balance, motion.mobility * directions.curvature_stderr, at_pass)
+            reason = _unresolved(balance, steps)
+        return WindowBalance(balance, motion.mobility * directions.curvature_stderr, at_pass, reason)
 
     def _reason(self, steps: int) -> str:
         """Why there is no balance."""
@@ -119,8 +117,8 @@ class ProjectionWatch:
         """Go on where :meth:`state_dict` was taken."""
         self._next = self._directions = self._probe = None
         size = sum(parameter.numel() for parameter in self._parameters)
-        found = state and next((each for each in (state["next"], state["directions"]) if each is not None), None)
-        if not found or found["places"].shape[1] != size:
+        found = [each for each in (state.get("next"), state.get("directions")) if each is not None]
+        if not found or any(each["places"].shape[1] != size for each in found):
             return
         device = self._parameters[0].device
         if state["next"] is not None:
@@ -133,3 +131,18 @@ class ProjectionWatch:
         self._prepare()
         if self._probe is not None:
             self._series[: len(self._rates)].copy_(state["series"])
+
+
+def _unresolved(balance: ResolvedBalance, steps: int) -> str:
+    """Why a window resolves none of its directions; empty if it resolves one."""
+    if bool(balance.resolved.any()):
+        return ""
+    fastest = float(balance.destruction.max())
+    if not fastest > 0.0:
+        return "the loss curves down in all the directions that were found"
+    if fastest * steps > LEAST_RELAXATIONS:
+        return "the stiffest directions are beyond the edge of stability, or their production is lost in its error"
+    return (
+        f"none of the directions relaxes {LEAST_RELAXATIONS:g} times within its {steps} steps: the stiffest takes "
+        f"{1.0 / fastest:.3g} steps to relax"
+    )

@@ -45,7 +45,7 @@ def leading_eigenpairs(operator: Callable[[Tensor], Tensor], start: Tensor, *, c
         products: Products that may be taken, at least 1.
 
     Returns:
-        The pairs.
+        The pairs; a single one of NaN where a product is not finite.
 
     Raises:
         ValueError: If ``start`` is not ``[m, n]`` with a row that is finite and not zero, or ``count`` or ``products``
@@ -69,14 +69,18 @@ def leading_eigenpairs(operator: Callable[[Tensor], Tensor], start: Tensor, *, c
     taken = 0
     waiting = list(start)
     while taken < limit:
-        fresh = _orthogonal(waiting.pop(0) if waiting else _largest_residual(basis, images, taken, count), basis[:taken])
-        if fresh is None:
-            if waiting:
-                continue
+        given = bool(waiting)
+        candidate = waiting.pop(0) if given else _largest_residual(basis[:taken], images[:taken], count)
+        fresh = None if candidate is None else _orthogonal(candidate, basis[:taken])
+        if fresh is not None:
+            basis[taken] = fresh
+            images[taken] = operator(fresh)
+            taken += 1
+            if not bool(torch.isfinite(images[taken - 1]).all()):
+                nothing = start.new_full((1,), torch.nan)
+                return Eigenpairs(nothing, fresh[None], nothing)
+        elif not given:
             break  # the space is invariant: what there is to be found from this start is found
-        basis[taken] = fresh
-        images[taken] = operator(fresh)
-        taken += 1
     values, vectors, residuals = _ritz(basis[:taken], images[:taken], count)
     return Eigenpairs(values, vectors, torch.linalg.vector_norm(residuals, dim=1))
 
@@ -90,9 +94,12 @@ def _ritz(basis: Tensor, images: Tensor, count: int) -> tuple[Tensor, Tensor, Te
     return values, vectors, weights @ images - values[:, None] * vectors
 
 
-def _largest_residual(basis: Tensor, images: Tensor, taken: int, count: int) -> Tensor:
-    residuals = _ritz(basis[:taken], images[:taken], count)[2]
-    return residuals[torch.linalg.vector_norm(residuals, dim=1).argmax()]
+def _largest_residual(basis: Tensor, images: Tensor, count: int) -> Tensor | None:
+    """The largest residual of the wanted pairs; None if all are rounding."""
+    values, _, residuals = _ritz(basis, images, count)
+    norms = torch.linalg.vector_norm(residuals, dim=1)
+    rounding = 100.0 * torch.finfo(basis.dtype).eps * values.abs().max()
+    return residuals[norms.argmax()] if bool(norms.max() > rounding) else None
 
 
 def _orthogonal(vector: Tensor, basis: Tensor) -> Tensor | None:

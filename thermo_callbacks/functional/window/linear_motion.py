@@ -35,7 +35,7 @@ class Motion(NamedTuple):
         return self.step / (1.0 - self.response.momentum)
 
 
-class Run(NamedTuple):
+class EquilibriumRuns(NamedTuple):
     """Consecutive steps, ``[W, ...]``: positions before each, displacements and gradients."""
 
     positions: Tensor
@@ -43,19 +43,31 @@ class Run(NamedTuple):
     gradients: Tensor
 
 
-def equilibrium_runs(curvatures: Tensor, motion: Motion, *, steps: int, runs: int, injected: Tensor) -> Run:
-    r"""Runs of an optimizer in equilibrium along directions of a quadratic, ``[W, runs, k]``, the same at each call.
+def equilibrium_runs(curvatures: Tensor, motion: Motion, *, steps: int, runs: int, injected: Tensor) -> EquilibriumRuns:
+    r"""Run an optimizer in equilibrium along directions of a quadratic, the same way at each call.
 
     Position q and momentum buffer b move by :math:`b' = \mu b + g`, :math:`q' = (1 - \delta) q - h b'` (with Nesterov's
     look-ahead :math:`- h (g + \mu b')`), :math:`g = \lambda q + \xi` with white noise :math:`\xi` of variance 1; where
     ``injected``, g is exact and the noise is in the displacement. They start from their stationary covariance, which
     solves the Lyapunov equation of the recursion; a direction that has none is NaN.
+
+    Args:
+        curvatures: Curvature of each direction, ``[k]``.
+        motion: The optimizer's step.
+        steps: Steps W of each run.
+        runs: How many runs to make.
+        injected: Directions in which the optimizer adds the noise, ``[k]``.
+
+    Returns:
+        The runs, ``[W, runs, k]``, float64 on the CPU.
     """
     curvature = curvatures.double().cpu()
     mu, h, keep = motion.response.momentum, motion.step, 1.0 - motion.decay
     one = torch.ones_like(curvature)
     reach, held, at_once = (1.0 + mu, mu * mu, h * (1.0 + mu)) if motion.nesterov else (1.0, mu, h)
-    recursion = torch.stack((keep * one - h * reach * curvature, -h * held * one, curvature, mu * one), -1).view(-1, 2, 2)
+    recursion = torch.stack((keep * one - h * reach * curvature, -h * held * one, curvature, mu * one), -1).view(
+        -1, 2, 2
+    )
     # a row of zeros in the buffer: noise of the optimizer's own does not pass through it
     kick = torch.stack((-at_once * one, torch.where(injected, 0.0, one)), -1)
     settled = torch.linalg.eigvals(torch.nan_to_num(recursion)).abs().amax(-1) < _SETTLED
@@ -75,7 +87,7 @@ def equilibrium_runs(curvatures: Tensor, motion: Motion, *, steps: int, runs: in
         move = move - torch.where(injected, at_once * noise[index], 0.0)
         positions[index], displacements[index], gradients[index] = position, move, gradient
         position = position + move
-    return Run(positions, displacements, gradients)
+    return EquilibriumRuns(positions, displacements, gradients)
 
 
 def _stationary_root(recursion: Tensor, kick: Tensor) -> Tensor:
@@ -84,4 +96,5 @@ def _stationary_root(recursion: Tensor, kick: Tensor) -> Tensor:
     source = torch.einsum("ka,kb->kab", kick, kick).reshape(-1, 4, 1)
     covariance = torch.linalg.solve(torch.eye(4, dtype=torch.float64) - transport, source).view(-1, 2, 2)
     values, vectors = torch.linalg.eigh((covariance + covariance.mT) / 2.0)
-    return vectors * values.clamp(min=0.0).sqrt()[:, None, :]
+    root: Tensor = vectors * values.clamp(min=0.0).sqrt()[:, None, :]
+    return root

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -16,7 +15,8 @@ LEAST_RELAXATIONS = 5.0
 """Relaxation times that a window has to hold for a direction to be resolved."""
 LEAST_STEPS = 8
 """Steps of the shortest window that a balance is made of."""
-_RUNS = 400  # replicas of the window in equilibrium, whose scatter is the error
+_RUNS, _FEWEST_RUNS = 400, 64  # replicas of the window in equilibrium, whose scatter is the error
+_RUN_STEPS = 160_000  # steps of all replicas together: long windows need fewer, since they scatter less
 _WIDEST = 1.0  # relative error of a direction's production beyond which the window does not resolve it
 _INJECTED = 0.1  # share of the displacements' variance that gradients must leave unexplained to be noise of its own
 
@@ -37,9 +37,15 @@ class ResolvedBalance(NamedTuple):
     resolved: Tensor
 
     def total(self, destruction_stderr: Tensor) -> tuple[Tensor, Tensor]:
-        """Production and destruction of the resolved directions, each with its standard error, ``[2, 2]``.
+        """Sums over the resolved directions.
 
-        Directions count as independent in the production; errors of their destruction come from one batch and add up.
+        Directions count as independent in the production; errors of their curvature come from one batch and add up.
+
+        Args:
+            destruction_stderr: Standard error of the destruction along each direction, ``[k]``.
+
+        Returns:
+            Production and destruction, ``[2]``, and their standard errors, ``[2]``; NaN where nothing is resolved.
         """
         chosen = self.resolved
         if not bool(chosen.any()):
@@ -63,11 +69,12 @@ def resolved_balance(
     displacements' variance that the gradients don't explain, :math:`T_j` is the Einstein temperature
     :math:`\phi^2 \mathrm{Var}(D_t - \mu D_{t-1})/2m`.
 
-    A direction is resolved where the window holds 5 of its relaxation times, :math:`m \lambda_j W > 5`, the error of its
-    production is smaller than the value, and the curvature is below the edge of stability. What windows of W steps
-    show in equilibrium is simulated with the optimizer's own recursion, 400 times: the mean of
-    :math:`T_j / \mathrm{Var}_W` there takes out the bias of a short window, that of the inverse of an uncertain variance,
-    and with momentum the distance of :math:`T_j` from :math:`\lambda_j \mathrm{Var}` at a finite learning rate; its scatter is the relative error. Decoupled weight decay adds its share to the destruction.
+    A direction is resolved where the window holds 5 of its relaxation times, :math:`m \lambda_j W > 5`, the error of
+    its production is smaller than the value, and the curvature is below the edge of stability. What windows of W steps
+    show in equilibrium is simulated with the optimizer's own recursion, up to 400 times: the mean of
+    :math:`T_j / \mathrm{Var}_W` there takes out the bias of a short window, that of the inverse of an uncertain
+    variance, and with momentum the distance of :math:`T_j` from :math:`\lambda_j \mathrm{Var}` at a finite learning
+    rate; its scatter is the relative error. Decoupled weight decay adds its share to the destruction.
 
     Outside of equilibrium a drift of the position counts as spread, and lowers the production.
 
@@ -116,7 +123,8 @@ def resolved_balance(
     kinetic, einstein = _temperatures(displacements, gradients, motion)
     observed = torch.where(injected, einstein, kinetic).mean(0) / positions.var(0)
     # what equilibrium shows in such a window: its mean is 1 / curvature but for the window's end and the step's size
-    runs = equilibrium_runs(curvatures, motion, steps=steps, runs=_RUNS, injected=injected)
+    count = max(_FEWEST_RUNS, min(_RUNS, _RUN_STEPS // steps))
+    runs = equilibrium_runs(curvatures, motion, steps=steps, runs=count, injected=injected)
     kinetic, einstein = _temperatures(runs.displacements, runs.gradients, motion)
     expected = torch.where(injected, einstein, kinetic).mean(0) / runs.positions.var(0)
     spread = expected.std(0) / expected.mean(0)

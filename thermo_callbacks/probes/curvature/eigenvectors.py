@@ -1,4 +1,4 @@
-"""Leading eigenvectors of a module's loss during training, and their curvature on a batch that knows nothing of them."""
+"""Most curved directions of a module's loss during training, and their curvature on a batch that knows not of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from thermo_callbacks.probes.replay import SkippedBatch
 
 Operator = Callable[[Tensor], Tensor]
 
-COLD, WARM = 16, 4
+COLD, WARM = 20, 8
 """Products of the first measurement, and of a later one besides those with the vectors of the last."""
 
 
@@ -41,9 +41,9 @@ class EigenvectorProbe(CurvatureProbe):
     r"""Finds the most curved directions on one batch, and measures their curvature on another.
 
     The largest eigenvalue on a batch is on average larger than that of the mean loss, by about
-    :math:`b = \sum_j E[(u_j \cdot E u_1)^2]/(\lambda_1 - \lambda_j)` with the batch's deviation E of the Hessian, and the
-    curvature along its eigenvector on another batch is smaller than it by as much: in expectation the two enclose the
-    truth, and their mean is free of the bias to second order in E.
+    :math:`\sum_j \langle (u_j \cdot E u_1)^2 \rangle / (\lambda_1 - \lambda_j)` with the batch's deviation E of the
+    Hessian, and the curvature along its eigenvector on another batch is smaller than it by as much: in expectation the
+    two enclose the truth, and their mean is free of the bias to second order in E.
 
     Takes the arguments of :class:`CurvatureProbe`. Memory: two copies of the parameters for each product.
     """
@@ -112,7 +112,7 @@ class EigenvectorProbe(CurvatureProbe):
         with repeated_products(self._replay, point, exact=not self._finite_difference) as products:
 
             def product(vector: Tensor) -> Tensor:
-                parts = [part.view(shape) for part, shape in zip(vector.split(sizes), shapes, strict=True)]
+                parts = [part.view(shape) for part, shape in zip(torch.split(vector, sizes), shapes, strict=True)]
                 return torch.cat([part.reshape(-1) for part in products(parts)])
 
             yield product

@@ -80,9 +80,11 @@ def repeated_products(
     """Products of the Hessian at a point with one vector after the other, by double backward or finite differences."""
     whole = [slice(None)]
     if not exact:
-        yield lambda vectors: by_finite_differences(
-            replay, replace(point, vectors=vectors, groups=whole), gradients=False
-        ).products
+        yield (
+            lambda vectors: (
+                by_finite_differences(replay, replace(point, vectors=vectors, groups=whole), gradients=False).products
+            )
+        )
         return
     with replay.loss(point.values, point.batch, point.batch_idx) as loss:
         gradients = _gradients(loss, point.leaves)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
@@ -44,10 +45,22 @@ class Preconditioning(NamedTuple):
 
     @property
     def uniform(self) -> bool:
-        """Whether all parameters have one preconditioner and one decay: its Hessian has the plain one's eigenvectors."""
-        values = set(self.coupled_decay)
-        plain = [value for value in self.preconditioner if isinstance(value, float)]
-        return len(plain) == len(self.preconditioner) and len(set(plain)) == len(values) == 1
+        """Whether all parameters have one preconditioner and one decay: then the plain Hessian's eigenvectors do."""
+        numbers = {value for value in self.preconditioner if isinstance(value, float)}
+        tensors = any(isinstance(value, Tensor) for value in self.preconditioner)
+        return not tensors and len(numbers) == len(set(self.coupled_decay)) == 1
+
+    def root(self, parameters: Sequence[nn.Parameter]) -> Tensor:
+        """Root of the preconditioner of all coordinates in one row."""
+        return _row(self.preconditioner, parameters).sqrt()
+
+    def coupled_row(self, parameters: Sequence[nn.Parameter]) -> Tensor:
+        """Coupled weight decay of all coordinates in one row."""
+        return _row(self.coupled_decay, parameters)
+
+    def decoupled_along(self, vectors: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
+        """Share that decoupled weight decay takes along each unit vector in a step."""
+        return vectors.square() @ _row(self.decoupled_decay, parameters).to(vectors.dtype)
 
     def threshold(self, decoupled_decay: float = 0.0) -> float:
         """Edge of stability of the preconditioned Hessian; NaN where it is not known."""
@@ -121,3 +134,13 @@ def _decays(optimizer: Optimizer, group: dict[str, Any]) -> tuple[float, float]:
     if group.get("decoupled_weight_decay", isinstance(optimizer, AdamW)):  # AdamW marks its groups, but did not always
         return 0.0, float(group["lr"]) * decay
     return decay, 0.0
+
+
+def _row(values: Sequence[Tensor | float], parameters: Sequence[nn.Parameter]) -> Tensor:
+    """One row of the values of all coordinates, of single precision at least."""
+    dtype = torch.promote_types(torch.float32, parameters[0].dtype)
+    rows = [
+        torch.as_tensor(value, dtype=dtype, device=parameter.device).detach().expand(parameter.shape).reshape(-1)
+        for value, parameter in zip(values, parameters, strict=True)
+    ]
+    return torch.cat(rows)

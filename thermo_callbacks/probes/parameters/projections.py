@@ -45,8 +45,8 @@ class WatchedDirections(NamedTuple):
         """Directions that :meth:`state_dict` was taken of."""
         step, momentum, factor, nesterov = state["motion"]
         motion = Motion(step, MomentumResponse(momentum, factor), nesterov)
-        places, slopes = state["places"].to(device), state["slopes"].to(device)
-        return cls(places, slopes, *(state[name] for name in _TENSORS[2:]), motion, state["rate"])
+        tensors = {name: state[name].to(device if name in _TENSORS[:2] else "cpu") for name in _TENSORS}
+        return cls(**tensors, motion=motion, rate=state["rate"])
 
 
 _TENSORS = ("places", "slopes", "curvatures", "curvature_stderr", "decays")
@@ -58,9 +58,9 @@ class ProjectionProbe:
     def __init__(self, parameters: Sequence[nn.Parameter], directions: WatchedDirections) -> None:
         self._parameters = tuple(parameters)
         sizes = [parameter.numel() for parameter in parameters]
-        self._places = directions.places.split(sizes, 1)
-        self._slopes = directions.slopes.split(sizes, 1)
-        self.row = torch.zeros(3, len(directions.places), device=directions.places.device, dtype=directions.places.dtype)
+        self._places = torch.split(directions.places, sizes, 1)
+        self._slopes = torch.split(directions.slopes, sizes, 1)
+        self.row = directions.places.new_zeros(3, len(directions.places))
 
     def before_step(self, scale: Tensor | float) -> None:
         """Read positions, and gradients times ``scale``, that of the mean loss."""
