@@ -16,7 +16,7 @@ from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import StreamingWindow
 
 LAYERS = len(WATCHED)
-ENTROPY_SUMS = ("moving", "log_variance", "log_variance_square", "production", "production_square", "relaxation")
+ENTROPY_SUMS = ("moving", "log_variance", "log_variance_square", "relaxation")
 
 
 def fill(window: StreamingWindow, steps: WindowSteps, momentum: Any = 0.0, response: Any = 1.0) -> StreamingWindow:
@@ -92,7 +92,7 @@ def second_reading(
 
 
 def entropy_sums(positions: Tensor, products: Tensor, pairs: int, momentum: Any) -> dict[str, Tensor]:
-    """Sums over coordinates of what entropy and production need, with a mobility of 1, one coordinate at a time."""
+    """Sums over coordinates of what the entropy and its error need, with a mobility of 1, one coordinate at a time."""
     steps = len(positions)
     half = torch.tensor((steps - 1) / 2.0, dtype=torch.float64)
     decays = torch.as_tensor(momentum, dtype=torch.float64).expand(positions.shape[1])
@@ -108,7 +108,7 @@ def entropy_sums(positions: Tensor, products: Tensor, pairs: int, momentum: Any)
         )
         production = temperature / variance * (steps - 3) / (steps - 1) if steps >= 4 else math.nan
         relaxation = math.nan if math.isnan(production) else min(1.0 / production, steps) if production > 0 else steps
-        terms = (1.0, logarithm, logarithm**2, production, production**2, relaxation)
+        terms = (1.0, logarithm, logarithm**2, relaxation)
         total = {name: total[name] + term for name, term in zip(total, terms, strict=True)}
     return {name: torch.tensor(value, dtype=torch.float64) for name, value in total.items()}
 

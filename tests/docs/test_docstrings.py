@@ -179,7 +179,7 @@ def test_formulas_of_a_page_are_those_of_the_functions(hooks: ModuleType) -> Non
     assert page == "<!-- formula: heat -->\n\n$$Q = \\sum_t g_t \\cdot D_t$$\n\n<!-- /formula: heat -->"
     assert hooks.on_page_markdown(page) == "$$Q = \\sum_t g_t \\cdot D_t$$"
     named = re.findall("<!-- formula: (.+) -->", (hooks.ROOT / "docs" / "theory.md").read_text("utf-8"))
-    assert {"einstein_temperature", "entropy_production", "entropy_destruction"} <= set(named)
+    assert {"einstein_temperature", "parameter_entropy", "entropy_destruction"} <= set(named)
 
 
 def test_docstrings_list_what_the_catalogue_says_is_logged(hooks: ModuleType, package: Any) -> None:

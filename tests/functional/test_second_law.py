@@ -31,12 +31,11 @@ def test_flag(production: float, destruction: float, expected: int) -> None:
     assert_close(law.z.item(), law.rate.item() / law.stderr.item())
 
 
-def test_level_and_resolution() -> None:
+def test_level() -> None:
     errors = {"production_stderr": torch.tensor(1.0), "destruction_stderr": NONE}
     arguments = (torch.tensor([12.0, 8.0]), torch.tensor(10.0))
     assert second_law(*arguments, **errors).flag.tolist() == [1.0, -1.0]
     assert second_law(*arguments, **errors, level=0.99).flag.tolist() == [0.0, 0.0]
-    assert second_law(*arguments, **errors, resolution=0.5).flag.tolist() == [0.0, -1.0]
 
 
 def test_exact_balance_has_no_distance() -> None:
@@ -54,10 +53,9 @@ def test_what_is_not_known_is_not_said() -> None:
         second_law(one, unknown, production_stderr=one, destruction_stderr=one),
         second_law(one, one, production_stderr=unknown, destruction_stderr=one),
         second_law(one, one, production_stderr=one, destruction_stderr=unknown),
-        second_law(one, one, production_stderr=one, destruction_stderr=one, resolution=math.nan),
     ]
     assert all(law.flag.isnan() for law in cases)
-    assert all(law.z.isnan() for law in cases[:4])
+    assert all(law.z.isnan() for law in cases)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])

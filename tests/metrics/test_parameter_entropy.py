@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import copy
 import math
-import multiprocessing
 import pickle
-import traceback
 from collections.abc import Callable, Sequence
-from datetime import timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_cases import SIZES, STEPS, WATCHED, WindowSteps, added, assert_same_estimate, watch, window_steps
-from oracles import coordinate_temperatures, curvatures, normal, simulate, stationary_variance, torch_rule
-from torch import Tensor, distributed
+from metric_cases import SIZES, WATCHED, WindowSteps, added, watch, window_steps
+from oracles import curvatures, normal, simulate, stationary_variance, torch_rule
+from torch import Tensor
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import (
-    entropy_production,
-    free_diffusion_production,
-    kinetic_temperature,
     momentum_response,
     parameter_entropy,
 )
-from thermo_callbacks.functional.window.entropy_production import entropy_production_sums, free_diffusion_sums
 from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy_sums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
-from thermo_callbacks.metrics import EntropyDestruction, EntropyProduction, ParameterEntropy
+from thermo_callbacks.metrics import ParameterEntropy
 
 LAYERS = range(len(WATCHED))
 # Python 3.12 warns of forks beside threads; the children below use none of the parent's
@@ -42,20 +34,8 @@ def entropy_twin(steps: WindowSteps, layer: int, momentum: float, size: int) -> 
     return parameter_entropy(steps.parameters[layer].var(0), size, steps=len(steps.parameters[layer]))
 
 
-def production_twin(steps: WindowSteps, layer: int, momentum: float, size: int) -> Tensor:
-    q, d, g = (field[layer] for field in steps)
-    return entropy_production(
-        q.var(0),
-        coordinate_temperatures(d, g, momentum),
-        1.0,
-        preconditioner=steps.mobility[layer],
-        total=size,
-        steps=len(q),
-    )
-
-
 class Case(NamedTuple):
-    metric: type[ParameterEntropy] | type[EntropyProduction]
+    metric: type[ParameterEntropy]
     sums: Callable[[WindowStatistics], Any]
     twin: Callable[[WindowSteps, int, float, int], Tensor]
     momentum: float
@@ -78,17 +58,12 @@ class Case(NamedTuple):
         said = {"layers": estimates.layers.value, "global": estimates.whole.value}
         for name, estimate in (("estimate", estimates.whole), ("layers", estimates.layers)):
             said |= {f"{name} {field}": value for field, value in estimate._asdict().items()}
-        if self.metric is EntropyProduction:
-            free = added(map(free_diffusion_sums, windows)).estimate()
-            said |= {"free": free.whole.value, "free layers": free.layers.value}
         return said
 
 
 CASES = {
     "entropy": Case(ParameterEntropy, parameter_entropy_sums, entropy_twin, 0.0),
     "entropy-momentum": Case(ParameterEntropy, parameter_entropy_sums, entropy_twin, 0.9),
-    "production": Case(EntropyProduction, entropy_production_sums, production_twin, 0.0),
-    "production-momentum": Case(EntropyProduction, entropy_production_sums, production_twin, 0.9),
 }
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -98,8 +73,6 @@ def readings(metric: Any) -> dict[str, Tensor]:
     said = {"layers": metric.compute_layers(), "global": metric.compute()}
     for name, estimate in (("estimate", metric.estimate()), ("layers", metric.estimate_layers())):
         said |= {f"{name} {field}": value for field, value in estimate._asdict().items()}
-    if isinstance(metric, EntropyProduction):
-        said |= {"free": metric.compute_free_diffusion(), "free layers": metric.compute_free_diffusion_layers()}
     return said
 
 
@@ -265,16 +238,15 @@ class TestErrors:
         rule = torch_rule(torch.optim.SGD, (repetitions, coordinates), lr=1.0, momentum=momentum)
         run = simulate(rates, start, noise, rule).last(steps)
         mobility = torch.tensor(momentum_response(momentum).factor).double()
-        for metric in (EntropyProduction, ParameterEntropy):
-            estimates = []
-            for repetition in range(repetitions):
-                one = metric(momentum=momentum)
-                q, d, g = (field[:, repetition] for field in run)
-                one.update(q, d, g, mobility)
-                estimates.append(torch.stack(one.estimate()[:2]))
-            values, errors = torch.stack(estimates, 1)
-            ratio = errors.square().mean().sqrt() / values.std()
-            assert 0.75 < ratio < 1.6, (metric, ratio)
+        estimates = []
+        for repetition in range(repetitions):
+            one = ParameterEntropy(momentum=momentum)
+            q, d, g = (field[:, repetition] for field in run)
+            one.update(q, d, g, mobility)
+            estimates.append(torch.stack(one.estimate()[:2]))
+        values, errors = torch.stack(estimates, 1)
+        ratio = errors.square().mean().sqrt() / values.std()
+        assert 0.75 < ratio < 1.6, ratio
 
     def test_watching_a_sample_costs_what_other_samples_scatter(self) -> None:
         size, sample, steps = 2000, 100, 200
@@ -283,144 +255,39 @@ class TestErrors:
         rule = torch_rule(torch.optim.SGD, (size,), lr=1.0)
         run = simulate(rates, normal(size, seed=1) * spread.sqrt(), normal(steps, size, seed=2), rule)
         one = torch.tensor(1.0).double()
-        for metric in (EntropyProduction, ParameterEntropy):
-            estimates = []
-            for seed in range(60):
-                chosen = torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:sample]
-                part = metric([size])
-                part.update(*([field[:, chosen]] for field in run), [one])
-                estimates.append(torch.stack(part.estimate()[:2]))
-            values, errors = torch.stack(estimates, 1)
-            assert 0.75 < errors.square().mean().sqrt() / values.std() < 1.5
-            whole = metric([size])
-            whole.update(*([field] for field in run), [one])
-            assert abs(values.mean() - whole.compute()) < 4.0 * values.std() / 60**0.5
-            assert whole.estimate().stderr < 0.3 * values.std()
+        estimates = []
+        for seed in range(60):
+            chosen = torch.randperm(size, generator=torch.Generator().manual_seed(seed))[:sample]
+            part = ParameterEntropy([size])
+            part.update(*([field[:, chosen]] for field in run), [one])
+            estimates.append(torch.stack(part.estimate()[:2]))
+        values, errors = torch.stack(estimates, 1)
+        assert 0.75 < errors.square().mean().sqrt() / values.std() < 1.5
+        whole = ParameterEntropy([size])
+        whole.update(*([field] for field in run), [one])
+        assert abs(values.mean() - whole.compute()) < 4.0 * values.std() / 60**0.5
+        assert whole.estimate().stderr < 0.3 * values.std()
 
     def test_layers_share_the_noise_of_a_step(self) -> None:
         q, d, g = window_steps(3).layer(2)
-        for metric in (EntropyProduction, ParameterEntropy):
-            one, three = metric(), metric([255] * 3)
-            one.update(q[0], d[0], g[0], torch.tensor(0.1).double())
-            three.update([q[0]] * 3, [d[0]] * 3, [g[0]] * 3, [torch.tensor(0.1).double()] * 3)
-            assert_close(three.estimate().stderr, 3.0 * one.estimate().stderr, rtol=1e-10, atol=0.0)
+        one, three = ParameterEntropy(), ParameterEntropy([255] * 3)
+        one.update(q[0], d[0], g[0], torch.tensor(0.1).double())
+        three.update([q[0]] * 3, [d[0]] * 3, [g[0]] * 3, [torch.tensor(0.1).double()] * 3)
+        assert_close(three.estimate().stderr, 3.0 * one.estimate().stderr, rtol=1e-10, atol=0.0)
 
     def test_one_contribution_has_no_error(self) -> None:
-        metric = CASES["production-momentum"].fed(window_steps(1, steps=4))
+        metric = CASES["entropy-momentum"].fed(window_steps(1, steps=4))
         assert metric.compute().isfinite()
         assert metric.estimate().stderr.isnan()
 
     def test_an_unknown_mobility(self) -> None:
         window = watch(window_steps(8), SIZES, unknown=[0])
-        entropy, production = parameter_entropy_sums(window).estimate(), entropy_production_sums(window).estimate()
-        # the whole's production is not known without the layer's; its entropy is, but not how well
-        assert production.whole.value.isnan()
-        assert production.layers.value.isnan().tolist() == [True] + [False] * 5
+        entropy = parameter_entropy_sums(window).estimate()  # it is known, but not how well
         assert_close(entropy.whole.value, CASES["entropy"].fed(window_steps(8)).compute(), rtol=1e-10, atol=0.0)
         assert entropy.whole.stderr.isnan()
         assert entropy.layers.stderr.isnan().tolist() == [True] + [False] * 5
 
-    @pytest.mark.parametrize("metric", [ParameterEntropy, EntropyProduction])
     @pytest.mark.parametrize("momentum", [1.0, -0.1])
-    def test_bad_momentum(self, metric: Any, momentum: float) -> None:
+    def test_bad_momentum(self, momentum: float) -> None:
         with pytest.raises(ValueError, match=rf"^momentum must lie in \[0, 1\), got {momentum}"):
-            metric(SIZES, momentum=momentum)
-
-
-class TestProduction:
-    def test_nesterov_takes_its_own_response(self) -> None:
-        q, d, g = (field[2] for field in window_steps(1))
-        metric = EntropyProduction(momentum=0.9, nesterov=True)
-        metric.update(q, d, g, torch.ones(255).double())
-        plain = EntropyProduction(momentum=0.9)
-        plain.update(q, d, g, torch.ones(255).double())
-        ratio = kinetic_temperature(d, g, 0.9, nesterov=True) / kinetic_temperature(d, g, 0.9)
-        assert_close(metric.compute(), plain.compute() * ratio, rtol=1e-12, atol=0.0)
-
-    @pytest.mark.parametrize("momentum", [0.0, 0.9])
-    def test_free_diffusion_counts_what_moves(self, momentum: float) -> None:
-        case = Case(EntropyProduction, entropy_production_sums, production_twin, momentum)
-        steps = window_steps(1)
-        for field in steps:
-            field[1][:, 3:] = 0.0
-        metric = case.fed(steps)
-        moving = torch.tensor(SIZES).double()
-        moving[1] *= 3.0 / WATCHED[1]
-        expected = moving * free_diffusion_production(STEPS, momentum)
-        assert_close(metric.compute_free_diffusion_layers(), expected, rtol=1e-6, atol=0.0)
-        assert_close(metric.compute_free_diffusion(), expected.sum(), rtol=1e-6, atol=0.0)
-        case.fed(steps, metric=metric)
-        assert_close(metric.compute_free_diffusion(), expected.sum(), rtol=1e-6, atol=0.0)
-
-    def test_without_noise_there_is_none(self) -> None:
-        gradient = torch.full((6, 3), 2.0, dtype=torch.float64)
-        metric = EntropyProduction()
-        metric.update((-0.1 * gradient).cumsum(0), -0.1 * gradient, gradient, torch.tensor(0.1).double())
-        assert metric.compute() == 0.0
-        assert metric.estimate().stderr.isnan()
-
-
-def test_destruction_sums_layers_and_weighs_updates() -> None:
-    metric = EntropyDestruction([10, 20])
-    traces = torch.tensor([[1.0, 2.0], [3.0, -1.0]], dtype=torch.float64)
-    for trace, weight in zip(traces, (1.0, 3.0), strict=True):
-        metric.update(0.1 * trace, torch.full((2,), 0.01).double(), weight)
-    assert_close(metric.compute_layers(), 0.1 * (traces[0] + 3.0 * traces[1]) / 4.0)
-    assert_close(metric.compute(), metric.compute_layers().sum())
-    assert metric.estimate().stderr > 0.0
-
-
-WINDOWS = {0: (window_steps(1), window_steps(2, steps=12), window_steps(3)), 1: (window_steps(4, steps=30),)}
-
-
-def run_rank(rank: int, folder: Path) -> None:
-    """Body of a process: what it reads with its own windows, and with none on rank 0."""
-    try:
-        distributed.init_process_group(
-            "gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2, timeout=timedelta(seconds=20)
-        )
-        said = {}
-        for name, case in CASES.items():
-            said[name] = readings(case.fed(*WINDOWS[rank]))
-            lonely = case.fed(*(WINDOWS[1] if rank else ()))
-            said[f"{name} lonely"] = readings(lonely) if rank else readings_of_none(lonely)
-        distributed.destroy_process_group()
-        torch.save(said, folder / f"{rank}.pt")
-    except BaseException:
-        (folder / f"{rank}.txt").write_text(traceback.format_exc())
-        raise
-
-
-def readings_of_none(metric: Any) -> dict[str, Tensor]:
-    with pytest.warns(UserWarning, match="was called before the ``update`` method"):
-        return readings(metric)
-
-
-def test_two_processes_read_what_one_reads_with_all_windows(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")  # a fresh interpreter would spend seconds on imports
-    processes = [context.Process(target=run_rank, args=(rank, tmp_path), daemon=True) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60.0)
-        process.kill()
-    failures = [file.read_text() for file in tmp_path.glob("*.txt")]
-    assert not failures, failures
-    for rank in (0, 1):
-        said = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        for name, case in CASES.items():
-            assert_equal_readings(said[name], readings(case.fed(*WINDOWS[0], *WINDOWS[1])), rtol=1e-12)
-            assert_equal_readings(said[f"{name} lonely"], readings(case.fed(*WINDOWS[1])), rtol=1e-12)
-            assert all(value.isfinite().all() for value in said[name].values())
-
-
-def test_errors_of_windows_shrink_with_their_number() -> None:
-    for case in CASES.values():
-        one, four = case.fed(window_steps(1)), case.fed(*[window_steps(1)] * 4)
-        whole = [index for index in LAYERS if WATCHED[index] == SIZES[index]]
-        estimate = one.estimate_layers()
-        expected = estimate._replace(stderr=estimate.stderr / 2.0, degrees_of_freedom=4.0 * estimate.degrees_of_freedom)
-        actual = four.estimate_layers()
-        assert_same_estimate(*(type(e)(*(field[whole] for field in e)) for e in (actual, expected)))
-        sampled = [index for index in LAYERS if index not in whole]
-        assert (actual.stderr > expected.stderr)[sampled].all()
+            ParameterEntropy(SIZES, momentum=momentum)

@@ -9,7 +9,7 @@ from typing import Any
 from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
 from thermo_callbacks.callbacks.compat import logging_step, plain_state, shuffled_samples
-from thermo_callbacks.callbacks.derived import balance_record, total_laplacian_record
+from thermo_callbacks.callbacks.derived import total_laplacian_record
 from thermo_callbacks.callbacks.extra_passes.build import build_collectors
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
@@ -105,6 +105,7 @@ class Monitor(ConfiguredCallback):
                 collectors = build_collectors(
                     self._plan, how, trainer, pl_module,
                     layers=session.layers, sharded=session.sharded, measured=measured, add_shift=self._noise.add_pass,
+                    offer=session.watch_directions,
                 )  # fmt: skip
                 self._extra_passes = ExtraPassSchedule(collectors, **self._timetable.of_extra_passes, measured=measured)
                 self._extra_passes.load_state_dict(self._extra_pass_state)
@@ -121,7 +122,14 @@ class Monitor(ConfiguredCallback):
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
         steps = max(window.taken for window in complete)
-        record = close_windows(self._plan, session, complete, transition=self._transition, warn_once=self._warn_once)
+        record = close_windows(
+            self._plan,
+            session,
+            complete,
+            transition=self._transition,
+            latest=self._publisher.latest,
+            warn_once=self._warn_once,
+        )
         if self._plan.untrained:
             record |= self._untrained.look(session, self._patterns, self._guard, steps)
             self._configuration.add_untrained(session.trainer, self._untrained.reasons)
@@ -202,8 +210,7 @@ class Monitor(ConfiguredCallback):
         if not record:
             return
         with self._guard.protect("logging"):
-            for follow in (balance_record, total_laplacian_record):
-                record |= follow(record, self._publisher.latest)
+            record |= total_laplacian_record(record, self._publisher.latest)
             self._publisher.publish(trainer, self._plan.keep(record), step, window=False)
             self._configuration.add_activations(trainer, self._publisher.engines, self._publisher.activation_groups)
 

@@ -13,18 +13,22 @@ _COLLECTORS = {
     "CurvatureInstrument": "curvature",
     "BulkInstrument": "bulk",
 }
+_FORMER_SUMS = frozenset({"production", "production_square"})
 
 
 def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """Read a monitor's state of this version or of the one before, in this version's words."""
     if (version := state["version"]) == STATE_VERSION:
-        return state
+        return {**state, "windows": [_without_former_sums(window) for window in state["windows"]]}
     if version != 2:
         raise ValueError(f"the checkpoint's state has version {version}, this package reads 2 and {STATE_VERSION}")
     schedule = state["survey"]
     return {
         "version": STATE_VERSION,
-        "windows": [_renamed(window, ledger="energy_balance", resting="paused") for window in state["watches"]],
+        "windows": [
+            _without_former_sums(_renamed(window, ledger="energy_balance", resting="paused"))
+            for window in state["watches"]
+        ],
         "publisher": _renamed(state["publisher"], looks="extra_passes"),
         "transition": state["transition"],
         "extra_passes": schedule
@@ -36,6 +40,14 @@ def current_state(state: Mapping[str, Any]) -> Mapping[str, Any]:
             },
         },
     }
+
+
+def _without_former_sums(window: Mapping[str, Any]) -> dict[str, Any]:
+    """A window's state without the sums of production by coordinates, which nothing is made of any more."""
+    last = window["last"]
+    if last is not None:
+        last = {name: value for name, value in last.items() if name not in _FORMER_SUMS}
+    return {**window, "last": last}
 
 
 def _renamed(state: Mapping[str, Any], **names: str) -> dict[str, Any]:

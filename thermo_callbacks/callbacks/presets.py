@@ -21,6 +21,7 @@ class Plan:
     free_energy: bool
     transition: bool
     curvature: frozenset[str]  # by Hessian-vector products: "laplacian", "destruction", "rugh"
+    sharpness: bool  # with the entropy balance in the directions that are found
     activations: bool
     step_balance: bool
     noise: bool
@@ -32,7 +33,7 @@ class Plan:
     @property
     def extra_passes(self) -> bool:
         """Whether anything is measured besides the windows."""
-        return bool(self.curvature) or self.activations or self.step_balance or self.bulk
+        return bool(self.curvature) or self.sharpness or self.activations or self.step_balance or self.bulk
 
     def keep(self, record: Scalars) -> Scalars:
         """Values of the whole run, and those of the families that are logged."""
@@ -62,6 +63,7 @@ def plan_of(name: str) -> Plan:
         free_energy="thermo/free_energy" in tags,
         transition="thermo/transition_temperature" in tags,
         curvature=frozenset(kind for kind, tag in _OF_CURVATURE.items() if tag in tags),
+        sharpness="thermo/sharpness" in tags,
         activations="thermo/work_efficiency" in tags,
         step_balance="thermo/step_efficiency" in tags,
         noise="thermo/noise_scale" in tags,

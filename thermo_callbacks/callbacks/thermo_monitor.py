@@ -30,8 +30,6 @@ class ThermoMonitor(Monitor):
       one in equilibrium
     - ``thermo/einstein_temperature`` with ``_stderr`` (in units of the loss): another thermometer, equal to the kinetic
       one for optimizers that add no noise
-    - ``thermo/equilibrium_ratio`` with ``_stderr``, ``thermo/equilibrium_reference``: 1 when the size of the weights is
-      stationary
     - ``thermo/internal_energy`` (in units of the loss): mean loss in the window (with several processes, of the first
       one's batches)
     - ``thermo/heat``, ``thermo_heat/<layer>`` (in units of the loss): cumulative heat; that of steps between windows is
@@ -56,6 +54,9 @@ class ThermoMonitor(Monitor):
       that it touches; only where it is expected or seen
     - ``thermo/untrained_share``: share of the model's weights that no step of the window could change; a text lists
       them and says why
+    - ``thermo/drift_share``, ``thermo_drift_share/<layer>``: part of the change of the weights' size that is steady,
+      not to and fro
+    - ``thermo/drift_p_value``: how often a window without drift shows as much by chance
 
     When training starts:
 
@@ -66,8 +67,6 @@ class ThermoMonitor(Monitor):
     Once a window, with the presets ``"standard"`` and ``"full"``:
 
     - ``thermo/entropy`` with ``_stderr``, ``thermo_entropy/<layer>`` (in nats): entropy of the weights
-    - ``thermo/entropy_production`` with ``_stderr``, ``_floor``, ``thermo_entropy_production/<layer>`` (in nats per
-      step): entropy that noise adds in a step, and what free weights would read
     - ``thermo/free_energy`` (in units of the loss): mean loss less the bound energy, which training with noise lowers
     - ``thermo/bound_energy`` (in units of the loss): the part of the energy that the swinging of the weights accounts
       for
@@ -88,17 +87,14 @@ class ThermoMonitor(Monitor):
     - ``thermo/step_efficiency`` with ``_stderr``, ``thermo/step_transfer``, ``thermo/step_transfer_stderr``: what a
       step makes of the descent that its gradient promises, on its own batch and on the next
     - ``thermo_heat_share/<layer>``: each layer's part of the descent
-    - ``thermo/entropy_rate`` with ``_stderr`` (in nats per step): production minus destruction
-    - ``thermo/second_law`` with ``_score``: sign of the rate where it differs from 0 (-1, 0, 1), and by how many
-      standard errors it does
     - ``thermo/work_efficiency`` with ``_stderr``, ``_product``, ``thermo_work_efficiency/<module>``: mean over all
       activations, weighted by the power that they take in, and product along the depth (with several processes, on the
       first one's batches)
     - ``thermo_learning_efficiency/<module>``: share of the learning signal that gets back
-    - ``thermo_carnot_bound/<module>``: what an ideal engine between the variances of input and output could turn into
-      work
+    - ``thermo_learning_signal/<module>``: power of the learning signal at each activation, per unit, against that at
+      the last
     - ``thermo_engine/<ActivationType>``: work efficiency of all activations of a type
-    - ``thermo_dead_fraction/<module>``: share of the units that give one output for all samples
+    - ``thermo_dead_fraction/<module>``: share of the units that never leave the flat part of their function
     - ``thermo_saturated_fraction/<module>``: share of the values at which the activation is flat
 
     A value that does not exist is NaN, and a warning says why, once.

@@ -21,31 +21,13 @@ QUANTITIES = (
         action="A rise at a constant learning rate: see whether T rose too. To compare runs, give them the same "
         "`window` and `sample`.",
         missing="no weight of the layer moved in the window",
-        needs=("motion", "mobility"),  # its error follows from the production
+        needs=("motion", "mobility"),  # its error follows from the relaxation
         when="window",
         logged_by=(*STANDARD, "EntropyMonitor", "FreeEnergyMonitor"),
         charts=(
             ScalarChart(questions.ENTROPY, "Entropy of the weights: it falls while they learn", ("thermo/entropy",)),
         ),
         compared=Compared(50, "temperatures"),
-    ),
-    Quantity(
-        name="Entropy production",
-        tags=("thermo/entropy_production", "thermo/entropy_production_stderr", "thermo/entropy_production_floor"),
-        family="thermo_entropy_production",
-        unit="nats per step",
-        formula="(N / n) Σ m Tᵢ / Var(q)",
-        summary="entropy that noise adds in a step, and what free weights would read",
-        meaning="Entropy that the noise puts back with each step. In equilibrium it equals the destruction. The "
-        "floor is what weights that wander freely, held by no slope, read in a window of this length.",
-        caution="Near its floor it says nothing of the landscape: only a longer window tells.",
-        action="Near its floor: take a `window` ten times as long.",
-        missing="the optimizer does not tell how far it moves a weight per unit of gradient, or the weights did not "
-        "move",
-        needs=("motion", "mobility"),
-        when="window",
-        logged_by=(*STANDARD, "EntropyMonitor"),
-        column=LayerColumn("curvature", 40, "production\n[nats/step]", 2),
     ),
     Quantity(
         name="Entropy destruction",
@@ -65,55 +47,12 @@ QUANTITIES = (
         when="average",
         logged_by=(*STANDARD, "EntropyMonitor"),
         charts=(
-            ScalarChart(
-                questions.ENTROPY,
-                "Destruction against production: equal in equilibrium",
-                ("thermo/entropy_destruction", "thermo/entropy_production", "thermo/entropy_production_floor"),
-            ),
+            ScalarChart(questions.ENTROPY, "Entropy destruction, all directions", ("thermo/entropy_destruction",)),
             ScalarChart(questions.ENTROPY, "Entropy destruction by layer", ("thermo_entropy_destruction",), place=1),
         ),
         column=LayerColumn("curvature", 30, "destruction\n[nats/step]", 2),
         final_value=60,
         compared=Compared(60, "engines"),
-    ),
-    Quantity(
-        name="Entropy rate",
-        tags=("thermo/entropy_rate", "thermo/entropy_rate_stderr"),
-        unit="nats per step",
-        formula="production - destruction",
-        summary="production minus destruction",
-        meaning="Below 0 the entropy falls: the run is still learning. At 0 noise and learning balance: more steps "
-        "at this learning rate and batch size gain little. Above 0 noise wins.",
-        caution="A value between 0 and the floor of the production may be nothing but weights that wander.",
-        action="Clearly below 0: train on. At 0 within small errors, with a loss that stands still: lower the "
-        "learning rate, or stop.",
-        missing="production or destruction has none",
-        when="extra pass",
-        logged_by=(*STANDARD, "EntropyMonitor"),
-        lines=(RunLine(50),),
-        key_number=60,
-    ),
-    Quantity(
-        name="Second law",
-        tags=("thermo/second_law", "thermo/second_law_score"),
-        unit="none",
-        formula="-1, 0 or 1; rate / its standard error",
-        summary="sign of the rate where it differs from 0 (-1, 0, 1), and by how many standard errors it does",
-        meaning="The score says how sure the sign of the rate is; within ±2 it may be chance. The flag sums it up: "
-        "-1 the entropy falls, 0 it is balanced, 1 it grows.",
-        caution="0 may also mean that the errors are large, or that what noise puts back is below the floor of the "
-        "production. The flag takes the floor into account, the score does not.",
-        action="-1: train on. 0 with small errors: lower the learning rate, or stop. 1 for long: lower the learning "
-        "rate, or take larger batches.",
-        missing="production or destruction has none, or no error",
-        when="extra pass",
-        logged_by=(*STANDARD, "EntropyMonitor"),
-        charts=(
-            ScalarChart(
-                questions.ENTROPY, "Second law: rate in standard errors, sure beyond ±2", ("thermo/second_law_score",)
-            ),
-        ),
-        lines=(RunLine(60, words={-1.0: "entropy falls", 0.0: "no trend resolved", 1.0: "entropy grows"}),),
     ),
     Quantity(
         name="Free energy F",

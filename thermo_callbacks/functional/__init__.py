@@ -24,20 +24,24 @@ from thermo_callbacks.functional.bulk.thermodynamics import (
     mean_bulk_loss,
 )
 from thermo_callbacks.functional.curvature import (
+    Eigenpairs,
     TraceEstimate,
     accumulated_product,
     finite_difference_product,
     hessian_trace,
     hessian_vector_product,
+    leading_eigenpairs,
     rademacher,
     rugh_temperature,
 )
 from thermo_callbacks.functional.energy import first_law_residual, heat
 from thermo_callbacks.functional.entropy import predictive_entropy, vasicek_entropy
+from thermo_callbacks.functional.entropy_destruction import entropy_destruction
 from thermo_callbacks.functional.free_energy import free_energy, free_energy_estimate
 from thermo_callbacks.functional.gradient_noise import NoiseScale, noise_scale_interval, pair_signal_share
 from thermo_callbacks.functional.momentum import MomentumResponse, momentum_response
 from thermo_callbacks.functional.second_law import SecondLaw, second_law
+from thermo_callbacks.functional.stability import stability_threshold
 from thermo_callbacks.functional.stationarity import Stationarity, stationarity_test
 from thermo_callbacks.functional.statistics import (
     Estimate,
@@ -50,6 +54,7 @@ from thermo_callbacks.functional.transition import transition_temperature
 from thermo_callbacks.functional.window import *  # noqa: F403  it says itself what is public
 
 __all__ = [
+    "Eigenpairs",
     "Estimate",
     "GaussianEfficiency",
     "MomentumResponse",
@@ -71,6 +76,7 @@ __all__ = [
     "dead_fraction",
     "dead_unit_fraction",
     "engine_type",
+    "entropy_destruction",
     "equipartition_temperature",
     "finite_difference_product",
     "first_law_residual",
@@ -82,6 +88,7 @@ __all__ = [
     "hessian_trace",
     "hessian_vector_product",
     "implied_init_gain",
+    "leading_eigenpairs",
     "learning_efficiency",
     "learning_signal",
     "linear",
@@ -95,6 +102,7 @@ __all__ = [
     "rugh_temperature",
     "saturated_fraction",
     "second_law",
+    "stability_threshold",
     "stationarity_test",
     "step_efficiency",
     "stochastic_log_determinant",

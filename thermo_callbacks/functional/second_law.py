@@ -33,28 +33,26 @@ def second_law(
     production_stderr: Tensor,
     destruction_stderr: Tensor,
     level: float = 0.95,
-    resolution: Tensor | float = 0.0,
 ) -> SecondLaw:
     r"""Whether the entropy of the trainable variables falls, stays or grows.
 
     .. math:: \frac{dS}{dt} = \sigma_p - \sigma_d, \qquad s^2 = s^2(\sigma_p) + s^2(\sigma_d), \qquad
-              \mathrm{flag} = \begin{cases} -1 & \dot S < -z s \\ +1 & \dot S - r > z s \\ 0 & \text{else}
+              \mathrm{flag} = \begin{cases} -1 & \dot S < -z s \\ +1 & \dot S > z s \\ 0 & \text{else}
               \end{cases}
 
-    with z the two-sided quantile of the normal distribution and r the ``resolution``. Learning destroys entropy until
-    production balances destruction. Both errors count as independent: one comes from a window of steps, the other from
-    random probes. At balance the flag is not 0 in a share of at most 1 - ``level`` of the cases.
+    with z the two-sided quantile of the normal distribution. Learning destroys entropy until production balances
+    destruction. Both errors count as independent: one comes from a window of steps, the other from an extra pass. At
+    balance the flag is not 0 in a share of at most 1 - ``level`` of the cases.
 
     Source: Vanchurin 2020, "Towards a theory of machine learning" (the second law of learning).
 
     Args:
-        production: :func:`~thermo_callbacks.functional.entropy_production`, any shape.
-        destruction: :func:`~thermo_callbacks.functional.entropy_destruction`, same shape.
+        production: Entropy that noise puts back in some directions, any shape; see
+            :func:`~thermo_callbacks.functional.resolved_balance`.
+        destruction: Entropy destroyed in the same directions, same shape.
         production_stderr: Standard error of ``production``.
         destruction_stderr: Standard error of ``destruction``.
         level: Confidence of the flag, in (0, 1).
-        resolution: What ``production`` may be too large by for want of steps: its moving coordinates times
-            :func:`~thermo_callbacks.functional.free_diffusion_production`. A surplus below it is not taken for growth.
 
     Returns:
         Rate, standard error, z and flag.
@@ -74,7 +72,7 @@ def second_law(
     rate = production - destruction
     stderr = (production_stderr.square() + destruction_stderr.square()).sqrt()
     margin = float(ndtri((1.0 + level) / 2.0)) * stderr
-    flag = (rate - resolution > margin).to(rate) - (rate < -margin).to(rate)
-    defined = ~((rate - resolution).isnan() | stderr.isnan())
+    flag = (rate > margin).to(rate) - (rate < -margin).to(rate)
+    defined = ~(rate.isnan() | stderr.isnan())
     z = torch.where(rate == 0.0, stderr * 0.0, rate / stderr)  # 0 / 0 is no distance at all
     return SecondLaw(rate, stderr, z, torch.where(defined, flag, torch.nan))

@@ -5,7 +5,7 @@ from thermo_callbacks.metrics.configurational import RughTemperature
 from thermo_callbacks.metrics.curvature import FreeEnergyLaplacian
 from thermo_callbacks.metrics.drift import DriftShare
 from thermo_callbacks.metrics.energy import LayerHeat
-from thermo_callbacks.metrics.entropy import EntropyDestruction, EntropyProduction, ParameterEntropy
+from thermo_callbacks.metrics.entropy import EntropyDestruction, ParameterEntropy
 from thermo_callbacks.metrics.noise import GradientNoiseScale, SignalShare
 from thermo_callbacks.metrics.temperature import (
     EinsteinTemperature,
@@ -21,7 +21,6 @@ __all__ = [
     "DriftShare",
     "EinsteinTemperature",
     "EntropyDestruction",
-    "EntropyProduction",
     "EquilibriumRatio",
     "FreeEnergyLaplacian",
     "GradientNoiseScale",

@@ -1,48 +1,19 @@
-"""Entropy of the trainable variables, its production and its destruction, as metrics."""
+"""Entropy of the trainable variables and its destruction, as metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from thermo_callbacks.functional.window.coordinate_terms import FEWEST_STEPS
-from thermo_callbacks.functional.window.entropy_production import entropy_production_sums, free_diffusion_sums
 from thermo_callbacks.functional.window.estimates import ExtensiveSums
 from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy_sums
-from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.metrics.base import MomentumMetric, Windows
 from thermo_callbacks.metrics.curvature import TraceMetric
 
 
-class EntropyMetric(MomentumMetric):
-    """Base of means over windows of sums over all coordinates; the global value is the sum of the layers'."""
-
-    _sums = ExtensiveSums
-
-    def update(
-        self, parameters: Windows, displacements: Windows, gradients: Windows, mobility: Tensor | Sequence[Tensor]
-    ) -> None:
-        """Add a window of consecutive steps.
-
-        Args:
-            parameters: Parameters before each step, ``[W, n]`` or one for each layer, W at least 4.
-            displacements: What the optimizer moved, likewise.
-            gradients: Gradients of the same steps, likewise.
-            mobility: Whole displacement per unit of gradient, a scalar or ``[n]``, or one for each layer.
-        """
-        window = self._window(
-            FEWEST_STEPS, parameters=parameters, displacements=displacements, gradients=gradients, mobility=mobility
-        )
-        self._take(window)
-
-    def _take(self, window: WindowStatistics) -> None:
-        raise NotImplementedError
-
-
-class ParameterEntropy(EntropyMetric):
+class ParameterEntropy(MomentumMetric):
     r"""Entropy of the trainable variables; see :func:`~thermo_callbacks.functional.parameter_entropy`.
 
     .. math:: S_l = \frac{N_l}{n_l} \sum_i \tfrac12 \big(\ln(2\pi e\,\mathrm{Var}_W(q_i)) - b_W\big), \qquad
@@ -54,10 +25,10 @@ class ParameterEntropy(EntropyMetric):
     The standard error has two parts. From watching :math:`n_l` of :math:`N_l` coordinates: the spread of their terms.
     From the finite window: a variance from W steps of relaxation time :math:`\tau_i` has a relative variance of about
     :math:`2\tau_i/W`, and coordinates share noise; the kinetic temperature's relative error s shows how many are
-    independent, which makes it :math:`\frac{N_l}2 s \sqrt{\overline{\tau}}`, with :math:`\tau_i` the inverse of the
-    coordinate's production, at most W, and :math:`\mu/(1-\mu)` on top. For coordinates of equal temperature that is
-    the truth up to some 20 %, whatever their relaxation times and whatever noise they share; where temperatures differ
-    it is too large. It does not know what the window is too short to show: see the function.
+    independent, which makes it :math:`\frac{N_l}2 s \sqrt{\overline{\tau}}`, with :math:`\tau_i` the coordinate's
+    variance over mobility times temperature, at most W, and :math:`\mu/(1-\mu)` on top. For coordinates of equal
+    temperature that is the truth up to some 20 %, whatever their relaxation times and whatever noise they share; where
+    temperatures differ it is too large. It does not know what the window is too short to show: see the function.
 
     As input to ``update``: ``parameters``, ``displacements``, ``gradients``, each ``[W, n]``, and ``mobility``
     ``[n]`` or a scalar, or lists with one for each layer. As output of ``compute``: the sum of the layers, a scalar.
@@ -81,73 +52,23 @@ class ParameterEntropy(EntropyMetric):
         1.42
     """
 
-    def _take(self, window: WindowStatistics) -> None:
-        self._add(parameter_entropy_sums(window))
+    _sums = ExtensiveSums
 
+    def update(
+        self, parameters: Windows, displacements: Windows, gradients: Windows, mobility: Tensor | Sequence[Tensor]
+    ) -> None:
+        """Add a window of consecutive steps.
 
-class EntropyProduction(EntropyMetric):
-    r"""Entropy that noise produces in a step; see :func:`~thermo_callbacks.functional.entropy_production`.
-
-    .. math:: \sigma_{p,l} = \frac{N_l}{n_l}\,\frac{W-3}{W-1} \sum_i \frac{m_i T_i}{\mathrm{Var}_W(q_i)}, \qquad
-              \sigma_p = \sum_l \sigma_{p,l}
-
-    over the coordinates that moved, with mobility :math:`m_i` and kinetic temperature :math:`T_i` of each; the mean
-    over windows. Unit: nats per step. A layer's one temperature would not do: noise differs from weight to weight by
-    powers of ten (weights behind nearly constant inputs), and the coldest coordinates would make up all of the sum.
-
-    The standard error has three parts: from watching :math:`n_l` of :math:`N_l` coordinates, from the temperature, and
-    from the finite window's variances. The last is, as in :class:`ParameterEntropy`, :math:`s\,\sigma_{p,l}/\sqrt{p}`
-    with the relative error s of the kinetic temperature and the mean production p of a coordinate that moves: larger
-    than the temperature's own by :math:`1/\sqrt p`, since parameters remember 1/p steps. It is right within some 15 %
-    where windows are longer than that memory; in shorter ones it is too small by up to 1.3, but there the bias rules:
-    see :meth:`compute_free_diffusion`.
-
-    As input to ``update``: ``parameters``, ``displacements``, ``gradients``, each ``[W, n]``, and ``mobility``
-    ``[n]`` or a scalar, or lists with one for each layer. As output of ``compute``: the sum of the layers, a scalar.
-
-    Args:
-        sizes: All coordinates of each layer; None for one layer that is shown whole.
-        momentum: Decay of the optimizer's momentum buffer (SGD ``momentum``, Adam ``betas[0]``).
-        nesterov: Whether the optimizer looks ahead.
-        **kwargs: Passed to :class:`torchmetrics.Metric`.
-
-    Raises:
-        ValueError: If ``momentum`` is outside [0, 1), or ``sizes`` is empty or holds a number below 1.
-
-    Example:
-        >>> import torch
-        >>> generator = torch.Generator().manual_seed(0)
-        >>> q, g = torch.randn(2, 1000, 100, generator=generator, dtype=torch.float64)
-        >>> metric = EntropyProduction()
-        >>> metric.update(q, -0.1 * g, g, torch.tensor(0.1))
-        >>> print(f"{metric.compute():.1f}")  # mobility 0.1, temperature 0.05, variance 1, 100 coordinates
-        0.5
-    """
-
-    free_diffusion: Tensor
-    windows: Tensor
-
-    def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
-        super().__init__(sizes, **kwargs)
-        zeros = torch.zeros(self.num_layers + 1, dtype=torch.float64)
-        self.add_state("free_diffusion", zeros, dist_reduce_fx="sum")
-
-    def compute_free_diffusion(self) -> Tensor:
-        """What the value may be too large by for want of steps: give it to ``second_law`` as ``resolution``.
-
-        Returns:
-            All coordinates that moved times :func:`~thermo_callbacks.functional.free_diffusion_production`, which is
-            what they would read if no force held them, in nats per step, a scalar.
+        Args:
+            parameters: Parameters before each step, ``[W, n]`` or one for each layer, W at least 4.
+            displacements: What the optimizer moved, likewise.
+            gradients: Gradients of the same steps, likewise.
+            mobility: Whole displacement per unit of gradient, a scalar or ``[n]``, or one for each layer.
         """
-        return self._over_ranks(lambda: (self.free_diffusion / self.windows)[-1])
-
-    def compute_free_diffusion_layers(self) -> Tensor:
-        """The same of each layer, ``[L]``."""
-        return self._over_ranks(lambda: (self.free_diffusion / self.windows)[:-1])
-
-    def _take(self, window: WindowStatistics) -> None:
-        self._add(entropy_production_sums(window))
-        self.free_diffusion = self.free_diffusion + free_diffusion_sums(window).value_sum.to(self.free_diffusion)
+        window = self._window(
+            FEWEST_STEPS, parameters=parameters, displacements=displacements, gradients=gradients, mobility=mobility
+        )
+        self._add(parameter_entropy_sums(window))
 
 
 class EntropyDestruction(TraceMetric):

@@ -38,9 +38,11 @@ OF_MOTION = {
 }
 OF_STATE = {
     "Entropy of the weights: it falls while they learn": whole("entropy"),
-    "Destruction against production: equal in equilibrium": whole(
-        "entropy_destruction", "entropy_production", "entropy_production_floor"
-    ),
+    "Entropy destruction, all directions": whole("entropy_destruction"),
+    "Share of the destruction that the balance is known of": whole("resolved_share"),
+    "Entropy rate of the resolved directions": whole("entropy_rate"),
+    "Sharpness: largest eigenvalue of the Hessian": whole("sharpness"),
+    "Stability margin: beyond 1 the optimizer is unstable": whole("stability_margin"),
     "Second law: rate in standard errors, sure beyond ±2": whole("second_law_score"),
     "Entropy destruction by layer": by(LAYERS, "entropy_destruction"),
     "Laplacian by layer": by(LAYERS, "laplacian"),
@@ -72,7 +74,7 @@ BANDS = {
     "Laplacian of the loss, 95 % band": ["thermo/laplacian", "thermo/laplacian_lower", "thermo/laplacian_upper"],
 }
 NEVER_DRAWN = whole("temperature_stderr", "laplacian_stderr", "entropy_rate_stderr", "second_law", "bulk_entropy") | by(
-    LAYERS, "temperature_stderr", "laplacian_stderr", "entropy_production", "entropy", "transition_temperature"
+    LAYERS, "temperature_stderr", "laplacian_stderr", "entropy", "transition_temperature"
 )
 TAGS = set().union(*LINES.values(), *BANDS.values(), NEVER_DRAWN) - whole("equilibrium_reference")
 

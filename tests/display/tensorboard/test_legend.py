@@ -24,6 +24,9 @@ WITH_ERRORS = (
     "entropy_production",
     "entropy_destruction",
     "entropy_rate",
+    "sharpness",
+    "stability_margin",
+    "resolved_share",
     "laplacian",
     "rugh_temperature",
     "transition_temperature",
@@ -46,7 +49,7 @@ WITHOUT_ERRORS = (
         "first_law_residual",
         "skipped_steps",
     ),
-    *("entropy_production_floor", "free_energy", "bound_energy", "second_law", "second_law_score"),
+    *("free_energy", "bound_energy", "second_law", "second_law_score"),
     *(
         "work_efficiency_product",
         "bulk_loss",
@@ -62,7 +65,6 @@ BY_LAYER = (
     *("temperature", "temperature_stderr", "equilibrium_ratio", "drift_share", "noise_scale", "signal_share", "heat"),
     *(
         "entropy",
-        "entropy_production",
         "entropy_destruction",
         "transition_temperature",
         "laplacian",

@@ -1,4 +1,4 @@
-"""What a streaming window says of entropy and production."""
+"""What a streaming window says of the entropy and its error."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from metric_cases import STEPS, WATCHED, WindowSteps, empty_window, window_steps
 from window_oracle import ENTROPY_SUMS, LAYERS, assert_near, assert_same, contrasts, fill, second_reading, statistics
 
-from thermo_callbacks.functional import entropy_production, parameter_entropy
+from thermo_callbacks.functional import parameter_entropy
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK
 
 
 class TestEntropy:
-    """Sums for entropy and production: which coordinates are in them, and with which mobility."""
+    """Sums for the entropy and its error: which coordinates are in them, and with which mobility."""
 
     @staticmethod
     def read(steps: WindowSteps, *mobilities: Any) -> WindowStatistics:
@@ -40,8 +40,8 @@ class TestEntropy:
             expected = parameter_entropy(variances, steps=STEPS)
             assert_near(entropy, expected, rounding)
             temperatures = -0.5 * (contrasts(moves) * contrasts(slopes)).mean(0)
-            expected = entropy_production(variances, temperatures, lr=1.0, steps=STEPS)
-            assert_near(watched.production[layer], expected, rounding)
+            rates = temperatures / variances * (STEPS - 3.0) / (STEPS - 1.0)
+            assert_near(watched.relaxation[layer], (1.0 / rates.clamp(min=1.0 / STEPS)).sum(), 10.0 * rounding)
         assert watched.moving.tolist() == list(WATCHED)
 
     def test_what_does_not_move_is_not_counted(self) -> None:
@@ -59,19 +59,20 @@ class TestEntropy:
     def test_the_last_mobility_counts(self) -> None:
         steps = window_steps(4)
         one, two = self.read(steps, 1.0), self.read(steps, 1.0, 2.0)
-        assert torch.equal(two.production, 2.0 * one.production)
+        assert bool((two.relaxation < one.relaxation).all())  # twice as fast, but for those at the window's length
         each = torch.cat([torch.full((-(-n // CHUNK) * CHUNK,), 1.0 + layer) for layer, n in enumerate(WATCHED)])
         layers = self.read(steps, 1.0, each.double())
-        assert_near(layers.production, one.production * torch.arange(1.0, 1.0 + LAYERS), 1e-14)
+        assert layers.relaxation[0] == one.relaxation[0]
+        assert bool((layers.relaxation[1:] < one.relaxation[1:]).all())
         for known in (two, layers):
             assert torch.equal(known.log_variance, one.log_variance)
 
     @pytest.mark.parametrize("form", [float, torch.tensor], ids=["number", "tensor"])
-    def test_a_learning_rate_that_ends_at_zero_produces_nothing(self, form: Any) -> None:
+    def test_a_learning_rate_that_ends_at_zero_forgets_nothing(self, form: Any) -> None:
         steps = window_steps(4)
         zero = form(0.0) if form is float else torch.zeros(empty_window().means.shape[1], dtype=torch.float64)
         watched = self.read(steps, 1.0, zero)
-        assert not watched.production.any()
+        assert torch.equal(watched.relaxation, STEPS * watched.moving)
         assert torch.equal(
             watched.innovation_square, self.read(steps, 1.0).innovation_square
         )  # nothing is divided by 0
@@ -79,7 +80,6 @@ class TestEntropy:
     def test_an_unknown_mobility_leaves_the_entropy(self) -> None:
         watched = self.read(window_steps(4), math.nan)
         assert torch.equal(watched.log_variance, self.read(window_steps(4), 1.0).log_variance)
-        assert watched.production.isnan().all()
         assert watched.relaxation.isnan().all()
 
     @pytest.mark.parametrize("length", [0, 1, 2, 3, 4])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from torch import nn
 
 from thermo_callbacks.callbacks.extra_passes.activations import ActivationCollector
 from thermo_callbacks.callbacks.extra_passes.bulk import BulkCollector
 from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureCollector, Layers
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
+from thermo_callbacks.callbacks.extra_passes.sharpness import SharpnessCollector
 from thermo_callbacks.callbacks.extra_passes.step_balance import ShiftSink, StepBalanceCollector
 from thermo_callbacks.callbacks.presets import Plan
+from thermo_callbacks.probes.parameters.projections import WatchedDirections
 
 
 def build_collectors(
@@ -24,6 +28,7 @@ def build_collectors(
     sharded: bool,
     measured: MeasuredStep,
     add_shift: ShiftSink,
+    offer: Callable[[Sequence[nn.Parameter], WatchedDirections], None],
 ) -> list[Collector]:
     """Collectors of a fit, in the order in which they measure; ``layers`` gives the layers that are trained now."""
     collectors: list[Collector] = []
@@ -39,6 +44,11 @@ def build_collectors(
             trainer, pl_module, settings, layers=layers, measured=measured, add_shift=add_shift
         )
         collectors.append(balance)
+    if plan.sharpness:
+        sharpness = SharpnessCollector(trainer, pl_module, settings, layers=layers, measured=measured, offer=offer)
+        if sharded:
+            sharpness.guard.disable("it needs whole parameters in one process, and these are sharded")
+        collectors.append(sharpness)
     if plan.bulk:
         bulk = BulkCollector(trainer, pl_module, settings)
         if sharded:

@@ -12,6 +12,7 @@ from thermo_callbacks.callbacks.windows.records import (
     free_energy_record,
     window_record,
 )
+from thermo_callbacks.callbacks.windows.resolved import balance_record
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
@@ -23,6 +24,7 @@ def close_windows(
     complete: Sequence[OptimizerWindow],
     *,
     transition: TypeOneTransition,
+    latest: Scalars,
     warn_once: Callable[[str, str], None],
 ) -> Scalars:
     """End the windows that are complete, and compute what the plan says is to be logged of them."""
@@ -38,6 +40,10 @@ def close_windows(
     if plan.heat:
         record |= energy_record(balances, fresh)
         record["thermo/skipped_steps"] = float(sum(window.skipped for window in session.windows))
+    if plan.sharpness:
+        for window in complete:
+            if window.resolved is not None:
+                record |= balance_record(window.resolved, latest, warn_once)
     if plan.transition:
         heat = {name: value for balance in balances for name, value in balance.heat.items()}
         record |= transition.close_window(

@@ -15,6 +15,7 @@ from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.dynamics import Dynamics
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
 from thermo_callbacks.callbacks.windows.missing import OpenedWindow
+from thermo_callbacks.callbacks.windows.projections import ProjectionWatch, WindowBalance
 from thermo_callbacks.callbacks.windows.rates import Rates
 from thermo_callbacks.callbacks.windows.schedule import WindowSchedule
 from thermo_callbacks.functional.energy import heat_by_step
@@ -85,12 +86,14 @@ class OptimizerWindow(WindowSchedule):
         self.products: GradientProducts | None = None  # of the last window
         self._samples: list[float] = []  # behind the gradient of each step
         self._losses = torch.full((self._window,), torch.nan, device=self.probe.device, dtype=self.probe.dtype)
-        watched = {parameter for owned in layers.values() for parameter in owned}
+        watched = [parameter for owned in layers.values() for parameter in owned]
+        self.projections = ProjectionWatch(self.optimizer, watched, self._window)
+        self.resolved: WindowBalance | None = None  # of the window that ended last
         groups = {
             parameter: group
             for group in self.optimizer.param_groups
             for parameter in group["params"]
-            if parameter in watched
+            if parameter in set(watched)
         }
         signs = {parameter: gradient_sign(group) for parameter, group in groups.items()}
         same = len(set(signs.values())) == 1
@@ -127,6 +130,9 @@ class OptimizerWindow(WindowSchedule):
         self._scale = scale * self._gradient_sign
         self._reading = self.probe.before_step(self._scale)
         self._half = half
+        if self.stream.steps == 0:
+            self.projections.start()
+        self.projections.before_step(scale)
 
     def pass_over(self) -> None:
         """Read nothing before a step that other processes read: the step counts all the same."""
@@ -146,6 +152,7 @@ class OptimizerWindow(WindowSchedule):
         dynamics = self._dynamics
         dynamics.update_momentum()
         self.probe.after_step()
+        self.projections.after_step()
         if self._pairs is not None:
             self._pairs.update(self.probe.rows[1], self._half)
         dynamics.update_mobility(self.stream.steps + 1)
@@ -189,6 +196,7 @@ class OptimizerWindow(WindowSchedule):
         heat = heat_by_step(statistics)
         self.balance.add(self.probe.names, heat, unwatched=self._bridge, energy=self.energy())
         self.last = statistics
+        self.resolved = self.projections.close()
         resting = self.rates.resting
         idle = self.probe.without_gradient(self.stream.steps)
         self.untrained = seen_untrained(self._layers, statistics, idle=idle, resting=resting)
@@ -268,6 +276,7 @@ class OptimizerWindow(WindowSchedule):
             "rates": {} if self._sharded else self.rates.state_dict(),
             "clipping": {} if self._sharded or self._clipping is None else self._clipping.state_dict(),
             "energy_balance": self.balance.state_dict(),
+            "projections": self.projections.state_dict(),
             "last": None if self.last is None else dict(vars(self.last)),
             "plan": None if self._plan is None else self._plan.state_dict(),
             "left": self._left,
@@ -302,6 +311,7 @@ class OptimizerWindow(WindowSchedule):
         if stream and self._clipping is not None:
             self._clipping.load_state_dict(state.get("clipping", {}))
         self.balance.load_state_dict(state["energy_balance"])
+        self.projections.load_state_dict(state.get("projections", {}))
         self.last = None if state["last"] is None else WindowStatistics(**_completed(state["last"]))
         return True
 

@@ -23,6 +23,7 @@ from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
+from thermo_callbacks.probes.parameters.projections import WatchedDirections
 from thermo_callbacks.probes.sharding import is_sharded
 
 REFRESH = 50
@@ -106,6 +107,13 @@ class Session:
     def stepped(self) -> bool:
         """Whether a step was announced in the batch under way."""
         return self._announced
+
+    def watch_directions(self, parameters: Sequence[nn.Parameter], directions: WatchedDirections) -> None:
+        """Follow the steps of the windows to come along these directions, where one window sees their parameters."""
+        signature = tuple(map(id, parameters))
+        for window in self.windows:
+            if window.probe.signature == signature:
+                window.projections.offer(directions)
 
     def gradient_factor(self, optimizer: Optimizer) -> Any:
         """Factor, perhaps on the device, that makes an optimizer's gradients those of the mean loss before it steps."""

@@ -43,7 +43,7 @@ def layer_table(record: Mapping[str, float], subject: str = "layers") -> Table:
     """Table of a run: one row a layer or activation in order of depth, then the whole model.
 
     ``"layers"``: temperature with its error and 95 % interval, cumulative heat, drift share, noise scale, signal share,
-    in the last window; ``"curvature"``: Laplacian with its error, entropy destruction and production;
+    in the last window; ``"curvature"``: Laplacian with its error, entropy destruction;
     ``"activations"``: work and learning efficiency, dead units, saturated values. What the record knows nothing of is
     left out. The numbers of a column are all written in one way. A value that does not exist reads ``-``, and the
     caption says why.

@@ -55,34 +55,30 @@ def read_highest(record: Record, family: str, comparative: str, told: Callable[[
 
 
 def read_entropy(record: Record) -> str:
-    """Say whether the entropy of the weights falls, is balanced or grows; nothing without both sides and a verdict."""
-    # the verdict is that of thermo/second_law, which takes into account what a window can't resolve
-    names = ("thermo/entropy_destruction", "thermo/entropy_production", "thermo/second_law")
-    destruction, production, verdict = (record.get(name, math.nan) for name in names)
-    if any(map(math.isnan, (destruction, production, verdict))):
-        return ""
-    text = f"Entropy: learning destroys {number(destruction)} nats per step, and noise puts back {number(production)}."
-    if destruction < 0.0:
-        text = (
-            f"Entropy: the loss curves downwards on balance, which adds {number(-destruction)} nats per step, and "
-            f"noise adds {number(production)}."
-        )
+    """Say whether entropy falls, is balanced or grows where a window resolves it; nothing without a verdict."""
+    names = ("thermo/entropy_production", "thermo/second_law", "thermo/resolved_share")
+    production, verdict, share = (record.get(name, math.nan) for name in names)
     rate, error = _estimate(record, "entropy_rate")
+    if any(map(math.isnan, (production, verdict, rate))):
+        return ""
+    # never more than what is resolved: the balance is that of a few directions, and of the rest nothing is known
+    where = "in the most curved directions" if math.isnan(share) else (
+        f"in the most curved directions, which hold {percent(share)} of all that is destroyed"
+    )  # fmt: skip
+    text = (
+        f"Entropy: {where}, learning destroys {number(production - rate)} nats per step and noise puts back "
+        f"{number(production)}."
+    )
     score = abs(rate / error) if error > 0.0 else math.nan
     sure = "by more than the errors" if math.isnan(score) else f"by {number(float(f'{score:.2g}'))} standard errors"
     if verdict < 0.0:
-        return f"{text} It falls, {sure}: the run is still learning, and in no equilibrium."
+        return f"{text} There it falls, {sure}: the weights are still being pulled together."
     if verdict > 0.0:
-        return f"{text} It grows, {sure}: noise spreads the weights faster than the loss pulls them together."
+        return f"{text} There it grows, {sure}: noise spreads the weights faster than the loss pulls them together."
     # a flag of 0 says that no difference is shown: to be a balance, one as large as a side would have had to show
-    if score > _CLEARLY or record.get("thermo/entropy_production_floor", math.nan) > abs(destruction):
-        return (
-            f"{text} What is put back is no more than weights that wander freely show in so short a window: whether "
-            "they balance can't be told."
-        )
-    if error > abs(destruction) / _CLEARLY:
+    if error > (production - rate) / _CLEARLY:
         return f"{text} The errors are too large to tell whether they balance."
-    return f"{text} Within the errors they balance, as they must in equilibrium."
+    return f"{text} Within the errors they balance there; of the other directions nothing is known."
 
 
 def read_transition(record: Record) -> str:

@@ -16,19 +16,14 @@ from thermo_callbacks.functional.window.einstein import (
     einstein_temperature_contributions,
     einstein_temperature_sums,
 )
-from thermo_callbacks.functional.window.entropy_production import (
-    entropy_destruction,
-    entropy_production,
-    entropy_production_sums,
-    free_diffusion_production,
-    free_diffusion_sums,
-)
+from thermo_callbacks.functional.window.linear_motion import Motion
 from thermo_callbacks.functional.window.noise import (
     gradient_moments,
     gradient_noise_scale,
     signal_share,
 )
 from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy, parameter_entropy_sums
+from thermo_callbacks.functional.window.resolved import ResolvedBalance, resolved_balance
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.temperature import (
     equilibrium_ratio,
@@ -55,15 +50,14 @@ from thermo_callbacks.functional.window.vitals import (
 )
 
 __all__ = [
+    "Motion",
+    "ResolvedBalance",
     "decay_share",
     "drift_p_value",
     "drift_share",
     "einstein_temperature",
     "einstein_temperature_contributions",
-    "entropy_destruction",
-    "entropy_production",
     "equilibrium_ratio",
-    "free_diffusion_production",
     "gradient_moments",
     "gradient_noise_scale",
     "gradient_norm",
@@ -71,6 +65,7 @@ __all__ = [
     "kinetic_temperature",
     "kinetic_temperature_contributions",
     "parameter_entropy",
+    "resolved_balance",
     "signal_share",
     "update_ratio",
     "virial_temperature",
@@ -87,8 +82,6 @@ SUMS: Mapping[str, Callable[[WindowStatistics], Any]] = {
     "drift_p_value": drift_p_value_sums,
     "equilibrium_ratio": equilibrium_ratio_sums,
     "entropy": parameter_entropy_sums,
-    "entropy_production": entropy_production_sums,
-    "entropy_production_floor": free_diffusion_sums,
     "update_ratio": update_ratio_sums,
     "gradient_norm": gradient_norm_sums,
     "weight_norm": weight_norm_sums,

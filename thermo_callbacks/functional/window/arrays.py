@@ -60,7 +60,7 @@ class LayerArrays:
 
     @cached_property
     def coordinates(self) -> CoordinateSums:
-        """Sums for entropy and production."""
+        """Sums for the entropy and its error."""
         diffusion = self.mobility * self.temperatures()
         terms = coordinate_terms(self.parameters.var(0), diffusion, len(self.parameters))
         return CoordinateSums(*(term.sum() for term in terms))

@@ -1,4 +1,4 @@
-"""What each coordinate of a window adds to entropy and production, and what short windows bias."""
+"""What each coordinate of a window adds to entropy and its error, and what short windows bias."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ FEWEST_STEPS = 4
 
 
 class CoordinateSums(NamedTuple):
-    """Fields of ``WindowStatistics`` that hold what entropy and production need, term by term or summed."""
+    """Fields of ``WindowStatistics`` that hold what the entropy needs, term by term or summed."""
 
     moving: Tensor
     log_variance: Tensor
     log_variance_square: Tensor
-    production: Tensor
-    production_square: Tensor
     relaxation: Tensor
 
 
@@ -38,9 +36,9 @@ def coordinate_terms(variances: Tensor, diffusions: Tensor | float, steps: float
     else:
         bias = correction = shortest = math.nan
     logarithm = variances.log() - bias
-    production = diffusions / variances * correction
-    relaxation = 1.0 / production.clamp(min=shortest)  # noise may make a temperature negative
-    terms = (logarithm, logarithm.square(), production, production.square(), relaxation)
+    # in equilibrium a coordinate forgets at the rate of diffusion over variance; noise may make a temperature negative
+    relaxation = 1.0 / (diffusions / variances * correction).clamp(min=shortest)
+    terms = (logarithm, logarithm.square(), relaxation)
     return CoordinateSums(moved.to(variances), *(torch.where(moved, term, 0.0) for term in terms))
 
 

@@ -26,14 +26,12 @@ class WindowStatistics:
     displacement_square: Tensor  # squares of displacements, [W, L]
     mean_gradient_square: Tensor  # squared norm of the mean gradient
     temperature_sampling_variance: Tensor  # of each layer's kinetic temperature, from watching a sample
-    moving: Tensor  # watched coordinates that moved; of these are the sums of the next five
+    moving: Tensor  # watched coordinates that moved; of these are the sums of the next three
     log_variance: Tensor  # logarithms of the parameters' variances, free of the bias of independent steps
     log_variance_square: Tensor
-    # mobility times temperature over variance, coordinate by coordinate, free of that bias; NaN where the mobility is
-    # unknown or there are fewer than 4 steps
-    production: Tensor
-    production_square: Tensor
-    relaxation: Tensor  # inverse of the productions, the steps in which a coordinate forgets, at most the window's
+    # variance over mobility times temperature, the steps in which a coordinate forgets, at most the window's; NaN where
+    # the mobility is unknown or there are fewer than 4 steps
+    relaxation: Tensor
     weight_square: Tensor  # mean squared norm of the layer's parameters, of all of them, with a gradient or without
     growth_sampling_variance: Tensor  # of the growth of that in a step, from watching a sample
     # of the watched coordinates, means over the steps: squares of what weight decay moved them by, and products of what

@@ -193,7 +193,7 @@ class StreamingWindow:
         return LayerSums(*(torch.zeros(shape, dtype=torch.float64) for shape in shapes))
 
     def _entropy_terms(self, momentum: Tensor) -> CoordinateSums:
-        """What each coordinate adds to entropy and production; 0 for padding and whatever else did not move."""
+        """What each coordinate adds to entropy and its error; 0 for padding and whatever else did not move."""
         pairs, steps = self.counts.tolist()
         decay = momentum[self.chunk_layers].repeat_interleave(CHUNK).to(self.scatter)
         temperature = self.halves.sum(0) * pair_scale(1, pairs, decay) / (pairs - 1.0) if pairs > 1.0 else math.nan

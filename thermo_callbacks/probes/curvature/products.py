@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -71,6 +71,24 @@ def by_double_backward(replay: Replay, point: EvaluationPoint) -> Derivatives:
             )
     detached = [None if gradient is None else gradient.detach() for gradient in gradients]
     return Derivatives(loss.value.detach(), detached, products, loss.own_backward)
+
+
+@contextlib.contextmanager
+def repeated_products(
+    replay: Replay, point: EvaluationPoint, *, exact: bool
+) -> Iterator[Callable[[Sequence[Tensor]], Sequence[Tensor]]]:
+    """Products of the Hessian at a point with one vector after the other, by double backward or finite differences."""
+    whole = [slice(None)]
+    if not exact:
+        yield (
+            lambda vectors: (
+                by_finite_differences(replay, replace(point, vectors=vectors, groups=whole), gradients=False).products
+            )
+        )
+        return
+    with replay.loss(point.values, point.batch, point.batch_idx) as loss:
+        gradients = _gradients(loss, point.leaves)
+        yield lambda vectors: hessian_vector_product(gradients, point.leaves, vectors, retain_graph=True)
 
 
 def by_finite_differences(replay: Replay, point: EvaluationPoint, *, gradients: bool = True) -> Derivatives:
