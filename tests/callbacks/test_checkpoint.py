@@ -14,6 +14,12 @@ from thermo_callbacks.callbacks.checkpoint import current_state
 
 # written by version 2 in the middle of a window, between two extra passes, with the rows that it went on to log
 VERSION_2 = Path(__file__).parent / "data" / "version_2.ckpt"
+CURVED = tuple(
+    f"thermo{divider}{name}"
+    for name in ("laplacian", "total_laplacian", "entropy_destruction", "rugh", "entropy_rate", "second_law")
+    for divider in "/_"
+)
+"""Values that were averages over extra passes then, and are those of one pass now."""
 
 
 @pytest.mark.filterwarnings("ignore:.*NaN")
@@ -27,9 +33,11 @@ def test_a_run_of_version_2_goes_on_with_the_numbers_that_version_2_logged() -> 
     expected = torch.load(VERSION_2, weights_only=True)["rows_of_version_2"]
     assert [step for step, _ in logger.thermo_rows] == [step for step, _ in expected]
     for (_, row), (_, then) in zip(logger.thermo_rows, expected, strict=True):
-        # signal and noise are taken at one point since then, and some tags are new
+        # signal and noise are taken at one point since then, curvature is that of one pass, and some tags are new
         expected_row = {
-            tag: float.fromhex(x) for tag, x in then.items() if not re.search("noise_scale|signal_share", tag)
+            tag: float.fromhex(x)
+            for tag, x in then.items()
+            if not re.search("noise_scale|signal_share", tag) and not tag.startswith(CURVED)
         }
         known = {tag: value for tag, value in row.items() if tag in expected_row}
         assert known == pytest.approx(expected_row, rel=1e-9, nan_ok=True)

@@ -28,6 +28,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch knows no processes"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _common_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole model's curvature from the vectors that sharded parameters have, and not from each sample's own."""
+    monkeypatch.setattr("thermo_callbacks.probes.curvature.sample_probe.LEAST_SAMPLES", 1000)
+
+
 OF_OWN_SAMPLES = ("efficiency", "engine", "carnot", "implied_gain", "_fraction/")
 """Quantities of the activations, which are those of the first process's samples."""
 
