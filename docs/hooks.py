@@ -194,7 +194,7 @@ def _quantity(quantity: Quantity) -> str:
 
 WHEN: dict[str, str] = {
     "window": "once a window",
-    "average": "at each extra pass, as a running average",
+    "average": "at each extra pass, as a ratio of sums over all of them",
     "extra pass": "at each extra pass",
     "start": "when training starts",
     "validation": "at the end of each validation",

@@ -69,6 +69,23 @@ def block_traces(hessian: Tensor, sizes: Sequence[int]) -> Tensor:
     return torch.stack([part.sum() for part in hessian.diagonal().split(list(sizes))])
 
 
+def two_layer_traces(net: nn.Sequential, inputs: Tensor, target: Tensor) -> Tensor:
+    """Traces of the layers of linear, tanh, linear: from the diagonal of each sample's Hessian by a layer's outputs."""
+    found = []
+    with torch.no_grad():
+        hidden = net[0](inputs)
+    for layer, given, rest in ((net[0], inputs, net[1:]), (net[2], torch.tanh(hidden), net[3:])):
+        outputs = layer(given).detach().requires_grad_()
+        loss = nn.functional.cross_entropy(rest(outputs), target)
+        (slope,) = torch.autograd.grad(loss, outputs, create_graph=True)
+        weights = given.detach().square().sum(1) + 1.0
+        rows = [
+            torch.autograd.grad(slope[:, o].sum(), outputs, retain_graph=True)[0][:, o] for o in range(outputs.shape[1])
+        ]
+        found.append((torch.stack(rows) * weights).sum())
+    return torch.stack(found)
+
+
 def quadratic(hessian: Tensor, sizes: Sequence[int], layers: list[list[int]]) -> Problem:
     """The loss of a given Hessian: all of a network's curvature, at the price of a matrix product."""
 

@@ -7,9 +7,10 @@ Other packages are measured if they can be imported; they need an environment of
     pip install "curvlinops-for-pytorch>=3.0" "hessian-eigenthings>=1.0.0a5"
 
 First table: time of one estimate with a single probe over that of a training step (forward, backward, plain SGD) on the
-same batch, by double backward and by finite differences; steps and estimates alternate, and ratios are taken between
-neighbours, so that a machine whose speed drifts moves both. The step attends with PyTorch's fused kernel, and so do the
-finite differences; double backward needs the plain one.
+same batch, by double backward and by finite differences, and of a measurement as the monitors make it: with directions
+of each sample's own, vectors for its other weights, and traces and gradients of all layers. Steps and estimates
+alternate, and ratios are taken between neighbours, so that a machine whose speed drifts moves both. The step attends
+with PyTorch's fused kernel, and so do the finite differences; double backward needs the plain one.
 
 Second table: the same trace by each package with the same number of matrix-vector products, again in turns. The
 standard error is the scatter of the estimates over the repetitions. Hutchinson's estimates from exact products are
@@ -42,6 +43,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from thermo_callbacks.callbacks.extra_passes.curvature import PROBES
 from thermo_callbacks.functional.curvature import (
     accumulated_product,
     hessian_trace,
@@ -49,7 +51,10 @@ from thermo_callbacks.functional.curvature import (
     rademacher,
     single_probe,
 )
+from thermo_callbacks.probes.curvature import SampleCurvatureProbe
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
+from thermo_callbacks.probes.layers import layer_parameters
+from thermo_callbacks.probes.replay import Replay
 
 EXACT = {"Hutchinson", "Hutchinson, autograd"}  # ways that draw from the same distribution
 PEERS = {"curvlinops": "curvlinops-for-pytorch", "hessian_eigenthings": "hessian-eigenthings"}
@@ -74,6 +79,17 @@ class Task:
     inputs: Tensor
     target: Tensor
     memory: KeptMemory = field(default_factory=KeptMemory)
+
+    @functools.cached_property
+    def probe(self) -> SampleCurvatureProbe:
+        """What the monitors measure with."""
+        replay = Replay(self.net, lambda net, batch: nn.functional.cross_entropy(net(batch[0]), batch[1]))
+        return SampleCurvatureProbe(replay, layer_parameters(self.net), seed=0, probes=PROBES, memory=self.memory)
+
+    def by_samples(self, _: int, generator: torch.Generator) -> float:
+        """One measurement: the number of vectors is the monitors'."""
+        step = int(torch.randint(2**31, (), generator=generator))
+        return float(self.probe.measure({}, (self.inputs, self.target), step=step).whole[0])
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -142,7 +158,11 @@ def cost(task: Task, rounds: int) -> dict[str, list[float]]:
     # a rate of zero: the same network in all rounds, at the price of every other rate
     optimizer = torch.optim.SGD(task.parameters, lr=0.0)
     generator = torch.Generator().manual_seed(0)
-    ways = {"double backward": task.by_double_backward, "finite differences": task.by_finite_differences}
+    ways = {
+        "double backward": task.by_double_backward,
+        "finite differences": task.by_finite_differences,
+        "the monitors": task.by_samples,
+    }
     ratios: dict[str, list[float]] = {name: [] for name in ways}
     for warm in range(-1, rounds):
         before = seconds(lambda: train_step(task, optimizer))
@@ -187,6 +207,7 @@ def contenders(task: Task, peers: Iterable[str]) -> dict[tuple[str, str], Callab
     generator = torch.Generator().manual_seed(1)
     found: dict[tuple[str, str], Callable[[int], float]] = {
         ("thermo-callbacks", "Hutchinson"): lambda count: task.by_double_backward(count, generator),
+        ("thermo-callbacks", "the monitors, once"): lambda count: task.by_samples(count, generator),
         ("thermo-callbacks", "Hutchinson, finite difference"): lambda count: task.by_finite_differences(
             count, generator
         ),

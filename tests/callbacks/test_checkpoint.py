@@ -13,10 +13,16 @@ from thermo_callbacks.callbacks.checkpoint import current_state
 
 # written by version 2 in the middle of a window, between two extra passes, with the rows that it went on to log
 VERSION_2 = Path(__file__).parent / "data" / "version_2.ckpt"
+CURVED = tuple(
+    f"thermo{divider}{name}"
+    for name in ("laplacian", "total_laplacian", "entropy_destruction", "rugh", "entropy_rate", "second_law")
+    for divider in "/_"
+)
+"""Values that were averages over extra passes then, and are those of one pass now."""
 
 BALANCE = ("thermo/entropy_production", "thermo/entropy_rate", "thermo/second_law")
 NOISE = ("thermo/noise_scale", "thermo_noise_scale", "thermo/signal_share", "thermo_signal_share")
-ELSEWHERE = (*BALANCE, "thermo_entropy_production", *NOISE)
+ELSEWHERE = (*BALANCE, "thermo_entropy_production", *NOISE, *CURVED)
 """Of which version 2 logged another quantity under the same name."""
 
 

@@ -199,7 +199,7 @@ def test_a_list_in_a_docstring_is_renewed(hooks: ModuleType) -> None:
     before = 'class BulkMonitor(X):\n    """About.\n\n    **Logged values**, all:\n\n'
     after = '    A value that does not exist is NaN.\n    """\n\n\nclass Y(X):\n    """Text."""\n'
     fresh = hooks.with_logged_values(before + "    - ``old``\n\n" + after)
-    assert fresh.startswith(before + "    At each extra pass, as a running average:\n\n    - ``thermo/laplacian``")
+    assert fresh.startswith(before + "    At each extra pass:\n\n    - ``thermo/laplacian``")
     assert fresh.endswith(after)
     assert "old" not in fresh
     assert hooks.with_logged_values(fresh) == fresh

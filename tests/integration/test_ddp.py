@@ -134,8 +134,12 @@ def looks(rows: list[tuple[int, dict[str, float]]]) -> list[tuple[int, dict[str,
 
 @pytest.mark.filterwarnings("ignore:.*no value", "ignore:.*no transition temperature")
 def test_looks_are_the_same_in_all_processes_and_see_all_batches(tmp_path: Path) -> None:
+    def decayed(module: Any, batch: Any) -> Any:
+        # a weight that the loss uses in another way too has vectors that all samples share, and all processes
+        return module.loss(batch) + sum(0.01 * parameter.square().sum() for parameter in module.parameters())
+
     def monitor() -> ThermoMonitor:
-        return ThermoMonitor("full", window=8, curvature_every_n_steps=5)
+        return ThermoMonitor("full", window=8, curvature_every_n_steps=5, loss_fn=decayed)
 
     [alone] = report(SharedRegression(), tmp_path, 1, monitor=monitor())
     first, second = report(SharedRegression(), tmp_path, 2, monitor=monitor())

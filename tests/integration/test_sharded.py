@@ -29,6 +29,14 @@ pytestmark = [
     pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch knows no processes"),
 ]
 OF_OWN_SAMPLES = ("efficiency", "engine", "temperature_drop", "learning_signal", "implied_gain", "_fraction/")
+
+
+@pytest.fixture(autouse=True)
+def _common_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole model's curvature from the vectors that sharded parameters have, and not from each sample's own."""
+    monkeypatch.setattr("thermo_callbacks.probes.curvature.sample_probe.LEAST_SAMPLES", 1000)
+
+
 """Quantities of the activations, which are those of the first process's samples."""
 
 

@@ -183,14 +183,11 @@ class BulkMonitor(Monitor):
 
     **Logged values**, those of the neurons from a few samples of the batch:
 
-    At each extra pass, as a running average:
+    At each extra pass:
 
     - ``thermo/laplacian``, ``thermo_laplacian/<layer>`` (in units of the loss): trace of the Hessian of the loss
     - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper`` (in units of the loss): its
       standard error, and the ends of its 95 % interval
-
-    At each extra pass:
-
     - ``thermo/complexity`` with ``_stderr`` (in nats): how strongly the neurons are tied to one another
     - ``thermo/bulk_loss``, ``thermo/pinned_bulk_loss``, ``thermo/boundary_loss``: agitation of the neurons by one step
       of the weights, the same with the targets in place of the outputs, and the training loss

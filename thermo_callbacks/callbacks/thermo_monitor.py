@@ -73,13 +73,8 @@ class ThermoMonitor(Monitor):
     - ``thermo/transition_temperature`` with ``_stderr`` (in units of the loss per nat): loss given up since the start
       over the entropy of the weights' values given up
 
-    At each extra pass, as a running average, with the presets ``"standard"`` and ``"full"``:
+    At each extra pass, as a ratio of sums over all of them, with the presets ``"standard"`` and ``"full"``:
 
-    - ``thermo/entropy_destruction`` with ``_stderr``, ``thermo_entropy_destruction/<layer>`` (in nats per step):
-      entropy that the curvature takes in a step
-    - ``thermo/laplacian``, ``thermo_laplacian/<layer>`` (in units of the loss): trace of the Hessian of the loss
-    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper`` (in units of the loss): its
-      standard error, and the ends of its 95 % interval
     - ``thermo/rugh_temperature`` with ``_stderr`` (in units of the loss): configurational temperature
 
     At each extra pass, with the presets ``"standard"`` and ``"full"``:
@@ -87,6 +82,11 @@ class ThermoMonitor(Monitor):
     - ``thermo/step_efficiency`` with ``_stderr``, ``thermo/step_transfer``, ``thermo/step_transfer_stderr``: what a
       step makes of the descent that its gradient promises, on its own batch and on the next
     - ``thermo_heat_share/<layer>``: each layer's part of the descent
+    - ``thermo/entropy_destruction`` with ``_stderr``, ``thermo_entropy_destruction/<layer>`` (in nats per step):
+      entropy that the curvature takes in a step
+    - ``thermo/laplacian``, ``thermo_laplacian/<layer>`` (in units of the loss): trace of the Hessian of the loss
+    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper`` (in units of the loss): its
+      standard error, and the ends of its 95 % interval
     - ``thermo/work_efficiency`` with ``_stderr``, ``_product``, ``thermo_work_efficiency/<module>``: mean over all
       activations, weighted by the power that they take in, and product along the depth (with several processes, on the
       first one's batches)

@@ -19,10 +19,10 @@ QUANTITIES = (
         "δ² tr H. High is a sharp valley, low a flat one. A layer that holds most of it is the first to suffer from "
         "a learning rate that is too high.",
         caution="It depends on how the network is scaled: before BatchNorm or LayerNorm, larger weights read flatter "
-        "for the same function. It is an average over past extra passes that favours the recent ones.",
+        "for the same function. It is that of one batch at one moment: within its error it jumps from pass to pass.",
         action="One layer holds most of it and the loss jumps: a lower learning rate for that layer, or a warm-up.",
         missing="the curvature of some layer is not finite",
-        when="average",
+        when="extra pass",
         logged_by=(*STANDARD, "FreeEnergyMonitor", "BulkMonitor"),
         charts=(
             ScalarChart(
@@ -47,13 +47,15 @@ QUANTITIES = (
         unit="loss",
         formula="standard error; 95 % interval",
         summary="its standard error, and the ends of its 95 % interval",
-        meaning="The true value lies between lower and upper 19 times out of 20. It shrinks as extra passes come in.",
-        caution="It covers the random directions that are probed and the batches they are probed on, not a change of "
-        "the curvature since the earlier extra passes.",
-        action="Take extra passes more often (`curvature_every_n_steps`); for the layers, "
+        meaning="The curvature of the mean loss at this pass lies between lower and upper 19 times out of 20. No "
+        "average over passes is in it, which would lag.",
+        caution="Where the samples of a batch don't depend on each other, it covers random directions and the batch. "
+        "With BatchNorm in training, contrastive losses and the like, and with finite differences, it covers the "
+        "directions alone, and is several times as large.",
+        action="Too wide: larger batches; or smooth the chart over passes, and read it as that. For the layers, "
         "`FreeEnergyMonitor(within_layers=True)` probes each by itself.",
-        missing="it takes two extra passes",
-        when="average",
+        missing="the curvature of some layer is not finite",
+        when="extra pass",
         logged_by=(*STANDARD, "FreeEnergyMonitor", "BulkMonitor"),
         family_logged_by=(*FULL, "FreeEnergyMonitor"),
         column=LayerColumn("curvature", 20, "standard\nerror", 2),
@@ -62,12 +64,13 @@ QUANTITIES = (
         name="Rugh temperature",
         tags=("thermo/rugh_temperature", "thermo/rugh_temperature_stderr"),
         unit="loss",
-        formula="⟨‖∇U‖²⟩ / ⟨tr H⟩, where ⟨ ⟩ is over extra passes",
+        formula="⟨‖∇U‖²⟩ / ⟨tr H⟩, where ⟨ ⟩ is over extra passes, the recent ones with more weight",
         summary="configurational temperature",
         meaning="The temperature read off slope and curvature alone: how far up the walls of the valley the weights "
         "sit. It equals T in equilibrium where the noise is the same for all weights.",
         caution="With noise that is uneven, as in most networks, it differs from T for good; early in training the "
-        "slope of learning makes it too high. No value where the curvature is not clearly above 0.",
+        "slope of learning makes it too high. Both its parts are sums over past passes, so that it lags. No value "
+        "where the curvature is not clearly above 0.",
         action="A check beside T, nothing to act on by itself.",
         missing="it needs a Laplacian above zero, and one optimizer that steps once a batch",
         when="average",

@@ -39,12 +39,12 @@ QUANTITIES = (
         meaning="Entropy that learning takes out with each step, by pulling all weights towards the bottom of their "
         "valleys. The layer with most of it is the one that the loss pins down fastest.",
         caution="Right while m H is small against 1. Negative where the loss is curved downwards on balance, as on a "
-        "saddle. It is an average over past extra passes, so it lags behind a fast change.",
+        "saddle. It is that of one batch at one moment: within its error it jumps from pass to pass.",
         action="Negative for long: the run crosses a saddle, train on. A layer that holds most of it is the one to "
         "watch when you raise the learning rate.",
         missing="the optimizer does not tell how far it moves a weight per unit of gradient (Nesterov's look-ahead, "
         "or a preconditioner that its state does not show)",
-        when="average",
+        when="extra pass",
         logged_by=(*STANDARD, "EntropyMonitor"),
         charts=(
             ScalarChart(questions.ENTROPY, "Entropy destruction, all directions", ("thermo/entropy_destruction",)),

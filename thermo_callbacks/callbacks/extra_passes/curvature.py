@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks.extra_passes.curvature_averages import COLUMNS, CurvatureAverages
-from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
+from thermo_callbacks.callbacks.extra_passes.curvature_values import COLUMNS, CurvatureValues
+from thermo_callbacks.callbacks.extra_passes.measured_step import FreshGradient, MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.processes import mean_over_processes
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
-from thermo_callbacks.probes.curvature import CurvatureProbe
+from thermo_callbacks.probes.curvature import CurvatureProbe, CurvatureSample, SampleCurvatureProbe
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProbe
 from thermo_callbacks.probes.parameters.optimizers import decay_contraction, parameter_mobility
@@ -23,6 +23,8 @@ from thermo_callbacks.probes.replay import Replay
 from thermo_callbacks.probes.sharding import is_sharded, local_part, sum_over_parts
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
+PROBES = 2
+"""Random vectors of weights that can't be probed sample by sample: each costs about as much as a training step."""
 
 
 class CurvatureCollector(Collector):
@@ -55,7 +57,8 @@ class CurvatureCollector(Collector):
         self._probe: CurvatureProbe
         self._seed, self._within_layers = settings.seed, settings.within_layers
         self._signature: tuple[int, ...] = ()
-        self._averages = CurvatureAverages(self._wanted, self._warn_once)
+        self._record = CurvatureValues(self._wanted, self._warn_once)
+        self._degrees_of_freedom = math.nan
         self._rate = math.nan  # largest learning rate at the extra pass
         self._step = measured
         self._memory = KeptMemory()
@@ -67,7 +70,7 @@ class CurvatureCollector(Collector):
     def after_step(self, batch: Any, batch_idx: int) -> Scalars:
         """Measure at the parameters that were kept, on the batch that is here now."""
         layers = self._layers()
-        columns = torch.full((len(COLUMNS), len(layers)), torch.nan, dtype=torch.float64)
+        columns = torch.full((len(COLUMNS), len(layers) + 1), torch.nan, dtype=torch.float64)
         if (
             self._sharded and mean_over_processes(self._trainer, columns, failed=self.guard.disabled)[1]
         ):  # the passes to come wait for all processes
@@ -78,41 +81,52 @@ class CurvatureCollector(Collector):
         self._memory.rest()
         # every rank takes part, also one where something failed: the others would wait for it for ever
         columns, failed = mean_over_processes(self._trainer, columns, failed=self.guard.disabled)
-        self._averages.extra_passes += 1
+        self._record.extra_passes += 1
         if failed and not self.guard.disabled:
             self.guard.disable("it failed in another process")
         if self.guard.disabled:
             return {}
-        self._averages.add(columns)
-        return self._averages.record(self._rate)
+        self._record.add(columns, self._degrees_of_freedom)
+        return self._record.record(self._rate)
 
     def _measure(self, layers: Layers, batch: Any, batch_idx: int) -> Tensor:
-        """Columns of one extra pass, ``[columns, L]``."""
+        """Columns of one extra pass, ``[columns, L + 1]``."""
         signature = tuple(id(parameter) for owned in layers.values() for parameter in owned)
         if signature != self._signature:  # layers thaw and freeze
             options: dict[str, Any] = {
                 "seed": self._seed,
                 "within_layers": self._within_layers,
+                "probes": PROBES,
                 "warn_once": self._warn_once,
             }
             if self._sharded:
                 self._probe = ShardedCurvatureProbe(self._replay, self._module, layers, **options)
             else:
-                self._probe = CurvatureProbe(self._replay, layers, memory=self._memory, **options)
+                self._probe = SampleCurvatureProbe(self._replay, layers, memory=self._memory, **options)
             self._signature = signature
-            self._averages.start(tuple(layers))
+            self._record.start(tuple(layers))
         sample = self._probe.measure(
             self._step.values,
             batch,
             batch_idx,
-            step=self._averages.extra_passes,
+            step=self._record.extra_passes,
             mobilities=self._relative_mobilities() if "destruction" in self._wanted else None,
             gradients=self._own_gradients(),
         )
-        columns = {name: getattr(sample, name) for name in COLUMNS}
+        self._degrees_of_freedom = sample.degrees_of_freedom
+        self._hand_over(sample)
+        columns = torch.stack([getattr(sample, name) for name in COLUMNS])
+        columns = torch.cat([columns, sample.whole.unsqueeze(1)], 1)
         if "destruction" in self._wanted:
-            columns["mobility_traces"] = columns["mobility_traces"] + self._decay(layers)
-        return torch.stack(list(columns.values()))
+            decay = self._decay(layers)
+            columns[COLUMNS.index("mobility_traces")] += torch.cat([decay, decay.sum(0, keepdim=True)])
+        return columns
+
+    def _hand_over(self, sample: CurvatureSample) -> None:
+        """Loss and gradients of the fresh batch, to the other collectors, if all are there and as training has them."""
+        if self._step.fresh is None and sample.as_trained and sample.gradients.keys() >= self._step.gradients.keys():
+            loss = torch.tensor(sample.loss, dtype=torch.float64)
+            self._step.fresh = FreshGradient(loss, dict(sample.gradients))
 
     def _own_gradients(self) -> Mapping[nn.Parameter, Tensor] | None:
         """The step's gradients, where they are wanted and those of one loss."""
@@ -154,12 +168,12 @@ class CurvatureCollector(Collector):
         self._memory.drop()
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums of the running averages."""
-        return self._averages.state_dict()
+        """Sums of the Rugh temperature."""
+        return self._record.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Keep the sums until the first extra pass shows whether they belong to the same layers."""
-        self._averages.load_state_dict(state)
+        self._record.load_state_dict(state)
 
 
 def _all(tensor: Tensor) -> Tensor:

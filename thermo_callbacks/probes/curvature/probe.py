@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from thermo_callbacks.probes.curvature.products import (
     by_double_backward,
     by_finite_differences,
 )
+from thermo_callbacks.probes.curvature.vectors import leaf_of, probe_generator
 from thermo_callbacks.probes.replay import Replay, ReplayError, SkippedBatch
 
 Method = Literal["auto", "double_backward", "finite_difference"]
@@ -26,9 +26,9 @@ Method = Literal["auto", "double_backward", "finite_difference"]
 class CurvatureProbe:
     r"""Measures the trace of the Hessian of the training loss, for all layers at once.
 
-    .. math:: \tau_l = \sum_{i \in l} v_i (H v)_i, \qquad E\,\tau_l = \mathrm{tr}\,H_{ll}
+    .. math:: \tau_l = \frac1K \sum_k \sum_{i \in l} v_{ki} (H v_k)_i, \qquad E\,\tau_l = \mathrm{tr}\,H_{ll}
 
-    with a fresh vector v of independent signs at every step (Hutchinson 1990), the same on all ranks. H v comes from a
+    with K fresh vectors v of independent signs at every step (Hutchinson 1990), the same on all ranks. H v comes from a
     second backward pass; where an operation has no second derivative (fused attention that has no plain counterpart,
     cuDNN's recurrent layers, a function that may be differentiated once), or hides parameters from autograd, it comes
     from central differences of the gradient, from then on. Reentrant checkpointing is such an operation. Those with a
@@ -46,10 +46,11 @@ class CurvatureProbe:
         within_layers: Whether each layer has a product of its own, with v cut off outside of it: less variance, at the
             price of L products.
         warn_once: Called with a topic and a message when something is worth knowing.
-        memory: For the vector and what else is written anew each time; None for an own one.
+        probes: Number of vectors K, at least 1.
+        memory: For the vectors and what else is written anew each time; None for an own one.
 
     Raises:
-        ValueError: If ``layers`` holds no parameter, or ``method`` is none of the three.
+        ValueError: If ``layers`` holds no parameter, ``probes`` is below 1, or ``method`` is none of the three.
 
     Example:
         >>> import torch
@@ -70,11 +71,14 @@ class CurvatureProbe:
         seed: int,
         method: Method = "auto",
         within_layers: bool = False,
+        probes: int = 1,
         warn_once: Callable[[str, str], None] | None = None,
         memory: KeptMemory | None = None,
     ) -> None:
         if method not in get_args(Method):
             raise ValueError(f"method must be one of {', '.join(map(repr, get_args(Method)))}, got {method!r}")
+        if probes < 1:
+            raise ValueError(f"probes must be at least 1, got {probes}")
         self._parameters = [parameter for owned in layers.values() for parameter in owned]
         if not self._parameters:
             raise ValueError(
@@ -82,7 +86,9 @@ class CurvatureProbe:
             )
         self.names = tuple(layers)
         self._replay, self._seed, self._memory = replay, seed, memory or KeptMemory()
-        self._warn_once = warn_once
+        self._warn_once, self._probes, self._within_layers = warn_once, probes, within_layers
+        self._gradients: dict[nn.Parameter, Tensor] = {}
+        self._as_trained = False
         self._finite_difference = method == "finite_difference"
         self._may_change = method == "auto"
         self._trusted = False
@@ -129,13 +135,20 @@ class CurvatureProbe:
                 packed = self._packed(values, batch, batch_idx, step, mobilities, gradients)
             except SkippedBatch as reason:
                 self._tell("skipped batch", str(reason))
-                size, device = ROWS * len(self.names) + 1, self._parameters[0].device
+                size, device = ROWS * (len(self.names) + 1) + 2, self._parameters[0].device
+                self._gradients = {}
                 packed = torch.full((size,), torch.nan, dtype=torch.float64, device=device)
             finally:
                 self._memory.rest()
             packed = self._of_all_processes(packed).cpu().double()  # the one time that the device is waited for
-        rows = packed[:-1].view(ROWS, len(self.names))
-        return CurvatureSample(rows[0], rows[1], rows[2], rows[3], rows[4], loss=float(packed[-1]))
+        rows, gradients = packed[:-2].view(ROWS, len(self.names) + 1), self._gradients
+        as_trained, self._gradients, self._as_trained = self._as_trained, {}, False
+        layers, (degrees_of_freedom, loss) = rows[:, :-1], packed[-2:].tolist()
+        return CurvatureSample(
+            layers[0], layers[1], layers[2], layers[3], layers[4],
+            whole=rows[:, -1], degrees_of_freedom=degrees_of_freedom, loss=loss, gradients=gradients,
+            as_trained=as_trained,
+        )  # fmt: skip
 
     def _packed(
         self,
@@ -146,27 +159,49 @@ class CurvatureProbe:
         mobilities: Mobilities | None,
         gradients: Mapping[nn.Parameter, Tensor] | None,
     ) -> Tensor:
-        """Rows of this process, and behind them its loss."""
+        """Rows of this process, and behind them degrees of freedom and its loss."""
         point = self._point(values, batch, batch_idx, step)
         derivatives = self._derivatives(point, gradients is not None)
+        return self._rows(derivatives, point, mobilities, gradients)
+
+    def _rows(
+        self,
+        derivatives: Derivatives,
+        point: EvaluationPoint,
+        mobilities: Mobilities | None,
+        gradients: Mapping[nn.Parameter, Tensor] | None,
+    ) -> Tensor:
         by_parameter, loss = parameter_rows(derivatives, point, mobilities, gradients)
-        return torch.cat([self._order.by_layer(by_parameter).flatten(), loss])
+        self._keep_gradients(() if derivatives.steps else derivatives.gradients)  # differences are not exact
+        return torch.cat([self._order.by_layer(by_parameter).flatten(), torch.full_like(loss, torch.inf), loss])
+
+    def _keep_gradients(self, gradients: Sequence[Tensor | None]) -> None:
+        pairs = zip(self._parameters, gradients, strict=True) if gradients else ()
+        self._gradients = {parameter: gradient for parameter, gradient in pairs if gradient is not None}
 
     def _of_all_processes(self, packed: Tensor) -> Tensor:
         return packed
 
-    def _point(self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int, step: int) -> EvaluationPoint:
-        """Evaluation point: leaves with the values, and the random vector."""
+    def _point(
+        self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int, step: int | None
+    ) -> EvaluationPoint:
+        """Evaluation point: leaves with the values, and the random vectors of a step."""
         # a step may write to its parameters: to the caller's values, but not to the run's
-        watched = {p: _leaf(p, values.get(p, p)) for p in self._parameters}
-        rest = {p: _leaf(p, value) for p, value in values.items() if p not in watched}
-        leaves = list(watched.values())
-        signs = [self._memory.like(("vector", parameter), leaf) for parameter, leaf in watched.items()]
-        vectors = rademacher(leaves, probe_generator(self._seed, step, leaves[0].device), out=signs)
-        values = {**rest, **watched}
+        watched = {p: leaf_of(p, values.get(p, p)) for p in self._parameters}
+        rest = {p: leaf_of(p, value) for p, value in values.items() if p not in watched}
         return EvaluationPoint(
-            values, batch, batch_idx, self._parameters, leaves, vectors, self._order.groups, self._memory
-        )
+            {**rest, **watched}, batch, batch_idx, self._parameters, list(watched.values()),
+            [] if step is None else self._draw(watched, step), self._order.groups, self._memory,
+        )  # fmt: skip
+
+    def _draw(self, leaves: Mapping[nn.Parameter, Tensor], step: int) -> list[list[Tensor]]:
+        """K vectors of signs."""
+        generator = probe_generator(self._seed, step, self._parameters[0].device)
+        vectors = []
+        for number in range(self._probes):
+            places = [self._memory.like(("vector", number, parameter), leaf) for parameter, leaf in leaves.items()]
+            vectors.append(rademacher(list(leaves.values()), generator, out=places))
+        return vectors
 
     def _derivatives(self, point: EvaluationPoint, gradients: bool) -> Derivatives:
         """Derivatives by the method that works for this module, which the first measurement finds out."""
@@ -214,28 +249,3 @@ class CurvatureProbe:
     def _tell(self, topic: str, message: str) -> None:
         if self._warn_once is not None:
             self._warn_once(topic, message)
-
-
-def _leaf(parameter: nn.Parameter, value: Tensor) -> nn.Parameter:
-    """A value that takes the parameter's place, of at least single precision, and never the parameter's own memory."""
-    value = value.detach()
-    if value.dtype.itemsize < 4:
-        value = value.float()
-    elif value.data_ptr() == parameter.data_ptr():
-        value = value.clone()
-    return nn.Parameter(value, requires_grad=parameter.requires_grad)
-
-
-def probe_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
-    """Random numbers that a seed and a step fix, in an order of their own.
-
-    Args:
-        seed: Seed of a probe's vectors.
-        step: Number of the step.
-        device: Device of the parameters.
-
-    Returns:
-        The generator.
-    """
-    state = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
-    return torch.Generator(device if device.type == "cuda" else "cpu").manual_seed(state)

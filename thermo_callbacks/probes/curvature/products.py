@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ class EvaluationPoint:
     batch_idx: int
     parameters: Sequence[nn.Parameter]  # to differentiate by
     leaves: Sequence[Tensor]  # their values, which require a gradient
-    vectors: Sequence[Tensor]  # the vector v, in their shapes
+    vectors: Sequence[Sequence[Tensor]]  # K vectors v, each in their shapes
     groups: Sequence[slice]  # stretches of the parameters with a product each: that of v cut off outside
     memory: KeptMemory = field(default_factory=KeptMemory)
 
@@ -42,33 +43,29 @@ class Derivatives:
 
     loss: Tensor
     gradients: Sequence[Tensor | None]  # None or zero for a parameter that the loss does not use; empty if not wanted
-    products: Sequence[Tensor]  # in the parameters' shapes, maybe in the point's memory
+    products: Sequence[Sequence[Tensor]]  # of each vector, in the parameters' shapes, maybe in the point's memory
     own_backward: bool  # whether an operation has a backward pass of its own
-    steps: Sequence[float] = ()  # step of the difference for each parameter; none for double backward
+    steps: Sequence[float] = ()  # step of the first difference for each parameter; none for double backward
 
     def agrees(self, differences: Derivatives) -> bool:
         """Whether finite differences at the same point find about the same."""
         # at kinks (ReLU) the products say nothing: a difference sees all kinks within its step
         # how far the gradient moves to either side, which kinks within the step can move the mean by
-        pairs = zip(differences.steps, differences.products, strict=True)
+        pairs = zip(differences.steps, differences.products[0], strict=True)
         moves = [step * float(product.norm()) for step, product in pairs]
         if not _close(self.gradients, differences.gradients, _GRADIENT_TOLERANCE, [2 * move for move in moves]):
             return False
         # of a smooth function, the gradient in the middle is the mean of those on both sides
         off = _norm([dense(one) - dense(mean) for one, mean in _pairs(self.gradients, differences.gradients)])
         smooth = off <= _SMOOTH * math.hypot(*moves)
-        return not smooth or _close(self.products, differences.products, _PRODUCT_TOLERANCE, [0.0] * len(moves))
+        return not smooth or _close(self.products[0], differences.products[0], _PRODUCT_TOLERANCE, [0.0] * len(moves))
 
 
 def by_double_backward(replay: Replay, point: EvaluationPoint) -> Derivatives:
     """Loss, gradients and products by double backward."""
     with replay.loss(point.values, point.batch, point.batch_idx) as loss:
-        gradients = _gradients(loss, point.leaves)
-        products: list[Tensor] = []
-        for number, group in enumerate(point.groups, start=1):
-            products += hessian_vector_product(
-                gradients[group], point.leaves[group], point.vectors[group], retain_graph=number < len(point.groups)
-            )
+        gradients = gradients_with_graph(loss, point.leaves)
+        products = products_of(gradients, point)
     detached = [None if gradient is None else gradient.detach() for gradient in gradients]
     return Derivatives(loss.value.detach(), detached, products, loss.own_backward)
 
@@ -78,21 +75,41 @@ def repeated_products(
     replay: Replay, point: EvaluationPoint, *, exact: bool
 ) -> Iterator[Callable[[Sequence[Tensor]], Sequence[Tensor]]]:
     """Products of the Hessian at a point with one vector after the other, by double backward or finite differences."""
-    whole = [slice(None)]
     if not exact:
-        yield (
-            lambda vectors: (
-                by_finite_differences(replay, replace(point, vectors=vectors, groups=whole), gradients=False).products
-            )
-        )
+
+        def by_differences(vectors: Sequence[Tensor]) -> Sequence[Tensor]:
+            moved = dataclasses.replace(point, vectors=[vectors], groups=[slice(None)])
+            return by_finite_differences(replay, moved, gradients=False).products[0]
+
+        yield by_differences
         return
     with replay.loss(point.values, point.batch, point.batch_idx) as loss:
-        gradients = _gradients(loss, point.leaves)
+        gradients = gradients_with_graph(loss, point.leaves)
         yield lambda vectors: hessian_vector_product(gradients, point.leaves, vectors, retain_graph=True)
+
+
+def products_of(gradients: Sequence[Tensor | None], point: EvaluationPoint) -> list[list[Tensor]]:
+    """Products of the Hessian with all vectors of a point; the last one frees the graph."""
+    last, products = len(point.vectors) - 1, []
+    for number, vectors in enumerate(point.vectors):
+        along: list[Tensor] = []
+        for group in point.groups:
+            keep = number < last or group is not point.groups[-1]
+            along += hessian_vector_product(gradients[group], point.leaves[group], vectors[group], retain_graph=keep)
+        products.append(along)
+    return products
 
 
 def by_finite_differences(replay: Replay, point: EvaluationPoint, *, gradients: bool = True) -> Derivatives:
     """Loss and gradients as means of both sides, and products, at the same random numbers."""
+    first = _differences(replay, point, 0, gradients=gradients)
+    others = [_differences(replay, point, number, gradients=False) for number in range(1, len(point.vectors))]
+    products = [along for one in (first, *others) for along in one.products]
+    return dataclasses.replace(first, products=products)
+
+
+def _differences(replay: Replay, point: EvaluationPoint, number: int, *, gradients: bool) -> Derivatives:
+    """Derivatives with one of the vectors."""
     losses: list[Tensor] = []
     own_backward = False
     products: list[Tensor] = []
@@ -110,23 +127,23 @@ def by_finite_differences(replay: Replay, point: EvaluationPoint, *, gradients: 
         if gradients and not right:  # the sums are those of the first side
             right.extend(place.copy_(total) for place, total in zip(memory("gradient to the right"), sums, strict=True))
 
-    def memory(kind: str) -> list[Tensor]:
+    def memory(kind: Hashable) -> list[Tensor]:
         pairs = zip(point.parameters[group], leaves, strict=True)
         return [point.memory.like((kind, parameter), leaf) for parameter, leaf in pairs]
 
     for group in point.groups:
-        leaves, vectors = point.leaves[group], point.vectors[group]
         right: list[Tensor] = []
+        leaves, vectors = point.leaves[group], point.vectors[number][group]
         along, step = accumulated_product(
-            add_gradient, leaves, vectors, out=memory("product"), scratch=memory("moved value")
+            add_gradient, leaves, vectors, out=memory(("product", number)), scratch=memory("moved value")
         )
         products += along
         steps += [step] * len(along)
         means += means_of_both_sides(right, along, step) if gradients else []
-    return Derivatives(torch.stack(losses).mean(), means, products, own_backward, steps)
+    return Derivatives(torch.stack(losses).mean(), means, [products], own_backward, steps)
 
 
-def _gradients(loss: ReplayedLoss, leaves: Sequence[Tensor]) -> list[Tensor | None]:
+def gradients_with_graph(loss: ReplayedLoss, leaves: Sequence[Tensor]) -> list[Tensor | None]:
     """Gradients by the leaves, with their graph; None where the loss does not use one, or the step has frozen it."""
     _check_graph(loss)
     able = [leaf for leaf in leaves if leaf.requires_grad]

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from thermo_callbacks.functional.curvature.finite_differences import difference_step
 from thermo_callbacks.functional.curvature.rademacher import rademacher
 from thermo_callbacks.probes.curvature.layer_rows import Mobilities, parameter_rows
-from thermo_callbacks.probes.curvature.probe import CurvatureProbe, probe_generator
+from thermo_callbacks.probes.curvature.probe import CurvatureProbe
 from thermo_callbacks.probes.curvature.products import Derivatives, EvaluationPoint
+from thermo_callbacks.probes.curvature.vectors import probe_generator
 from thermo_callbacks.probes.replay import Replay, ReplayError
 from thermo_callbacks.probes.sharding import local_part, part_of, reshard, sum_over_processes
 
@@ -40,11 +41,13 @@ class ShardedCurvatureProbe(CurvatureProbe):
         *,
         seed: int,
         within_layers: bool = False,
+        probes: int = 1,
         warn_once: Callable[[str, str], None] | None = None,
     ) -> None:
         super().__init__(
-            replay, layers, seed=seed, method="finite_difference", within_layers=within_layers, warn_once=warn_once
-        )
+            replay, layers, seed=seed, method="finite_difference", within_layers=within_layers, probes=probes,
+            warn_once=warn_once,
+        )  # fmt: skip
         self._module = module
         self._parts = {p: part_of(p, f"of layer {name}") for name, owned in layers.items() for p in owned}
 
@@ -68,17 +71,19 @@ class ShardedCurvatureProbe(CurvatureProbe):
             rows, loss = parameter_rows(self._differences(point), point, mobilities, gradients)
         counted = torch.tensor([self._parts[p].counted for p in self._parameters], device=rows.device)
         sums = self._order.by_layer(torch.where(counted, rows, 0.0))
-        return torch.cat([sums.flatten(), loss / torch.distributed.get_world_size()])
+        unbounded = torch.full_like(loss, torch.inf)
+        return torch.cat([sums.flatten(), unbounded, loss / torch.distributed.get_world_size()])
 
     def _of_all_processes(self, packed: Tensor) -> Tensor:
         return sum_over_processes(packed, packed.device)
 
     def _prepare(
         self, stack: contextlib.ExitStack, values: Mapping[nn.Parameter, Tensor], step: int
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    ) -> tuple[list[Tensor], list[list[Tensor]]]:
         """Put values and vectors in place, which needs memory, before passes in which processes wait for others."""
         fault: Exception | None = None
-        leaves, vectors = [], []
+        leaves: list[Tensor] = []
+        vectors: list[list[Tensor]] = []
         try:
             leaves, vectors = stack.enter_context(self._in_place(values)), self._vectors(step)
         except Exception as raised:  # the others have to know first
@@ -106,15 +111,15 @@ class ShardedCurvatureProbe(CurvatureProbe):
                 "leaves no digits for finite differences of the gradient: use 32-bit parameters, with autocast"
             )
 
-    def _vectors(self, step: int) -> list[Tensor]:
-        """This process's parts of the vector that a process with all parameters would draw."""
+    def _vectors(self, step: int) -> list[list[Tensor]]:
+        """This process's parts of the vectors that a process with all parameters would draw."""
         generator = probe_generator(self._seed, step, self._parameters[0].device)
-        vectors = []
-        for parameter in self._parameters:
-            own = local_part(parameter.detach())
-            (whole,) = rademacher([own.new_empty(()).expand(parameter.shape)], generator)
-            vectors.append(self._parts[parameter].cut(whole))
-        return vectors
+        return [[self._cut(parameter, generator) for parameter in self._parameters] for _ in range(self._probes)]
+
+    def _cut(self, parameter: nn.Parameter, generator: torch.Generator) -> Tensor:
+        own = local_part(parameter.detach())
+        (whole,) = rademacher([own.new_empty(()).expand(parameter.shape)], generator)
+        return self._parts[parameter].cut(whole)
 
     def _differences(self, point: EvaluationPoint) -> Derivatives:
         """Loss, gradients and products; the step is that of an unsharded network."""
@@ -126,8 +131,20 @@ class ShardedCurvatureProbe(CurvatureProbe):
         )
         sizes = sum_over_processes(squares, squares.device).tolist()
         losses: list[Tensor] = []
-        products: list[Tensor] = []
         gradients: list[Tensor] = []
+        products: list[list[Tensor]] = []
+        for number in range(self._probes):
+            found, along = self._along(point, number, sizes, losses)
+            gradients = gradients or found  # those of the first vector
+            products.append(along)
+        return Derivatives(torch.stack(losses).mean(), gradients, products, own_backward=False)
+
+    def _along(
+        self, point: EvaluationPoint, number: int, sizes: Sequence[float], losses: list[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Gradients and products with one of the vectors."""
+        gradients: list[Tensor] = []
+        products: list[Tensor] = []
         for group in point.groups:
             inside = range(len(point.parameters))[group]
             step = difference_step(
@@ -135,16 +152,16 @@ class ShardedCurvatureProbe(CurvatureProbe):
             )
             sides = []
             for signed in (step, -step):
-                with _moved(point.leaves[group], point.vectors[group], signed):
-                    loss, found = self._gradients(point, group)
+                with _moved(point.leaves[group], point.vectors[number][group], signed):
+                    loss, found = self._one_side(point, group)
                 losses.append(loss)
                 sides.append(found)
             for above, below in zip(*sides, strict=True):
                 products.append((above - below).mul_(0.5 / step))
                 gradients.append(torch.lerp(above, below, 0.5))
-        return Derivatives(torch.stack(losses).mean(), gradients, products, own_backward=False)
+        return gradients, products
 
-    def _gradients(self, point: EvaluationPoint, group: slice) -> tuple[Tensor, list[Tensor]]:
+    def _one_side(self, point: EvaluationPoint, group: slice) -> tuple[Tensor, list[Tensor]]:
         """Loss of this process's batch, and its part of the gradient of the mean loss."""
         everything = {parameter: parameter for parameter in self._module.parameters()}
         for parameter in everything:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor
@@ -14,6 +16,8 @@ class Graph(NamedTuple):
 
     leaves: list[Tensor]  # tensors that gradients arrive at; those inside of a reentrant checkpoint are not seen
     own_backward: bool  # whether there is a torch.autograd.Function, whose backward pass is somebody's own code
+    uses: Mapping[int, int]  # how many operations use a leaf, by its identity
+    operations: int  # a number that other operations, or others of them, hardly have
 
 
 def read_graph(loss: Tensor) -> Graph:
@@ -31,18 +35,24 @@ def read_graph(loss: Tensor) -> Graph:
     """
     leaves: list[Tensor] = []
     own_backward = False
+    uses: Counter[int] = Counter()
+    names: list[str] = []
     todo: list[Node | None] = [loss.grad_fn]
     seen: set[Node | None] = {None}
     if loss.grad_fn is None and loss.requires_grad:
-        return Graph([loss], False)
+        return Graph([loss], False, {id(loss): 1}, 0)
     while todo:
         node = todo.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
         own_backward = own_backward or isinstance(node, BackwardCFunction)
+        names.append(node.name())
         leaf = getattr(node, "variable", None)  # nodes that accumulate gradients
         if leaf is not None:
             leaves.append(leaf)
-        todo += [following for following, _ in node.next_functions]
-    return Graph(leaves, own_backward)
+        following = [other for other, _ in node.next_functions]
+        ends = (getattr(other, "variable", None) for other in following)
+        uses.update(id(end) for end in ends if end is not None)
+        todo += following
+    return Graph(leaves, own_backward, uses, hash(tuple(names)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -38,11 +38,15 @@ class ReplayedLoss:
         value: The loss, a scalar.
         own_backward: Whether an operation has a backward pass of its own (``torch.autograd.Function``).
         others: Leaves of the graph besides the values: a backward pass would add to their ``.grad``.
+        uses: How many operations use a leaf, by its identity.
+        operations: A number that other operations hardly have.
     """
 
     value: Tensor
     own_backward: bool
     others: tuple[Tensor, ...]
+    uses: Mapping[int, int] = field(default_factory=dict)
+    operations: int = 0
 
 
 class Replay:
@@ -85,7 +89,13 @@ class Replay:
 
     @contextlib.contextmanager
     def loss(
-        self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int = 0, *, second_order: bool = True
+        self,
+        values: Mapping[nn.Parameter, Tensor],
+        batch: Any,
+        batch_idx: int = 0,
+        *,
+        second_order: bool = True,
+        within: contextlib.AbstractContextManager[Any] | None = None,
     ) -> Iterator[ReplayedLoss]:
         """Loss of a batch at given parameters.
 
@@ -100,6 +110,7 @@ class Replay:
             batch_idx: Its number in the epoch.
             second_order: Choose operations that can be differentiated twice, attention and recurrent layers by plain
                 implementations; else those that training uses.
+            within: Entered while the step runs, and not while its state is copied or differentiated.
 
         Yields:
             The loss with its graph.
@@ -117,7 +128,7 @@ class Replay:
                     isolation.replace(self._module, type(self._module).__name__)
                     batch = isolation.replace(batch, "the batch", all_of_it=True)
                     silence_logging(self._module, isolation)
-                    yield self._evaluate(values, batch, batch_idx)
+                    yield self._evaluate(values, batch, batch_idx, within or contextlib.nullcontext())
                 finally:
                     isolation.restore()
             except IsolationError as fault:
@@ -125,11 +136,18 @@ class Replay:
                     f"the training step can't be run once more without a trace, {fault}: {_CURE}"
                 ) from None
 
-    def _evaluate(self, values: Mapping[nn.Parameter, Tensor], batch: Any, batch_idx: int) -> ReplayedLoss:
-        if self._loss_fn is None:
-            outcome = self._module.training_step(*self._arguments(batch, batch_idx))
-        else:
-            outcome = self._loss_fn(self._module, batch)
+    def _evaluate(
+        self,
+        values: Mapping[nn.Parameter, Tensor],
+        batch: Any,
+        batch_idx: int,
+        within: contextlib.AbstractContextManager[Any],
+    ) -> ReplayedLoss:
+        with within:
+            if self._loss_fn is None:
+                outcome = self._module.training_step(*self._arguments(batch, batch_idx))
+            else:
+                outcome = self._loss_fn(self._module, batch)
         loss = outcome.get("loss") if isinstance(outcome, Mapping) else outcome
         source = "training_step" if self._loss_fn is None else "loss_fn"
         if loss is None:
@@ -143,7 +161,7 @@ class Replay:
         own = {id(value) for value in values.values()}
         others = [leaf for leaf in graph.leaves if id(leaf) not in own]
         self._refuse_originals(values, others)
-        return ReplayedLoss(loss, graph.own_backward, tuple(others))
+        return ReplayedLoss(loss, graph.own_backward, tuple(others), graph.uses, graph.operations)
 
     def _refuse_originals(self, values: Mapping[nn.Parameter, Tensor], leaves: list[Tensor]) -> None:
         """Part of the loss would stay at the parameters that the run has now, and look like a constant."""
