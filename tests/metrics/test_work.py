@@ -186,10 +186,10 @@ class TestErrors:
         assert metric.estimate().stderr.isnan()
         assert metric.estimate_layers().degrees_of_freedom.tolist() == [0.0]
 
-    def test_different_numbers_of_samples_have_none_together(self, name: str) -> None:
-        batch = [FIRST[0], pair(2, 60, 4), FIRST[2]]
+    def test_different_numbers_of_samples_err_together_at_worst(self, name: str) -> None:
+        batch = [FIRST[0], pair(2, 47, 4), FIRST[2]]
         metric = fed(name, batch)
-        assert metric.estimate().stderr.isnan()
+        assert metric.estimate().stderr > fed(name, [FIRST[0], FIRST[2]], modules=2).estimate().stderr / 2.0
         assert metric.estimate().value.isfinite()
         assert metric.estimate_layers().stderr.isfinite().all()
         types = metric.estimate_types(["a", "b", "a"])

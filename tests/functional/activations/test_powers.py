@@ -68,10 +68,47 @@ def test_sums_that_are_not_finite_do_not_count(bad: float, side: int) -> None:
     assert sums.network().stderr.isfinite()
 
 
-def test_replicates_of_different_numbers_are_not_the_same_samples() -> None:
+def scatter(numerator: Tensor, denominator: Tensor) -> float:
+    """Error of the ratio of two sums, from the scatter of the samples."""
+    residuals = numerator - numerator.sum() / denominator.sum() * denominator
+    return (residuals.std() * math.sqrt(len(residuals)) / denominator.sum()).item()
+
+
+def test_flattened_tokens_are_parts_of_their_samples() -> None:
+    """One module sees samples, the other their tokens one by one: the error is that of samples all the same."""
+    (up, down), tokens = powers(FIRST), 4
+    parts = torch.rand(30, tokens, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    parts = parts / parts.sum(1, keepdim=True)
+    flat = [(side[:, 1:2] * parts).flatten() for side in (up, down)]
+    sums = power_sums([up[:, 0], flat[0]], [down[:, 0], flat[1]])
+    whole = power_sums([up[:, 0], up[:, 1]], [down[:, 0], down[:, 1]])
+    for found, expected in zip((sums.pooled(), sums.network()), (whole.pooled(), whole.network()), strict=True):
+        assert_same(found, expected)
+    assert sums.pooled().stderr.item() == pytest.approx(scatter(up[:, :2].sum(1), down[:, :2].sum(1)), rel=1e-12)
+
+
+def test_replicates_that_may_not_be_the_same_samples_have_the_error_of_those_that_err_together() -> None:
     (first, second), numbers = powers(FIRST), torch.arange(3)
-    columns = [[side[: 30 - 10 * number, number] for number in numbers.tolist()] for side in (first, second)]
+    columns = [[side[: 30 - 7 * number, number] for number in numbers.tolist()] for side in (first, second)]
     sums = power_sums(*columns)
-    assert sums.network().value.isfinite()
-    assert sums.network().stderr.isnan()
+    value = sums.pooled().value
+    roots = [
+        ((up - value * down).square().sum().sqrt() * math.sqrt(16 / 15)).item()
+        for up, down in zip(*columns, strict=True)
+    ]
+    total = sum(side.sum().item() for side in columns[1])
+    assert sums.pooled().stderr.item() == pytest.approx(sum(roots) / total, rel=1e-12)
+    assert sums.network().stderr.isfinite()
     assert sums.modules().stderr.isfinite().all()
+    # two of one group: their product is known, and the bound is that of groups
+    pair = power_sums([*columns[0][:2], columns[0][0]], [*columns[1][:2], columns[1][0]])
+    together = power_sums([2.0 * columns[0][0], columns[0][1]], [2.0 * columns[1][0], columns[1][1]])
+    assert pair.pooled().stderr.item() == pytest.approx(together.pooled().stderr.item(), rel=1e-12)
+
+
+def test_a_single_replicate_has_no_scatter() -> None:
+    (up, down) = powers(FIRST)
+    sums = power_sums([up[:, 0], up[:1, 1]], [down[:, 0], down[:1, 1]])
+    assert sums.pooled().value.isfinite()
+    assert sums.pooled().stderr.isnan()
+    assert sums.modules().stderr.isnan().tolist() == [False, True]

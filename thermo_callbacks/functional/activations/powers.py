@@ -33,8 +33,8 @@ def variance_from_sums(power: Tensor, total: Tensor, count: Tensor) -> Tensor:
     return torch.where(mean_square.isfinite(), variance, torch.nan)
 
 
-def carnot_bound_of_variances(hot: Tensor, cold: Tensor) -> Tensor:
-    """Carnot's efficiency between the variances of input and output; NaN where the input doesn't vary."""
+def temperature_drop_of_variances(hot: Tensor, cold: Tensor) -> Tensor:
+    """Relative fall of the variance from input to output; NaN where the input doesn't vary."""
     return 1.0 - ratio_of_sums(cold, hot)
 
 
@@ -46,10 +46,12 @@ def sample_powers(tensor: Tensor) -> Tensor:
 class PowerSums(NamedTuple):
     """Sums over replicates (samples, or groups of them) of the powers of M modules; those of several batches add up."""
 
-    # modules share the samples of a batch, so the error of an aggregate needs the products of all pairs of sums
+    # modules share the samples of a batch, so the error of an aggregate needs the products of all pairs of sums; where
+    # they can't be told to share them, the error is that of modules which err together, an upper bound; and where one
+    # has a single replicate, whose scatter is unknown, it is NaN
 
     totals: Tensor  # of the M numerators and then of the M denominators, [2 M]
-    products: Tensor  # of these, [2 M, 2 M]; NaN between modules whose replicates are not the same samples
+    products: Tensor  # of these, [2 M, 2 M]; NaN between modules whose replicates can't be told to be the same samples
     replicates: Tensor  # of each module, [M]
 
     def modules(self) -> Estimate:
@@ -67,7 +69,7 @@ class PowerSums(NamedTuple):
         value = power_ratio(numerator, denominator)
         slopes = chosen / denominator
         scatter = self._scatter(torch.cat([slopes, -slopes * value]))
-        return _estimate(value, scatter, torch.where(chosen, self.replicates, 0).amax())
+        return _estimate(value, scatter, self._fewest(chosen))
 
     def by_type(self, types: Sequence[str]) -> dict[str, Estimate]:
         """:meth:`pooled` of the modules of each type, in the order in which the types appear."""
@@ -83,17 +85,30 @@ class PowerSums(NamedTuple):
         slopes = torch.where(known, others / denominator, 0.0)  # of the product, by each numerator
         product = torch.where(known.any(), factors.prod(), torch.nan)
         scatter = self._scatter(torch.cat([slopes, -slopes * factors]))
-        return _estimate(product, scatter, torch.where(known, self.replicates, 0).amax())
+        return _estimate(product, scatter, self._fewest(known))
+
+    def _fewest(self, chosen: Tensor) -> Tensor:
+        """Replicates of the chosen module that has the fewest, of those that have any; 0 without one."""
+        present = chosen & (self.replicates > 0)
+        most = self.replicates.amax() if len(self.replicates) else self.replicates.sum()
+        return torch.where(present.any(), torch.where(present, self.replicates, most).amin(), 0)
 
     def _scatter(self, direction: Tensor) -> Tensor:
-        """Sum over replicates of the squares of a linear combination of their sums."""
+        """Sum over replicates of the squares of a linear combination of their sums, or an upper bound of it."""
         used = direction != 0.0
-        return direction @ torch.where(used[:, None] & used, self.products, 0.0) @ direction
+        known = used[:, None] & used & ~self.products.isnan()
+        terms = direction[:, None] * torch.where(known, self.products, 0.0) * direction
+        # products are known within a group of modules with the same samples: of the scatter of all together the
+        # inequality of Cauchy and Schwarz leaves the square of the sum of the groups' roots
+        labels = known.int().argmax(1)
+        groups = (used[:, None] & (labels[:, None] == torch.arange(len(labels), device=labels.device))).to(terms)
+        return torch.einsum("ig,ij,jg->g", groups, terms, groups).clamp(min=0.0).sqrt().sum().square()
 
 
 def power_sums(numerators: Sequence[Tensor | None], denominators: Sequence[Tensor | None]) -> PowerSums:
     """Sums of one batch, from sums of squares by replicate, float64 ``[K]``; None for a module not called."""
     modules = len(numerators)
+    numerators, denominators = _folded(numerators), _folded(denominators)
     groups: dict[int, dict[int, tuple[Tensor, Tensor]]] = {}
     for module, (numerator, denominator) in enumerate(zip(numerators, denominators, strict=True)):
         if numerator is not None and denominator is not None:
@@ -118,6 +133,17 @@ def power_sums(numerators: Sequence[Tensor | None], denominators: Sequence[Tenso
         products[own[:, None], own] = rows.T @ rows
         replicates[own[: len(group)]] = finite * length
     return PowerSums(totals, products, replicates)
+
+
+def _folded(sides: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Sums by replicate, of equally many replicates where that can be had by adding up consecutive ones."""
+    # a module may see the batch in another shape, as one that works on flattened tokens: where the numbers of
+    # replicates are multiples of the fewest, consecutive ones are taken to be parts of one sample
+    lengths = {len(side) for side in sides if side is not None}
+    fewest = min(lengths, default=0)
+    if fewest < 2 or any(length % fewest for length in lengths):
+        return list(sides)
+    return [None if side is None else side.view(fewest, -1).sum(1) for side in sides]
 
 
 def _estimate(value: Tensor, scatter: Tensor, replicates: Tensor) -> Estimate:
