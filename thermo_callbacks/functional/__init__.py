@@ -1,16 +1,17 @@
 """The physics: pure functions of tensors, no state, no model, no framework but torch."""
 
 from thermo_callbacks.functional import linear, topology, window
-from thermo_callbacks.functional.activations.activity import dead_fraction, saturated_fraction
+from thermo_callbacks.functional.activations.activity import dead_fraction, dead_unit_fraction, saturated_fraction
 from thermo_callbacks.functional.activations.efficiency import (
     GaussianEfficiency,
-    carnot_bound,
     engine_type,
     gaussian_efficiency,
     implied_init_gain,
     learning_efficiency,
     work_efficiency,
 )
+from thermo_callbacks.functional.activations.signal import learning_signal
+from thermo_callbacks.functional.activations.temperatures import carnot_bound, temperature_drop
 from thermo_callbacks.functional.bulk.complexity import bulk_complexity
 from thermo_callbacks.functional.bulk.spectrum import Spectrum, bulk_spectrum, stochastic_log_determinant
 from thermo_callbacks.functional.bulk.thermodynamics import (
@@ -68,6 +69,7 @@ __all__ = [
     "carnot_bound",
     "coordinate_sampling_variance",
     "dead_fraction",
+    "dead_unit_fraction",
     "engine_type",
     "equipartition_temperature",
     "finite_difference_product",
@@ -81,6 +83,7 @@ __all__ = [
     "hessian_vector_product",
     "implied_init_gain",
     "learning_efficiency",
+    "learning_signal",
     "linear",
     "mean_bulk_loss",
     "mean_estimate",
@@ -95,6 +98,7 @@ __all__ = [
     "stationarity_test",
     "step_efficiency",
     "stochastic_log_determinant",
+    "temperature_drop",
     "topology",
     "transition_temperature",
     "vasicek_entropy",

@@ -18,6 +18,7 @@ from thermo_callbacks.functional import (
     gaussian_efficiency,
     implied_init_gain,
     learning_efficiency,
+    temperature_drop,
     work_efficiency,
 )
 
@@ -57,7 +58,7 @@ def test_units_and_signs(values: list[float], factor: float, dtype: torch.dtype)
     """Neither unit nor sign of a linear engine's sides matter; nor do those of the loss."""
     z = torch.tensor(values, dtype=dtype)
     a = z.tanh() + 0.5
-    for function in (work_efficiency, learning_efficiency, carnot_bound):
+    for function in (work_efficiency, learning_efficiency, temperature_drop):
         expected = function(z, a) if function is not learning_efficiency else function(a, z)
         scaled = (factor * z, factor * a) if function is not learning_efficiency else (factor * a, factor * z)
         torch.testing.assert_close(function(*scaled), expected, rtol=1e-4, atol=1e-4, equal_nan=True)
@@ -97,33 +98,39 @@ def test_no_heat_has_no_efficiency() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e4])
-def test_no_temperature_has_no_carnot_bound(value: float) -> None:
-    assert carnot_bound(torch.full((1000,), value), torch.linspace(0.0, 1.0, 1000)).isnan()
+def test_no_temperature_has_no_temperature_drop(value: float) -> None:
+    assert temperature_drop(torch.full((1000,), value), torch.linspace(0.0, 1.0, 1000)).isnan()
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_divergence_is_not_a_number(bad: float) -> None:
     z = torch.tensor([1.0, bad])
     assert work_efficiency(z, torch.ones(2)).isnan()
-    assert carnot_bound(z, torch.ones(2)).isnan()
+    assert temperature_drop(z, torch.ones(2)).isnan()
 
 
 @pytest.mark.parametrize("std", [0.5, 1.0, 3.0])
-def test_carnot_bound_of_relu(gaussian: Tensor, std: float) -> None:
+def test_temperature_drop_of_relu(gaussian: Tensor, std: float) -> None:
     """Var(relu z) = (1/2 - 1/(2 pi)) Var(z)."""
     z = std * gaussian
-    assert carnot_bound(z, z.relu()).item() == pytest.approx(0.5 + 0.5 / torch.pi, rel=0.005)
+    assert temperature_drop(z, z.relu()).item() == pytest.approx(0.5 + 0.5 / torch.pi, rel=0.005)
 
 
-def test_carnot_bound_does_not_bind_what_is_passed_on(gaussian: Tensor) -> None:
+def test_temperature_drop_does_not_bind_what_is_passed_on(gaussian: Tensor) -> None:
     """For odd functions the work efficiency is T_cold / T_hot, so the two add up to 1."""
     for name in ("Identity", "Tanh", "Hardtanh"):
         a = ORACLES[name].module(gaussian)
         centred = gaussian - gaussian.mean()
-        assert (carnot_bound(gaussian, a) + work_efficiency(centred, a - a.mean())).item() == pytest.approx(1.0)
-    assert carnot_bound(gaussian, gaussian).item() == 0.0
+        assert (temperature_drop(gaussian, a) + work_efficiency(centred, a - a.mean())).item() == pytest.approx(1.0)
+    assert temperature_drop(gaussian, gaussian).item() == 0.0
     assert work_efficiency(gaussian, gaussian).item() == 1.0
-    assert carnot_bound(gaussian, 2.0 * gaussian).item() == pytest.approx(-3.0)
+    assert temperature_drop(gaussian, 2.0 * gaussian).item() == pytest.approx(-3.0)
+
+
+def test_the_former_name_of_the_drop_says_so(gaussian: Tensor) -> None:
+    with pytest.warns(DeprecationWarning, match="^carnot_bound is called temperature_drop now: it bounds nothing$"):
+        former = carnot_bound(gaussian, gaussian.relu())
+    assert former == temperature_drop(gaussian, gaussian.relu())
 
 
 @pytest.mark.parametrize("name", ["ReLU", "Tanh", "GELU", "Softplus", "SELU"])
@@ -151,11 +158,11 @@ MISMATCH = "(4, 3), got (3,): an activation works element by element"
     ("call", "message"),
     [
         (lambda: work_efficiency(FULL, FULL[0]), f"output must have the shape of input, {MISMATCH}"),
-        (lambda: carnot_bound(FULL, FULL[0]), f"output must have the shape of input, {MISMATCH}"),
+        (lambda: temperature_drop(FULL, FULL[0]), f"output must have the shape of input, {MISMATCH}"),
         (lambda: learning_efficiency(FULL, FULL[0]), f"grad_output must have the shape of grad_input, {MISMATCH}"),
         (lambda: work_efficiency(FULL[:0], FULL[:0]), f"input {EMPTY} (0, 3) and torch.float32"),
         (lambda: work_efficiency(FULL, FULL.long()), f"output {EMPTY} (4, 3) and torch.int64"),
-        (lambda: carnot_bound(FULL.cfloat(), FULL), f"input {EMPTY} (4, 3) and torch.complex64"),
+        (lambda: temperature_drop(FULL.cfloat(), FULL), f"input {EMPTY} (4, 3) and torch.complex64"),
         (lambda: learning_efficiency(FULL.bool(), FULL), f"grad_input {EMPTY} (4, 3) and torch.bool"),
     ],
 )

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import (
-    carnot_bound,
-    dead_fraction,
+    dead_unit_fraction,
     implied_init_gain,
     learning_efficiency,
     saturated_fraction,
+    temperature_drop,
     work_efficiency,
 )
 from thermo_callbacks.probes.activations import ActivationProbe, ActivationRecord
@@ -23,7 +23,7 @@ DOUBLE = torch.float64
 NUMBERS = [  # all that isn't text
     "work_efficiency",
     "learning_efficiency",
-    "carnot_bound",
+    "temperature_drop",
     "dead_fraction",
     "saturated_fraction",
     "implied_gain",
@@ -68,15 +68,17 @@ def measure(model: nn.Module, tensor: Tensor, **options: Any) -> dict[str, Activ
     return probe.result()
 
 
-def by_hand(z: Tensor, a: Tensor, *, features: Sequence[int] = (1,)) -> dict[str, float]:
+def by_hand(
+    z: Tensor, a: Tensor, function: Callable[..., Tensor], *, features: Sequence[int] = (1,)
+) -> dict[str, float]:
     """Values from tensors whose gradients were kept."""
-    samples = a.movedim(list(features), list(range(-len(features), 0))).flatten(0, -len(features) - 1)
+    samples = z.movedim(list(features), list(range(-len(features), 0))).flatten(0, -len(features) - 1)
     work = work_efficiency(z, a)
     return {
         "work_efficiency": work.item(),
         "learning_efficiency": learning_efficiency(z.grad, a.grad).item(),
-        "carnot_bound": carnot_bound(z, a).item(),
-        "dead_fraction": dead_fraction(samples).item(),
+        "temperature_drop": temperature_drop(z, a).item(),
+        "dead_fraction": dead_unit_fraction(samples, function).item(),
         "saturated_fraction": saturated_fraction(z.grad, a.grad).item(),
         "implied_gain": implied_init_gain(work).item(),
     }

@@ -87,7 +87,7 @@ class TestGradients:
         model = nn.Sequential(linear(4, 3), nn.Identity())
         record = measure(model, inputs(20, 4), activations=[nn.Identity])["1"]
         assert (record.work_efficiency, record.learning_efficiency, record.saturated_fraction) == (1.0, 1.0, 0.0)
-        assert (record.carnot_bound, record.engine) == (0.0, "passive")
+        assert (record.temperature_drop, record.engine) == (0.0, "passive")
 
     def test_an_input_that_is_a_leaf(self) -> None:
         leaf = inputs(20, 3).requires_grad_()

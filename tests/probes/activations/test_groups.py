@@ -79,7 +79,14 @@ def test_fractions_are_weighted_with_the_units(
     assert values["saturated_fraction"] == pytest.approx(math.fsum(flat) / math.fsum(reached))
     hot = [float(z.detach().var(correction=0)) * z.numel() for z, _ in kept]
     cold = [float(a.detach().var(correction=0)) * a.numel() for _, a in kept]
-    assert values["carnot_bound"] == pytest.approx(1.0 - math.fsum(cold) / math.fsum(hot))
+    assert values["temperature_drop"] == pytest.approx(1.0 - math.fsum(cold) / math.fsum(hot))
+
+
+def test_the_learning_signal_is_that_per_unit_of_all(passed: Passed) -> None:
+    records, units = passed[0], [7, 3, 9]
+    sent = [float(record.powers.grad_output.sum()) for record in records]  # type: ignore[union-attr]
+    expected = (sent[0] + sent[1]) / (units[0] + units[1]) / (sent[2] / units[2])
+    assert pooled_values(records[:2])["learning_signal"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_one_is_shown_as_it_is(passed: Passed) -> None:
@@ -87,8 +94,8 @@ def test_one_is_shown_as_it_is(passed: Passed) -> None:
         assert pooled_values([record]) == {
             name: getattr(record, name)
             for name in (
-                *("work_efficiency", "learning_efficiency", "carnot_bound"),
-                *("dead_fraction", "saturated_fraction", "implied_gain"),
+                *("work_efficiency", "learning_efficiency", "temperature_drop"),
+                *("dead_fraction", "saturated_fraction", "implied_gain", "learning_signal"),
             )
         }
 

@@ -273,7 +273,7 @@ class TestFaults:
         expected = model[0].weight.grad
         model.zero_grad()
 
-        def fail(*_: Any) -> Any:
+        def fail(*_: Any, **__: Any) -> Any:
             raise RuntimeError("no memory left")
 
         monkeypatch.setattr(CallSums, where, fail)

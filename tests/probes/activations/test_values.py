@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from thermo_callbacks.functional import (
-    dead_fraction,
+    dead_unit_fraction,
     work_efficiency,
 )
 from thermo_callbacks.functional.activations.powers import power_sums
@@ -44,7 +44,7 @@ def test_values_are_those_of_the_functions(function: Any) -> None:
     a = function(z)
     a.retain_grad()
     loss_of(second(a)).backward()
-    for name, value in by_hand(z, a).items():
+    for name, value in by_hand(z, a, function).items():
         assert_close(getattr(record, name), value, rtol=1e-12, atol=1e-14, msg=name)
     assert record.powers.input.shape == (40,)
 
@@ -138,12 +138,12 @@ class TestPrecision:
 
     def test_a_constant_has_no_temperature(self) -> None:
         record = measure(nn.Sigmoid(), torch.full((7, 3), 0.1, dtype=DOUBLE).requires_grad_())["root"]
-        assert math.isnan(record.carnot_bound)
+        assert math.isnan(record.temperature_drop)
 
     def test_a_constant_output_is_cold(self) -> None:
         x = inputs(7, 3).requires_grad_()
         record = measure(Model(lambda self, x: F.hardtanh(100.0 + x)), x)
-        assert [found.carnot_bound for found in record.values()] == [1.0]
+        assert [found.temperature_drop for found in record.values()] == [1.0]
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
     def test_what_is_not_finite_has_no_value(self, bad: float) -> None:
@@ -176,24 +176,22 @@ def first_column(self: Any, x: Tensor) -> Tensor:
 
 
 DEAD = {
-    "linear, features": (lambda self, x: F.relu(self.layer(x)), nn.Linear(4, 5), (20, 4), (1,)),
-    "linear, tokens": (lambda self, x: F.relu(self.layer(x)), nn.Linear(4, 5), (6, 7, 4), (2,)),
-    "conv": (lambda self, x: F.relu(self.layer(x)), nn.Conv2d(4, 5, 1), (6, 4, 3, 3), (1,)),
+    "linear, features": (lambda self, x: self.layer(x), nn.Linear(4, 5), (20, 4), (1,)),
+    "linear, tokens": (lambda self, x: self.layer(x), nn.Linear(4, 5), (6, 7, 4), (2,)),
+    "conv": (lambda self, x: self.layer(x), nn.Conv2d(4, 5, 1), (6, 4, 3, 3), (1,)),
     "conv, then norm and pool": (
-        lambda self, x: F.relu(F.avg_pool2d(F.batch_norm(self.layer(x), None, None, training=True), 1)),
+        lambda self, x: F.avg_pool2d(F.batch_norm(self.layer(x), None, None, training=True), 1),
         nn.Conv2d(4, 5, 1),
         (6, 4, 3, 3),
         (1,),
     ),
     "conv, then linear": (
-        lambda self, x: F.relu(
-            self.layer(F.conv2d(x, torch.eye(4, dtype=DOUBLE)[:, :, None, None]).permute(0, 2, 3, 1))
-        ),
+        lambda self, x: self.layer(F.conv2d(x, torch.eye(4, dtype=DOUBLE)[:, :, None, None]).permute(0, 2, 3, 1)),
         nn.Linear(4, 5),
         (6, 4, 3, 3),
         (3,),
     ),
-    "unknown": (lambda self, x: F.relu(x), nn.Identity(), (6, 4, 3), (1, 2)),
+    "unknown": (lambda self, x: 1.0 * x, nn.Identity(), (6, 4, 3), (1, 2)),
 }
 
 
@@ -206,14 +204,14 @@ class TestNeurons:
             with torch.no_grad():
                 layer.bias[:2] = -50.0  # neurons that never answer
         kept: list[Tensor] = []
-        model = Model(lambda self, x: kept.append(forward(self, x)) or kept[0], layer=layer)
+        model = Model(lambda self, x: F.relu(kept.append(forward(self, x)) or kept[0]), layer=layer)
         x = inputs(*shape)
         if isinstance(layer, nn.Identity):
             x[:, 1] = -1.0
         [record] = measure(model, x).values()
         order = [d for d in range(len(shape)) if d not in features]
         samples = kept[0].detach().permute(*order, *features).reshape(-1, *(kept[0].shape[d] for d in features))
-        assert record.dead_fraction == pytest.approx(dead_fraction(samples).item(), rel=1e-12)
+        assert record.dead_fraction == pytest.approx(dead_unit_fraction(samples, F.relu).item(), rel=1e-12)
         assert (record.dead_fraction > 0.0) == (name != "conv, then norm and pool")  # the norm takes the bias out
 
     def test_one_sample_shows_nothing(self) -> None:

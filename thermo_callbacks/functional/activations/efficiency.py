@@ -11,11 +11,7 @@ from torch import Tensor
 from thermo_callbacks.functional.activations.checks import Activation, scalar_function, slopes
 from thermo_callbacks.functional.activations.gain import SMALLEST, exceeding_point
 from thermo_callbacks.functional.activations.pairs import paired
-from thermo_callbacks.functional.activations.powers import (
-    carnot_bound_of_variances,
-    power_ratio_of_tensors,
-    variance_from_sums,
-)
+from thermo_callbacks.functional.activations.powers import power_ratio_of_tensors
 from thermo_callbacks.functional.activations.quadrature import Numbers, gaussian_mean_square
 
 ACCURACY = 1e-5  # relative error above which gaussian_efficiency refuses: four digits would not be sure
@@ -94,48 +90,6 @@ def learning_efficiency(grad_input: Tensor, grad_output: Tensor) -> Tensor:
     """
     arrived, sent = paired(grad_input=grad_input, grad_output=grad_output)
     return power_ratio_of_tensors(arrived, sent)
-
-
-def carnot_bound(input: Tensor, output: Tensor) -> Tensor:
-    r"""Carnot's efficiency between the temperatures of an activation's input and output.
-
-    .. math:: \eta_C = 1 - \frac{T_\mathrm{cold}}{T_\mathrm{hot}} = 1 - \frac{\mathrm{Var}(a)}{\mathrm{Var}(z)}
-
-    with the variances over all elements. It is what an ideal engine between these temperatures could turn into work.
-    It does not bound :func:`work_efficiency`, which counts what is passed on: for input of mean 0, :math:`\eta_w`
-    exceeds it exactly where :math:`2\,\mathrm{Var}(a) + \bar a^2 > \mathrm{Var}(z)`, as for the identity (1 against
-    0). Negative where the output is hotter than the input. Dimensionless.
-
-    Args:
-        input: Pre-activations z, any shape.
-        output: Activations a, same shape.
-
-    Returns:
-        The bound, a scalar of at least float32; NaN where the input doesn't vary.
-
-    Raises:
-        ValueError: If shapes differ, a tensor is empty or isn't of a floating dtype.
-
-    Example:
-        >>> import torch
-        >>> z = torch.tensor([-2.0, 2.0])
-        >>> carnot_bound(z, z / 2)
-        tensor(0.7500)
-    """
-    z, a = paired(input=input, output=output)
-    hot, cold = _centred(z), _centred(a)
-    scale = torch.maximum(hot.abs().amax(), cold.abs().amax())  # 1e-25 squared is 0 in float32
-    return carnot_bound_of_variances(*(_variance(deviations / scale) for deviations in (hot, cold)))
-
-
-def _centred(tensor: Tensor) -> Tensor:
-    """Deviations from the mean, exactly 0 for a constant."""
-    shifted = tensor - tensor.flatten()[0]
-    return shifted - shifted.mean()
-
-
-def _variance(tensor: Tensor) -> Tensor:
-    return variance_from_sums(tensor.square().sum(), tensor.sum(), tensor.new_tensor(tensor.numel()))
 
 
 def implied_init_gain(efficiency: Tensor) -> Tensor:

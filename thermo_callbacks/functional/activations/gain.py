@@ -17,7 +17,7 @@ PEAKS, PEAK_POINTS = 256, 129
 
 def exceeding_point(function: Activation, limit: float) -> float | None:
     """A point of magnitude up to ``limit`` with |f(z)| > |z| beyond rounding, or None if there is none on the grid."""
-    points = _grid(limit)
+    points = search_grid(limit)
     ratios, excess = _compare(function, points)
     if not excess.any():  # between points, peaks are searched once more on a grid sixty times finer
         inner = ratios[1:-1]
@@ -45,7 +45,8 @@ def _compare(function: Activation, points: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(inputs > 0, outputs / inputs, 0.0), excess
 
 
-def _grid(limit: float) -> Tensor:
+def search_grid(limit: float) -> Tensor:
+    """Points from -limit to limit that lie densest near 0, in increasing order, with 0 among them."""
     decades = np.log10(limit / SMALLEST)
     far = np.geomspace(SMALLEST, limit, int(np.ceil(decades * PER_DECADE)) + 1)
     near = np.arange(0.0, min(NEAR, limit), NEAR_STEP)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
@@ -11,8 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.probes.activations.engine_types import Called
-from thermo_callbacks.probes.activations.gradients import Edge, gradient_edge, next_sequence_number, watch_gradients
+from thermo_callbacks.probes.activations.engine_types import Called, Verdict
+from thermo_callbacks.probes.activations.gradients import gradient_edge, next_sequence_number, watch_gradients
+from thermo_callbacks.probes.activations.hooks import Frame
+from thermo_callbacks.probes.activations.pooling import count_dead, pool
+from thermo_callbacks.probes.activations.runs import Runs, Standing
 from thermo_callbacks.probes.activations.sums import CallSums, to_host
 
 SAME = 1e-6  # relative difference of the powers of one input, computed twice
@@ -43,9 +45,8 @@ class Passage(NamedTuple):
     """A call that has begun."""
 
     call: Call
-    edge: Edge | None  # where the gradient of its input goes
-    first: int  # number of the first node of the graph that it may make
-    repeated: bool  # whether it takes place in the backward pass
+    standing: Standing
+    recomputed: bool  # whether it takes place in the backward pass
 
 
 class CallLog:
@@ -53,11 +54,12 @@ class CallLog:
 
     def __init__(self, saturation: float) -> None:
         self.features: int | None = None
+        self.backward_passes = 0
         self.fault: Exception | None = None
         self._saturation = saturation
         self._calls: list[Call] = []
-        self._repeats: list[Call] = []
-        self._numbers: Counter[str] = Counter()
+        self._recomputed: list[Call] = []
+        self._runs = Runs()
         self._handles: list[Any] = []
 
     @property
@@ -84,15 +86,16 @@ class CallLog:
         except Exception as fault:
             self.fault = self.fault or fault
 
-    def before(self, tensor: Any, site: Callable[[], Site]) -> Passage | None:
+    def before(self, tensor: Any, site: Callable[[], Site], frames: Sequence[Frame]) -> Passage | None:
         """Measure the input, before the call may write over it; None for a call that doesn't count."""
         passage = None
         with self.measuring():
             if self.fault is None and _measurable(tensor):
-                repeated = torch._C._current_graph_task_id() != -1  # within a backward pass
-                if not repeated or self.untraced:
-                    call = self._begin(tensor, site(), repeated)
-                    passage = Passage(call, gradient_edge(tensor), next_sequence_number(), repeated)
+                recomputed = torch._C._current_graph_task_id() != -1  # within a backward pass
+                if not recomputed or self.untraced:
+                    edge, first = gradient_edge(tensor), next_sequence_number()
+                    standing = Standing(tuple(frames), edge, first, self.backward_passes)
+                    passage = Passage(self._begin(tensor, site(), standing, recomputed), standing, recomputed)
         return passage
 
     def after(self, passage: Passage | None, output: Any) -> None:
@@ -100,42 +103,45 @@ class CallLog:
         if passage is None:
             return
         with self.measuring():
-            call, edge, first, repeated = passage
+            call, standing, recomputed = passage
+            standing.end = next_sequence_number()
             if not _measurable(output) or output.shape != call.shape:
                 return
-            if not repeated:
-                call.sums.add_output(output, self.features)
-            if edge is not None:
-                self.keep(watch_gradients(edge, output, first, self._receiver(call.sums)))
+            if not recomputed:
+                call.sums.add_output(output)
+            if standing.edge is not None:
+                self.keep(watch_gradients(standing.edge, output, standing.first, self._receiver(call.sums)))
+                standing.edge = None  # a node keeps the graph before it
 
-    def read(self) -> list[Call]:
-        """The finished calls, in order, with their sums on the host."""
-        calls = [call for call in self._calls if call.sums.output_power is not None]
-        # a checkpoint within a checkpoint repeats its calls once more, and only then with a graph
-        on_host = _on_host([*calls, *(call for call in self._repeats if call.sums.gradient_power is not None)])
-        finished, repeats = on_host[: len(calls)], on_host[len(calls) :]
-        open_calls = [index for index, call in enumerate(finished) if not call.traced]
-        for repeat in repeats:
-            same = next((index for index in open_calls if _same(finished[index], repeat)), None)
-            if same is not None:
-                open_calls.remove(same)
-                finished[same].sums.take_gradients(repeat.sums.gradient_power, repeat.sums.slopes)
-        return finished
+    def read(self, decide: Callable[[list[Called]], list[Verdict]]) -> list[tuple[Call, Verdict]]:
+        """The finished calls, in order, with their sums on the host; repeats of one are one."""
+        # copies, which take in what belongs to them: the pass may be read again
+        calls = [replace(call, sums=replace(call.sums)) for call in self._calls if call.sums.output_power is not None]
+        # a checkpoint within a checkpoint recomputes its calls once more, and only then with a graph
+        again = [call for call in self._recomputed if call.sums.gradient_power is not None]
+        for finished, recomputed in _pairs([call.traced for call in calls], _on_host(calls), _on_host(again)):
+            calls[finished].sums.take(again[recomputed].sums)
+        repeats: dict[str, list[int]] = {}
+        for index, call in enumerate(calls):
+            repeats.setdefault(call.name, []).append(index)
+        verdicts = decide([calls[indices[0]].called for indices in repeats.values()])
+        for indices, verdict in zip(repeats.values(), verdicts, strict=True):
+            calls[indices[0]].sums.dead = count_dead([calls[index].sums for index in indices], verdict.flat)
+        on_host = _on_host(calls)
+        pooled = [replace(on_host[same[0]], sums=pool([on_host[i].sums for i in same])) for same in repeats.values()]
+        return list(zip(pooled, verdicts, strict=True))
 
-    def _begin(self, tensor: Tensor, site: Site, repeated: bool) -> Call:
-        number = 0
-        if not repeated:
-            self._numbers[site.base] += 1
-            number = self._numbers[site.base]
+    def _begin(self, tensor: Tensor, site: Site, standing: Standing, recomputed: bool) -> Call:
+        number = 0 if recomputed else self._runs.place(site.base, standing)
         call = Call(
             name=site.base if number < 2 else f"{site.base}#{number}",
             activation=site.activation,
             shape=tensor.shape,
             called=site.called,
-            sums=CallSums.of_input(tensor),
+            sums=CallSums.of_input(tensor, self.features, by_gradients=site.called.numbers > 1),
             traced=torch.is_grad_enabled(),
         )
-        (self._repeats if repeated else self._calls).append(call)
+        (self._recomputed if recomputed else self._calls).append(call)
         return call
 
     def _receiver(self, sums: CallSums) -> Callable[[Tensor | None, Tensor], None]:
@@ -147,7 +153,8 @@ class CallLog:
 
 
 def _on_host(calls: list[Call]) -> list[Call]:
-    """Copies of calls with all their sums on the host."""
+    """Copies of calls with all their sums on the host, and nothing that has a number for each unit."""
+    calls = [replace(call, sums=replace(call.sums, extremes=None, answers=None)) for call in calls]
     given = [
         (index, field.name, value)
         for index, call in enumerate(calls)
@@ -158,6 +165,16 @@ def _on_host(calls: list[Call]) -> list[Call]:
     for (index, name, _), copied in zip(given, to_host([value for _, _, value in given]), strict=True):
         sums[index][name] = copied
     return [replace(call, sums=replace(call.sums, **copies)) for call, copies in zip(calls, sums, strict=True)]
+
+
+def _pairs(traced: Sequence[bool], calls: Sequence[Call], recomputed: Sequence[Call]) -> Iterator[tuple[int, int]]:
+    """Places of calls without a graph, and of those that a checkpoint made of them in the backward pass."""
+    waiting = [index for index, is_traced in enumerate(traced) if not is_traced]
+    for place, repeat in enumerate(recomputed):
+        same = next((index for index in waiting if _same(calls[index], repeat)), None)
+        if same is not None:
+            waiting.remove(same)
+            yield same, place
 
 
 def _same(call: Call, repeat: Call) -> bool:

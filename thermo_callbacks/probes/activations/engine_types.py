@@ -1,25 +1,32 @@
-"""The type of heat engine that a called activation is, from the function itself."""
+"""What the function of a called activation says of it: its type of heat engine, and where it is flat."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from thermo_callbacks.functional.activations.efficiency import engine_type
+from thermo_callbacks.functional.activations.flat import Interval, flat_part
 from thermo_callbacks.probes.activations.registry import Function
 from thermo_callbacks.probes.guard import preserved_random_state
 
+NO_GRADIENT = "it has a function for each unit, and no gradient came that would tell where they are flat"
 MOST_NUMBERS = 4096  # parameters and buffers of an activation that is compared from step to step
 
 
+Decided = TypeVar("Decided")
+
+
 class Verdict(NamedTuple):
-    """Type of engine, or why there is none."""
+    """Type of engine and flat part of a function, or why there is none."""
 
     engine: Literal["passive", "driven"] | None
     reason: str | None
+    flat: tuple[Interval, ...] | None = None
+    flat_reason: str | None = None
 
 
 class Called:
@@ -40,24 +47,33 @@ class Called:
         if isinstance(self.function, nn.Module):
             return _module_key(self.function)
         values = [*self._arguments, *self._keywords.values()]
-        if sum(value.numel() for value in values if isinstance(value, Tensor)) > MOST_NUMBERS:
+        if self.numbers > MOST_NUMBERS:
             return None
         return self.function, tuple(self._keywords), tuple(map(_fingerprint, values))
 
-    def verdict(self) -> Verdict:
-        """Type of engine, decided on the CPU with copies of all state."""
+    @property
+    def numbers(self) -> int:
+        """How many numbers it holds besides its settings: parameters, buffers, tensors that it was called with."""
+        if isinstance(self.function, nn.Module):
+            return sum(tensor.numel() for tensor in (*self.function.parameters(), *self.function.buffers()))
+        values = (*self._arguments, *self._keywords.values())
+        return sum(value.numel() for value in values if isinstance(value, Tensor))
+
+    def verdict(self, threshold: float) -> Verdict:
+        """Type of engine, and the part with a slope below the threshold; on the CPU, with copies of all state."""
         function = self.function if isinstance(self.function, nn.Module) else self
-        try:
-            with preserved_random_state(torch.device("cpu")):
-                return Verdict(engine_type(function), None)
-        except Exception as fault:  # the activation is the user's, and so is what it can't be called with
-            return Verdict(None, f"{type(fault).__name__}: {fault}")
+        with preserved_random_state(torch.device("cpu")):
+            engine, reason = _attempt(lambda: engine_type(function))
+            if self.numbers > 1:
+                return Verdict(engine, reason, None, NO_GRADIENT)
+            return Verdict(engine, reason, *_attempt(lambda: flat_part(function, threshold)))
 
 
 class EngineTypes:
     """Types of engine of the calls of each pass; a function that has not changed is decided once."""
 
-    def __init__(self) -> None:
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
         self._known: dict[Hashable, Verdict] = {}
 
     def decide(self, calls: Sequence[Called]) -> list[Verdict]:
@@ -67,13 +83,22 @@ class EngineTypes:
         for called in calls:
             key = called.key()
             if key is None:
-                verdicts.append(Verdict(None, f"it has more than {MOST_NUMBERS} parameters: not one function"))
+                reason = f"it has more than {MOST_NUMBERS} parameters: not one function"
+                verdicts.append(Verdict(None, reason, None, NO_GRADIENT))
                 continue
             if key not in known:
-                known[key] = self._known.get(key) or called.verdict()
+                known[key] = self._known.get(key) or called.verdict(self._threshold)
             verdicts.append(known[key])
         self._known = known
         return verdicts
+
+
+def _attempt(decide: Callable[[], Decided]) -> tuple[Decided | None, str | None]:
+    """What is decided, or why nothing is."""
+    try:
+        return decide(), None
+    except Exception as fault:  # the activation is the user's, and so is what it can't be called with
+        return None, f"{type(fault).__name__}: {fault}"
 
 
 def _kept(value: Any) -> Any:

@@ -17,7 +17,7 @@ def pooled_values(members: Sequence[ActivationRecord]) -> dict[str, float]:
         (only,) = members
         return {name: getattr(only, name) for name in (*only.ratios, "implied_gain")}
     values = {name: _pooled(members, name) for name in members[0].ratios}
-    values["carnot_bound"] = 1.0 - values["carnot_bound"]
+    values["temperature_drop"] = 1.0 - values["temperature_drop"]
     gain = implied_init_gain(torch.tensor(values["work_efficiency"], dtype=torch.float64))
     return values | {"implied_gain": float(gain)}
 

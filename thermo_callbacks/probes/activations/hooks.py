@@ -75,6 +75,11 @@ class CallWatch:
         return bool(self._handles)
 
     @property
+    def frames(self) -> tuple[Frame, ...]:
+        """The modules under way, the outermost first."""
+        return tuple(self._place.frames)
+
+    @property
     def frame(self) -> Frame | None:
         """The innermost module under way."""
         return self._place.frames[-1] if self._place.frames else None

@@ -41,19 +41,26 @@ class ActivationProbe:
     ``torch.func``), or in a ``TransformerEncoderLayer`` in evaluation mode that runs fused.
 
     *Names.* A module's name in ``named_modules`` without wrappers; for a function, the name of the module in whose
-    forward it is called, and its own: ``net.0.relu``, or ``root.relu`` outside all submodules. Each call has its own
-    record: further ones in a pass are ``net.1#2``, ``net.0.relu#2`` and so on, also those of one activation object that
-    stands in several places.
+    forward it is called, and its own: ``net.0.relu``, or ``root.relu`` outside all submodules. Each place in the depth
+    has its own record: further calls are ``net.1#2``, ``net.0.relu#2`` and so on, also those of one activation object
+    that stands in several places.
+
+    *Repeats.* A pass may run a network several times: pairs of views, a discriminator's real and false samples, the
+    closures of LBFGS. Calls of such runs are put together, by sums, in the record of the place. A further call belongs
+    to another run if a module around it was called again, or a backward pass came between, and its input does not
+    depend on the earlier call by the graph of autograd. Without a graph a module that was called again within another
+    one is taken for a loop through the depth, and one called again by the training step for a further run.
 
     *Gradients.* :math:`\partial L/\partial z` is what comes back through this very call, even where z is used elsewhere
     too or was overwritten by the call. Where a part of a tensor is overwritten (``x[:, :3].relu_()``) there is none.
     Calls that a checkpoint repeats in the backward pass aren't counted again; with ``use_reentrant=True`` the repeated
     call brings the gradients of the one with the same input.
 
-    *Samples and neurons.* The first dimension is the batch: its places are the replicates of the standard errors (in
-    groups if there are more than 512). A neuron is a channel of the last convolution or batch, group or instance norm,
+    *Samples and units.* The first dimension is the batch: its places are the replicates of the standard errors (in
+    groups if there are more than 512). A unit is a channel of the last convolution or batch, group or instance norm,
     or a feature of the last linear layer, layer norm, embedding, product or recurrent layer; before any of these, each
-    place behind the first dimension.
+    place behind the first dimension. It is dead if it never leaves the flat part of its function over batch and
+    positions; a function with parameters for each unit (PReLU with many) is judged by the gradients before and behind.
 
     Run it in an eager replay where :func:`is_compiled` says so: compiled code calls nothing that could be seen.
 
@@ -61,7 +68,7 @@ class ActivationProbe:
         model: The model.
         activations: Classes of further activation modules, whose forward gets its input as first argument, and further
             elementwise functions of torch (``torch.sin``).
-        saturation: Slope below which an element is saturated.
+        saturation: Slope below which an element is saturated, and a function flat.
 
     Raises:
         ValueError: If ``saturation`` isn't positive, or ``activations`` holds a function whose calls can't be seen.
@@ -91,7 +98,7 @@ class ActivationProbe:
         self._modules = tuple(item for item in activations if isinstance(item, type) and issubclass(item, nn.Module))
         self._functions = activation_functions(item for item in activations if item not in self._modules)
         self._watch = CallWatch(self._call_function, self._enter_module, self._leave_module)
-        self._engines = EngineTypes()
+        self._engines = EngineTypes(saturation)
         self._log = CallLog(saturation)
 
     @property
@@ -130,21 +137,23 @@ class ActivationProbe:
             raise RuntimeError("result() needs a finished pass, got a running probe: call stop() first")
         if self._log.fault is not None:
             raise RuntimeError(f"measuring activations failed: {self._log.fault}") from self._log.fault
-        calls = self._log.read()
-        return make_records(calls, self._engines.decide([call.called for call in calls]))
+        return make_records(self._log.read(self._engines.decide))
 
     def _call_function(self, function: Function, arguments: Arguments, keywords: Keywords) -> Any:
         activation, frame = self._functions.get(function), self._watch.frame
         if activation is None or (frame is not None and frame.opaque):
             self._log.features = FEATURE_DIMENSION.get(function, self._log.features)
-            if function in _BACKWARD and self._log.untraced:
-                with self._log.measuring():
-                    roots = next(iter((*arguments, *keywords.values())))
-                    self._log.keep(self._watch.accompany(custom_nodes(roots)))
+            if function in _BACKWARD:
+                self._log.backward_passes += 1
+                if self._log.untraced:
+                    with self._log.measuring():
+                        roots = next(iter((*arguments, *keywords.values())))
+                        self._log.keep(self._watch.accompany(custom_nodes(roots)))
             return function(*arguments, **keywords)
         passage = self._log.before(
             arguments[0] if arguments else keywords.get("input"),
             lambda: _function_site(frame, activation, Called(function, arguments[1:], keywords)),
+            _frames_around(self._watch.frames),
         )
         output = function(*arguments, **keywords)
         self._log.after(passage, output)
@@ -153,7 +162,7 @@ class ActivationProbe:
     def _enter_module(self, frame: Frame, arguments: Arguments) -> Passage | None:
         if not arguments or not isinstance(frame.module, self._modules):
             return None
-        return self._log.before(arguments[0], lambda: _module_site(frame))
+        return self._log.before(arguments[0], lambda: _module_site(frame), self._watch.frames)
 
     def _leave_module(self, passage: Passage, output: Any) -> None:
         self._log.after(passage, output)
@@ -173,6 +182,11 @@ def _function_site(frame: Frame | None, activation: Activation, called: Called) 
     if isinstance(frame.module, ACTIVATION_MODULES):
         return _module_site(frame)
     return Site(f"{frame.name}.{activation.name}", activation.kind, called)
+
+
+def _frames_around(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """Modules around an activation: one whose forward is the activation is no module around it."""
+    return frames[:-1] if frames and isinstance(frames[-1].module, ACTIVATION_MODULES) else frames
 
 
 def is_compiled(model: nn.Module) -> bool:

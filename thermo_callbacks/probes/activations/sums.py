@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 from torch.utils._python_dispatch import _disable_current_modes
 
-from thermo_callbacks.functional.activations.activity import constant_neurons, saturation_counts
+from thermo_callbacks.functional.activations.activity import saturation_counts
+from thermo_callbacks.functional.activations.flat import joined, unit_extremes
 from thermo_callbacks.probes.guard import no_trace
 
 REPLICATES = 512  # most groups of samples that are kept apart
@@ -24,40 +27,65 @@ class CallSums:
 
     input_power: Tensor  # of squared inputs z, [K]
     input_sum: Tensor  # of z, a scalar
-    output_power: Tensor | None = None  # of squared outputs a, [K]; as the next two, None until the call has returned
+    elements: int
+    units: int
+    samples: int  # of each unit
+    extremes: Tensor | None = None  # of the inputs of each unit, [4, units]
+    output_power: Tensor | None = None  # of squared outputs a, [K]; as the next, None until the call has returned
     output_sum: Tensor | None = None  # of a, a scalar
-    constant: Tensor | None = None  # number of neurons whose outputs are all the same, a scalar
-    neurons: int = 0  # 0 where one sample can't show whether they answer
     gradient_power: Tensor | None = None  # of squared gradients at z and at a, [2, K]; None without a backward pass
     slopes: Tensor | None = None  # elements with a slope below the threshold, and all that a gradient reaches, [2]
+    answers: Tensor | None = None  # of each unit, whether a gradient reaches it, and comes through it, [2, units]
+    dead: Tensor | None = None  # units that never leave the flat part, and all of which that is known, [2]
+    by_gradients: bool = False  # the function is not one for all units: they are judged by their gradients
+    features: int | None = None  # dimension of the units, None: all but the first
 
     @classmethod
-    def of_input(cls, tensor: Tensor) -> CallSums:
+    def of_input(cls, tensor: Tensor, features: int | None, *, by_gradients: bool = False) -> CallSums:
         """Start with the input z, of one dimension or more, before an in-place function writes over it."""
+        # units lie along dimension features, or along all but the first
         with aside(tensor):
-            return cls(*_power(tensor))
+            rows = _rows(tensor)
+            samples = _sample_dimensions(rows, features)
+            power, total = _power(tensor)
+            units = rows.numel() // _count(rows, samples)
+            sums = cls(power, total, elements=rows.numel(), units=units, samples=rows.numel() // units)
+            sums.by_gradients, sums.features = by_gradients, features
+            if not by_gradients:
+                sums.extremes = reduce(joined, (unit_extremes(piece, samples) for piece in _pieces(tensor)))
+        return sums
 
-    def add_output(self, tensor: Tensor, features: int | None) -> None:
-        """Add the output; neurons lie along dimension ``features``, None: along all but the first."""
+    def add_output(self, tensor: Tensor) -> None:
+        """Add the output."""
         with aside(tensor):
             self.output_power, self.output_sum = _power(tensor)
-            rows = _rows(tensor)
-            kept = {1} if rows.ndim == 2 else set(range(1, rows.ndim)) if features is None else {features % rows.ndim}
-            samples = [dimension for dimension in range(rows.ndim) if dimension not in kept]
-            constant = constant_neurons(rows, samples)
-            self.constant = constant.sum()
-            self.neurons = constant.numel() if constant.numel() < rows.numel() else 0
 
     def add_gradients(self, arrived: Tensor | None, sent: Tensor, threshold: float) -> None:
         """Add the gradients at input (None for zero) and output; slopes below ``threshold`` are saturated."""
         with aside(sent):
             arrived = torch.zeros_like(sent) if arrived is None else arrived
             powers, slopes = [], torch.zeros(2, dtype=torch.int64, device=sent.device)
+            samples = _sample_dimensions(_rows(sent), self.features)
             for pair in zip(_pieces(arrived), _pieces(sent), strict=True):
                 powers.append(torch.stack([_row_powers(gradient) for gradient in pair]))
-                slopes += saturation_counts(pair[0].abs(), pair[1].abs(), threshold)
+                at_input, at_output = pair[0].abs(), pair[1].abs()
+                slopes += saturation_counts(at_input, at_output, threshold)
+                if self.by_gradients:
+                    reached = at_output > 0.0
+                    masks = torch.stack([reached, reached & (at_input >= threshold * at_output)])
+                    self.add_answers(masks.amax([dimension + 1 for dimension in samples]).flatten(1))
             power = torch.stack([_replicates(rows) for rows in torch.cat(powers, 1)])
             self.take_gradients(power, slopes)
+
+    def add_answers(self, answers: Tensor | None) -> None:
+        """Add masks like :attr:`answers`."""
+        if answers is not None and (self.answers is None or self.answers.shape == answers.shape):
+            self.answers = answers if self.answers is None else self.answers | answers
+
+    def take(self, other: CallSums) -> None:
+        """Add the gradients of a call that was computed again."""
+        self.take_gradients(other.gradient_power, other.slopes)
+        self.add_answers(other.answers)
 
     def take_gradients(self, power: Tensor | None, slopes: Tensor | None) -> None:
         """Add sums like :attr:`gradient_power` and :attr:`slopes`."""
@@ -97,6 +125,16 @@ def _wide(device: torch.device) -> torch.dtype:
 def _rows(tensor: Tensor) -> Tensor:
     """Samples by the rest: a vector holds samples of one neuron."""
     return tensor.unsqueeze(1) if tensor.ndim == 1 else tensor
+
+
+def _sample_dimensions(rows: Tensor, features: int | None) -> list[int]:
+    """Dimensions along which the samples of a unit lie."""
+    kept = {1} if rows.ndim == 2 else set(range(1, rows.ndim)) if features is None else {features % rows.ndim}
+    return [dimension for dimension in range(rows.ndim) if dimension not in kept]
+
+
+def _count(rows: Tensor, dimensions: Sequence[int]) -> int:
+    return math.prod(rows.shape[dimension] for dimension in dimensions)
 
 
 def _pieces(tensor: Tensor) -> Iterator[Tensor]:
