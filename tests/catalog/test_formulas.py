@@ -137,9 +137,15 @@ def rugh() -> Case:
 
 
 def dead() -> Case:
-    outputs = rand(6, 10)
-    outputs[:, 3:7] = 2.0
-    return Case({"dead units": 4, "all units": 10}, F.dead_fraction(outputs))
+    inputs = rand(6, 10, positive=True)
+    inputs[:, 3:7] -= 20.0
+    return Case({"dead units": 4, "all units": 10}, F.dead_unit_fraction(inputs, torch.relu))
+
+
+def learning_signal() -> Case:
+    gradients, last = rand(6, 4, 3), rand(6, 2)
+    values = {"∂L/∂a": gradients.flatten(), "units": 4, "the same at the last activation": last.square().sum() / 2}
+    return Case(values, F.learning_signal(gradients, last))
 
 
 def saturated() -> Case:
@@ -232,7 +238,8 @@ CASES: dict[tuple[str, int], Callable[[], Case]] = {
     ("Rugh temperature", 0): rugh,
     ("Work efficiency", 0): lambda: Case(POWERS, F.work_efficiency(z, a)),
     ("Learning efficiency", 0): lambda: Case({"∂L/∂z": dz, "∂L/∂a": da}, F.learning_efficiency(dz, da)),
-    ("Carnot bound", 0): lambda: Case(POWERS, F.carnot_bound(z, a)),
+    ("Learning signal", 0): learning_signal,
+    ("Temperature drop", 0): lambda: Case(POWERS, F.temperature_drop(z, a)),
     ("Implied gain", 0): lambda: Case(POWERS, F.implied_init_gain(F.work_efficiency(z, a))),
     ("Engine", 0): lambda: Case(POWERS, F.work_efficiency(z, a)),
     ("Dead fraction", 0): dead,

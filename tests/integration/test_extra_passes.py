@@ -231,7 +231,7 @@ def test_efficiencies_of_the_batch_that_was_looked_at() -> None:
         assert row["thermo_engine/Tanh"] == pytest.approx(exact)
         assert row["thermo_implied_gain/net.1"] == pytest.approx(exact**-0.5)
         bound = 1.0 - float(got.var(correction=0) / given.var(correction=0))
-        assert row["thermo_carnot_bound/net.1"] == pytest.approx(bound)
+        assert row["thermo_temperature_drop/net.1"] == pytest.approx(bound)
     assert "thermo/temperature" not in rows[0][1]
 
 

@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch knows no processes"),
 ]
-OF_OWN_SAMPLES = ("efficiency", "engine", "carnot", "implied_gain", "_fraction/")
+OF_OWN_SAMPLES = ("efficiency", "engine", "temperature_drop", "learning_signal", "implied_gain", "_fraction/")
 """Quantities of the activations, which are those of the first process's samples."""
 
 

@@ -24,7 +24,7 @@ QUANTITIES = (
         "that does. An output that is never zero (Sigmoid) counts as work also where it says nothing.",
         action="A product far below 1 in a deep plain network: initialise with the implied gain, normalise, or add "
         "skip connections.",
-        missing="no power came in",
+        missing="no power came in; its error, where an activation has a single sample",
         when="extra pass",
         logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
         charts=(
@@ -65,20 +65,47 @@ QUANTITIES = (
         column=LayerColumn("activations", 20, "learning\nefficiency", 3, "z.3f"),
     ),
     Quantity(
-        name="Carnot bound",
-        family="thermo_carnot_bound",
+        name="Learning signal",
+        family="thermo_learning_signal",
+        member="module",
+        unit="none",
+        formula="(Σ (∂L/∂a)² / units) / the same at the last activation",
+        summary="power of the learning signal at each activation, per unit, against that at the last",
+        meaning="How strong the learning signal still is when it has come back to an activation: its power per unit, "
+        "over that at the last activation, so 1 there. Read it in powers of ten, from the last activation to the "
+        "first, with a logarithmic y-axis (the button below the chart). Within a factor of 100 either way is health; a "
+        "steady fall towards the first layers is a vanishing signal, a steady rise an exploding one.",
+        caution="It is about one batch, and about the places that a gradient reaches. Layers of different width or "
+        "with pooling differ by a few times in health too: it is the trend through many layers that counts.",
+        action="Vanishing: initialise with the implied gain, normalise, or add skip connections. Exploding: a smaller "
+        "gain, or clip gradients. In both cases the first layers learn at another rate than the last.",
+        missing="no gradient reached the activation, or not the last one",
+        when="extra pass",
+        logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
+        charts=(
+            ScalarChart(
+                questions.ACTIVATIONS,
+                "Learning signal against the last activation: read in powers of ten",
+                ("thermo_learning_signal",),
+            ),
+        ),
+        column=LayerColumn("activations", 25, "learning\nsignal", 2, ".1e"),
+    ),
+    Quantity(
+        name="Temperature drop",
+        family="thermo_temperature_drop",
         member="module",
         unit="none",
         formula="1 - Var(a) / Var(z)",
-        summary="what an ideal engine between the variances of input and output could turn into work",
-        meaning="What an ideal engine between the temperatures of input and output, their variances, could turn into "
-        "work. Near 1 the activation cools the signal strongly; below 0 it heats it.",
-        caution="It does not bound the work efficiency, which counts what is passed on: the identity has 0 here and "
-        "1 there.",
+        summary="relative fall of the variance from input to output",
+        meaning="How much colder the output is than the input, their variances being the temperatures. Near 1 the "
+        "activation cools the signal strongly; below 0 it heats it.",
+        caution="It bounds nothing, though an ideal engine between these temperatures would have it as its efficiency: "
+        "the identity has 0 here and passes all on, and sin and softsign do more work than it, too.",
         action="Below 0 in layer after layer: the signal grows through the depth, initialise with a smaller gain.",
         missing="the input does not vary, or is not finite",
         when="extra pass",
-        logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
+        logged_by=(*FULL, "WorkEfficiencyMonitor"),
     ),
     Quantity(
         name="Implied gain",
@@ -121,15 +148,21 @@ QUANTITIES = (
         member="module",
         unit="none",
         formula="dead units / all units",
-        summary="share of the units that give one output for all samples",
-        meaning="Share of the units whose output is the same for every sample of the batch: they say nothing and, "
-        "for ReLU, learn nothing. If it climbs, lower the learning rate or take an activation that is never flat.",
-        caution="In a small batch a unit that fires rarely looks dead.",
+        summary="share of the units that never leave the flat part of their function",
+        meaning="Share of the units for which the activation is flat at every sample of the batch (slope below 0.01; a "
+        "ReLU that puts out 0 for all samples, a tanh saturated for all): no learning signal gets through them, so "
+        "nothing before them can bring them back. A unit is a channel, or a feature of a linear layer. If it climbs, "
+        "lower the learning rate or take an activation that is never flat.",
+        caution="In a small batch a unit that answers rarely looks dead. A unit with a constant output is not dead "
+        "unless its function is flat there.",
         action="Lower the learning rate, or take an activation that is never flat, such as LeakyReLU.",
-        missing="one sample can't show it, or the batch was not finite",
+        missing="one sample can't show it, the batch was not finite, or the activation is not one function of single "
+        "numbers",
         when="extra pass",
         logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
-        charts=(ScalarChart(questions.ACTIVATIONS, "Dead units: share that never changes", ("thermo_dead_fraction",)),),
+        charts=(
+            ScalarChart(questions.ACTIVATIONS, "Dead units: share that is always flat", ("thermo_dead_fraction",)),
+        ),
         column=LayerColumn("activations", 30, "dead\nunits", 2, ".1%"),
     ),
     Quantity(

@@ -56,7 +56,8 @@ OF_ACTIVATIONS = {
     | whole("work_efficiency", "work_efficiency_product"),
     "Learning efficiency: share of the gradient let back": by(ACTIVATIONS, "learning_efficiency"),
     "Engines: work efficiency by type": by(TYPES, "engine"),
-    "Dead units: share that never changes": by(ACTIVATIONS, "dead_fraction"),
+    "Learning signal against the last activation: read in powers of ten": by(ACTIVATIONS, "learning_signal"),
+    "Dead units: share that is always flat": by(ACTIVATIONS, "dead_fraction"),
 }
 OF_BULK = {
     "Complexity: how stiffly the neurons are tied": whole("complexity"),

@@ -72,7 +72,8 @@ BY_LAYER = (
 BY_MODULE = (
     "work_efficiency",
     "learning_efficiency",
-    "carnot_bound",
+    "learning_signal",
+    "temperature_drop",
     "implied_gain",
     "dead_fraction",
     "saturated_fraction",

@@ -1,4 +1,4 @@
-"""Collector of activations as heat engines: efficiencies, Carnot bounds, dead and saturated fractions."""
+"""Collector of activations as heat engines: efficiencies, learning signal, dead and saturated units."""
 
 from __future__ import annotations
 
