@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from thermo_callbacks.callbacks.output.figures import Figures
 from thermo_callbacks.catalog import members
 from thermo_callbacks.display import (
     LayerHistory,
@@ -36,6 +37,7 @@ class Publisher:
         self.engines: dict[str, Any] = {}  # type of engine of each activation, for the colours of its chart
         self._histories = {family: LayerHistory() for family in ("thermo_temperature", "thermo_laplacian")}
         self._path = PathHistory()
+        self._figures = Figures()
         self._extra_passes_made = 0
         self._drawn = 0  # windows and extra passes on the last figures
 
@@ -77,10 +79,19 @@ class Publisher:
         if self._extra_passes_made + self.windows == self._drawn:
             return
         writers = tensorboard_writers(trainer.loggers)
-        write_heat_map(writers, self._histories["thermo_temperature"], step)
-        write_laplacian_heat_map(writers, self._histories["thermo_laplacian"], step)
-        write_temperature_entropy_diagram(writers, self._path, step)
-        write_engine_chart(writers, engines_of(self.latest, self.engines), step)
+        temperatures, laplacians = (self._histories[name] for name in ("thermo_temperature", "thermo_laplacian"))
+        engines = engines_of(self.latest, self.engines)
+        if writers:
+            self._figures.draw(
+                {
+                    "heat map of temperature": lambda: write_heat_map(writers, temperatures, step),
+                    "map of Laplacians": lambda: write_laplacian_heat_map(writers, laplacians, step),
+                    "diagram of temperature and entropy": lambda: write_temperature_entropy_diagram(
+                        writers, self._path, step
+                    ),
+                    "chart of engines": lambda: write_engine_chart(writers, engines, step),
+                }
+            )
         self._drawn = self._extra_passes_made + self.windows
 
     @staticmethod

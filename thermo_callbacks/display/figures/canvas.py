@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from thermo_callbacks.display.figures.margins import margins
+
 if TYPE_CHECKING:  # matplotlib takes a second to import; a run pays for it only when a figure is drawn
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
 
 # TensorBoard shows an image at half of this size: letters of 9 points are then nine dots high, and can be read
@@ -25,9 +29,16 @@ def new_axes(height: float, title: str) -> tuple[Figure, Axes]:
     """A figure, which no window system and no pyplot knows of, and its one pair of axes; height in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), dpi=_DOTS, layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), dpi=_DOTS, layout=margins())
     figure.suptitle(title, fontsize="medium")  # not the axes' own: beside long names it would leave the figure
     return figure, figure.add_subplot()
+
+
+def add_bar(figure: Figure, mappable: ScalarMappable, label: str, ticks: Sequence[float] | None = None) -> Colorbar:
+    """Add the bar that explains the colours, on the right of the axes."""
+    bar = figure.colorbar(mappable, cax=figure.add_axes((0.8, 0.2, 0.03, 0.6)), ticks=ticks)
+    bar.set_label(label)
+    return bar
 
 
 def height_of(rows: int) -> float:

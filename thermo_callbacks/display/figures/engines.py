@@ -105,7 +105,7 @@ def engine_chart(engines: Sequence[Engine]) -> Figure:
     _write_beyond(axes, work, learning, limit)
     if not known.size:
         annotate(axes, "no activation has an efficiency yet")
-    figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False, handlelength=1.2, columnspacing=1.0)
+    figure.legend(loc="lower center", ncols=4, fontsize=8, frameon=False, handlelength=1.2, columnspacing=1.0)
     return figure
 
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from thermo_callbacks.display.figures.canvas import annotate, annotate_empty, height_of, label_rows, new_axes
+from thermo_callbacks.display.figures.canvas import add_bar, annotate, annotate_empty, height_of, label_rows, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import QuadMesh
-    from matplotlib.colorbar import Colorbar
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
 
@@ -57,7 +56,7 @@ def temperature_heat_map(history: LayerHistory) -> Figure:
     shown, scale, colours = _temperature_scale(cells)
     mesh = _draw_cells(axes, history, shown, scale, colours)
     if (cells > 0.0).any():
-        bar = _add_bar(figure, axes, mesh, "temperature\n[units of the loss]")
+        bar = add_bar(figure, mesh, "temperature\n[units of the loss]")
         lowest, highest = bar.ax.get_ylim()
         if highest < 100.0 * lowest:
             # matplotlib's own ticks lie on top of each other here
@@ -110,7 +109,7 @@ def laplacian_heat_map(history: LayerHistory) -> Figure:
         first, last = math.ceil(math.log10(3.0 * scale.linthresh)), math.floor(math.log10(largest))
         powers = [10.0**exponent for exponent in range(first, last + 1)]
         ticks = [*(-power for power in reversed(powers)), 0.0, *powers]
-        _add_bar(figure, axes, mesh, "Laplacian\n[units of the loss]", ticks)
+        add_bar(figure, mesh, "Laplacian\n[units of the loss]", ticks)
     else:
         annotate(axes, "no layer has a Laplacian yet")
     _explain(figure, [("no value", _NO_LAPLACIAN)] if known.size < cells.size else [])
@@ -158,16 +157,9 @@ def _round_numbers(lowest: float, highest: float) -> list[float]:
     return between if len(between) > 1 else [lowest, highest]
 
 
-def _add_bar(figure: Figure, axes: Axes, mesh: QuadMesh, label: str, ticks: Sequence[float] | None = None) -> Colorbar:
-    # the aspect keeps the bar a sixth of an inch wide at any height
-    bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=6.0 * figure.get_figheight(), ticks=ticks)
-    bar.set_label(label)
-    return bar
-
-
 def _explain(figure: Figure, greys: Sequence[tuple[str, str]]) -> None:
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor=grey, edgecolor="0.5", label=label) for label, grey in greys]
     if handles:
-        figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), fontsize=9, frameon=False)
+        figure.legend(handles=handles, loc="lower right", ncols=len(handles), fontsize=9, frameon=False)

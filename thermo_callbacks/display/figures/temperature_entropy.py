@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from thermo_callbacks.display.figures.canvas import annotate_empty, new_axes
+from thermo_callbacks.display.figures.canvas import add_bar, annotate_empty, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def temperature_entropy_diagram(path: PathHistory) -> Figure:
     if len(corners) > 1:
         line = _draw_line(axes, corners, _means(steps[:, None])[:, 0], (float(steps[0]), float(steps[-1])))
         _draw_arrows(axes, corners)
-        figure.colorbar(line, ax=axes, pad=0.01, aspect=6.0 * figure.get_figheight()).set_label("step")
+        add_bar(figure, line, "step")
     _mark_ends(axes, corners)
     return figure
 
