@@ -84,7 +84,7 @@ def engine_chart(engines: Sequence[Engine]) -> Figure:
         [0.5, 0.4]
     """
     figure, axes = new_axes(height_of(len(engines)), "Efficiency through the depth: who wastes work?")
-    axes.set_xlabel("efficiency: share of the power that comes in")
+    axes.set_xlabel("efficiency: share of the power that comes in", loc="right")  # in the middle long names push it out
     axes.set_ylabel("← depth")
     if not engines:
         annotate_empty(axes, "activations")

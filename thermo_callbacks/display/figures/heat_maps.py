@@ -121,7 +121,8 @@ def _map_axes(history: LayerHistory, title: str) -> tuple[Figure, Axes]:
 
     figure, axes = new_axes(height_of(len(history.layers)), title)
     axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    longest = max(map(len, history.layers), default=0)  # of long names little room is left for numbers
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=3 if longest > 20 else 6, integer=True, min_n_ticks=1))
     axes.set_ylabel("← depth")
     if history.layers:
         label_rows(axes, history.layers)
