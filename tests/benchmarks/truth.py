@@ -306,7 +306,8 @@ def covers(each: Comparison) -> bool | None:
     """Whether the 95 % interval holds the truth; None where none is logged."""
     if not math.isnan(each.lower):
         slack = 2.0 * each.truth_stderr
-        return each.lower - slack <= each.truth <= each.upper + slack
+        upper = math.inf if math.isnan(each.upper) else each.upper
+        return each.lower - slack <= each.truth <= upper + slack
     if math.isnan(each.stderr):
         return None
     return abs(each.logged - each.truth) <= 2.1 * math.hypot(each.stderr, each.truth_stderr)

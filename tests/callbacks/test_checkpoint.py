@@ -22,7 +22,7 @@ CURVED = tuple(
 
 BALANCE = ("thermo/entropy_production", "thermo/entropy_rate", "thermo/second_law")
 NOISE = ("thermo/noise_scale", "thermo_noise_scale", "thermo/signal_share", "thermo_signal_share")
-ELSEWHERE = (*BALANCE, "thermo_entropy_production", *NOISE, *CURVED)
+ELSEWHERE = (*BALANCE, "thermo_entropy_production", *NOISE, *CURVED, "thermo_carnot_bound", "thermo_dead_fraction")
 """Of which version 2 logged another quantity under the same name."""
 
 

@@ -123,7 +123,8 @@ class GradientNoise:
             record |= _tagged("noise_scale", "", scale.value, self._names)
             record |= {
                 "thermo/noise_scale_lower": float(scale.lower[-1]),
-                "thermo/noise_scale_upper": float(scale.upper[-1]),
+                # a chart with a band can't draw an infinite end
+                "thermo/noise_scale_upper": float(scale.upper[-1].nan_to_num(posinf=math.nan)),
             }
         return record
 

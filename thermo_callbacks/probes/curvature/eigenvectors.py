@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from thermo_callbacks.functional.curvature.eigenpairs import leading_eigenpairs
-from thermo_callbacks.probes.curvature.probe import CurvatureProbe, probe_generator
+from thermo_callbacks.probes.curvature.probe import CurvatureProbe
 from thermo_callbacks.probes.curvature.products import repeated_products
+from thermo_callbacks.probes.curvature.vectors import probe_generator
 from thermo_callbacks.probes.replay import SkippedBatch
 
 Operator = Callable[[Tensor], Tensor]
