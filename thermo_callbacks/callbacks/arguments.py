@@ -19,6 +19,7 @@ _WHOLE = {  # smallest value, and whether None is one
     "curvature_every_n_steps": (1, True),
     "every_n_steps": (1, False),
     "samples": (1, False),
+    "batch_size": (1, True),
     "seed": (0, False),
 }
 

@@ -90,8 +90,9 @@ class Monitor(ConfiguredCallback):
             settings = self._window_settings if self._plan.windows else None
             groups = self._grouping.start(pl_module, trainer.optimizers)
             session = Session(
-                trainer, pl_module, guard=self._guard, settings=settings, patterns=self._patterns, groups=groups
-            )
+                trainer, pl_module, guard=self._guard, settings=settings, patterns=self._patterns, groups=groups,
+                batch_size=self.batch_size,
+            )  # fmt: skip
             self._session = session
             session.restore(self._window_states)
             if self._transition_state:

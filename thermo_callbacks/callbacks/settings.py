@@ -13,6 +13,9 @@ from thermo_callbacks.callbacks.planning import EVERY, WINDOW, Timetable, planne
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.probes.bulk import BulkProbe
 
+_NO_CHOICE = frozenset({"loss_fn", "batch_size"})
+"""Arguments that tell of the run, not what to measure: the state in a checkpoint does not depend on them."""
+
 
 class ConfiguredCallback(Callback):
     """Callback that keeps a monitor's arguments, and has one key in a checkpoint for each choice of them."""
@@ -27,6 +30,7 @@ class ConfiguredCallback(Callback):
     within_layers: bool = False
     activations: tuple[Any, ...] = ()
     seed: int = 0
+    batch_size: int | None = None
     _bulk_probe = BulkProbe()
     # states of a checkpoint, or of a fit that goes on
     _window_states: list[dict[str, Any]]
@@ -44,7 +48,7 @@ class ConfiguredCallback(Callback):
             setattr(self, name, list(value) if patterns else value)
         # named as when the first checkpoints were written, or theirs would be passed over
         old = {"steps_between_windows": "rest"}
-        settings = {old.get(name, name): getattr(self, name) for name in arguments if name != "loss_fn"}
+        settings = {old.get(name, name): getattr(self, name) for name in arguments if name not in _NO_CHOICE}
         # ... and those of runs that had a length and a distance where none was chosen
         fixed = {"window": WINDOW, "curvature_every_n_steps": EVERY}
         former = {name: fixed.get(name) if value is None else value for name, value in settings.items()}

@@ -114,6 +114,7 @@ class ThermoMonitor(Monitor):
             patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
+        batch_size: Samples in each batch, where the batches don't show it; None: they are counted.
         seed: Seed of the choice of coordinates and of the probes.
         rest: Former name of ``steps_between_windows``, deprecated.
 
@@ -135,6 +136,7 @@ class ThermoMonitor(Monitor):
         curvature_every_n_steps: int | None = None,
         layers: Sequence[str] | str | None = None,
         loss_fn: Loss | None = None,
+        batch_size: int | None = None,
         seed: int = 0,
         rest: int | None = None,
     ) -> None:
@@ -149,5 +151,6 @@ class ThermoMonitor(Monitor):
             curvature_every_n_steps=curvature_every_n_steps,
             layers=layers,
             loss_fn=loss_fn,
+            batch_size=batch_size,
             seed=seed,
         )

@@ -44,11 +44,11 @@ QUANTITIES = (
         formula="95 % interval",
         summary="the ends of its 95 % interval",
         meaning="The true scale lies between them 19 times out of 20. Where there is no upper end (NaN), the signal "
-        "does not stand out of the noise: the scale is at least the lower end.",
+        "does not stand out: the scale is at least the lower end.",
         caution="It covers the sampling of batches, not a change within the windows that the mean is taken over.",
         action="Decide by the end that matters: by the lower one whether a larger batch pays.",
-        missing="the signal may be zero, so that there is no upper end; or the batches don't tell how many samples they "
-        "hold: give batch_size",
+        missing="the signal may be zero, so that there is no upper end; or the batches don't tell how many samples "
+        "they hold: give batch_size",
         needs=("batch size",),
         when="window",
         logged_by=LIGHT,

@@ -147,3 +147,6 @@ def test_batches_that_hide_their_samples_have_a_signal_share_and_no_noise_scale(
     found = [row for _, row in rows if "thermo/signal_share" in row]
     assert found
     assert all(math.isfinite(row["thermo/signal_share"]) and "thermo/noise_scale" not in row for row in found)
+    told = ThermoMonitor(window=8, steps_between_windows=0, curvature_every_n_steps=4, batch_size=4)
+    rows = fit(Hidden(), told, DataLoader(hidden, batch_size=None)).thermo_rows
+    assert any("thermo/noise_scale" in row for _, row in rows)
