@@ -91,7 +91,7 @@ class Monitor(ConfiguredCallback):
                 measured = MeasuredStep(trainer)
                 collectors = build_collectors(
                     self._plan, how, trainer, pl_module,
-                    layers=session.layers, sharded=session.sharded, measured=measured,
+                    layers=session.layers, mobility=session.mobility_of, sharded=session.sharded, measured=measured,
                 )  # fmt: skip
                 self._extra_passes = ExtraPassSchedule(collectors, **self._extra_pass_steps, measured=measured)
                 self._extra_passes.load_state_dict(self._extra_pass_state)

@@ -21,7 +21,7 @@ QUANTITIES = (
         "value below zero is zero within its error.",
         action="Too hot late in training: lower the learning rate or take larger batches; T follows both in "
         "proportion. One layer far above the others: give it a lower learning rate of its own.",
-        missing="too few steps of the window had a finite gradient",
+        missing="too few steps of the window had a finite gradient, or the optimizer's response to it is not known yet",
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor", "EntropyMonitor", "FreeEnergyMonitor"),
         charts=(
@@ -51,7 +51,7 @@ QUANTITIES = (
         "be chance.",
         caution="If the noise of one step carries over to the next (samples in a fixed order), the band is too narrow.",
         action="Take a longer `window`: the error falls with its square root. Shuffle the data.",
-        missing="too few steps of the window had a finite gradient",
+        missing="too few steps of the window had a finite gradient, or the optimizer's response to it is not known yet",
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor", "EntropyMonitor", "FreeEnergyMonitor"),
         column=LayerColumn("layers", 20, "standard\nerror\n[loss]", 2),
@@ -90,10 +90,29 @@ QUANTITIES = (
         summary="another thermometer, equal to the kinetic one for optimizers that add no noise",
         meaning="The same temperature read off how far each step jumps. It equals T for ordinary optimizers; above "
         "T, the optimizer adds noise of its own (Langevin dynamics).",
-        caution="It has no value for optimizers whose mobility m is unknown, nor with Nesterov momentum.",
-        action="Where it is above T and you add no noise on purpose, look for what else moves the weights.",
-        missing="the optimizer does not tell how far it moves a weight per unit of gradient (Nesterov's look-ahead, "
-        "or a preconditioner that its state does not show)",
+        caution="Some percent above T are the drift of a falling loss, not noise: the Einstein excess tells the two "
+        "apart. It has no value for optimizers whose mobility m can't be measured.",
+        action="Read the Einstein excess beside it, which has an error.",
+        missing="how far the optimizer moves a weight per unit of gradient is not told and could not be measured in "
+        "the window (a step that is no linear response, or a preconditioner that its state does not show)",
+        when="window",
+        logged_by=(*LIGHT, "TemperatureMonitor"),
+    ),
+    Quantity(
+        name="Einstein excess",
+        tags=("thermo/einstein_excess", "thermo/einstein_excess_stderr"),
+        unit="none",
+        formula="-φ Σ (Var(D - μ D₋) / m) / Σ Cov(D - μ D₋, g) - 1",
+        summary="share of the agitation that does not come through the gradient, per share that does",
+        meaning="Near 0 for ordinary optimizers. Above 0.1 by more than three times its error, the optimizer adds "
+        "noise of its own: at 1 as much as the batches do. It compares each step with its own gradient, so a loss "
+        "that falls within the window does not move it.",
+        caution="A preconditioner that changes fast within a window (the first window of Adam, or a second moment of "
+        "short memory) leaves some percent. Where the optimizer's response is measured, what it leaves unexplained "
+        "counts as noise.",
+        action="Above 0.1 beyond its error and you add no noise on purpose: look for what else moves the weights, "
+        "such as an average of weights that is copied back or a second optimizer.",
+        missing="too few steps of the window had a finite gradient, or the optimizer's response to it is not known",
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor"),
     ),

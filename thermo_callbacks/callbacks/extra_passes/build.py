@@ -7,7 +7,7 @@ from typing import Any
 
 from thermo_callbacks.callbacks.extra_passes.activations import ActivationCollector
 from thermo_callbacks.callbacks.extra_passes.bulk import BulkCollector
-from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureCollector, Layers
+from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureCollector, Layers, MobilityOf
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.callbacks.presets import Plan
@@ -20,6 +20,7 @@ def build_collectors(
     pl_module: Any,
     *,
     layers: Callable[[], Layers],
+    mobility: MobilityOf,
     sharded: bool,
     measured: MeasuredStep,
 ) -> list[Collector]:
@@ -28,10 +29,8 @@ def build_collectors(
     if plan.activations:
         collectors.append(ActivationCollector(trainer, pl_module, settings))
     if plan.curvature:
-        curvature = CurvatureCollector(
-            trainer, pl_module, settings, layers=layers, wanted=plan.curvature, measured=measured
-        )
-        collectors.append(curvature)
+        sources = {"layers": layers, "mobility": mobility, "measured": measured}
+        collectors.append(CurvatureCollector(trainer, pl_module, settings, wanted=plan.curvature, **sources))
     if plan.bulk:
         bulk = BulkCollector(trainer, pl_module, settings)
         if sharded:

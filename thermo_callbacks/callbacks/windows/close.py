@@ -24,6 +24,9 @@ def close_windows(
     losses = complete[0].losses() if len(session.windows) == 1 else None
     for window in complete:
         window.close(session.batch_size)
+    for window in complete:
+        for reason in window.reasons:
+            warn_once(reason, reason)
     last = [(window.probe.names, window.last) for window in session.windows if window.last is not None]
     fresh = {name for window in complete for name in window.probe.names}
     record = window_record(plan.tags, last, fresh, warn_once)

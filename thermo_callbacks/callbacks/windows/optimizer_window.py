@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.windows.dynamics import Dynamics
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
+from thermo_callbacks.callbacks.windows.response_trace import ResponseSums
 from thermo_callbacks.callbacks.windows.schedule import WindowSchedule
 from thermo_callbacks.functional.energy import heat_by_step
 from thermo_callbacks.functional.window.layer_sums import LayerSums
@@ -55,7 +56,9 @@ class OptimizerWindow(WindowSchedule):
         """Watch these layers, all on one device, from an empty window on."""
         self.last = None
         self.taken = 0
-        self._shared: tuple[LayerSums, Tensor] | None = None  # what all processes have seen of the open window
+        self._shared: tuple[LayerSums, ResponseSums, Tensor] | None = (
+            None  # what all processes have seen of the open window
+        )
         parts = None
         if self._sharded:
             parts = {parameter: part_of(parameter, name) for name, owned in layers.items() for parameter in owned}
@@ -81,7 +84,7 @@ class OptimizerWindow(WindowSchedule):
         # some groups may climb while others descend: then the loss is no energy that all of them lower
         self._energy_sign = next(iter(signs.values())) if same else math.nan
         self._gradient_sign: Tensor | float = self.probe.spread(lambda parameter, _: signs[parameter])
-        self._dynamics = Dynamics(self.optimizer, self.probe, groups)
+        self._dynamics = Dynamics(self.optimizer, self.probe, groups, length=self._window)
 
     def read_before(self, scale: Tensor | float) -> None:
         """Read parameters and gradients; ``scale`` makes the gradients those of the mean loss."""
@@ -102,9 +105,8 @@ class OptimizerWindow(WindowSchedule):
         if self.stream.steps == 0:
             self._losses.fill_(torch.nan)
         dynamics = self._dynamics
-        dynamics.update_momentum()
         self.probe.after_step()
-        dynamics.update_mobility(self.stream.steps + 1)
+        dynamics.take_step(self.stream.steps + 1)
         self.stream.update(self.probe.rows, dynamics.momentum, dynamics.response, dynamics.mobility)
 
     def record_loss(self, loss: Tensor) -> None:
@@ -114,19 +116,21 @@ class OptimizerWindow(WindowSchedule):
     def own_share(self, *, able: bool) -> list[Tensor]:
         """Sums of this process's part of the open window and its losses, float64 on the CPU; zeros if not able."""
         if not able:
-            return [*self.stream.no_sums(self.taken), torch.zeros(self.taken, dtype=torch.float64)]
-        return [*self.stream.layer_sums(self._dynamics.momentum_by_layer()), self._own_losses()]
+            nothing = self.stream.no_sums(self.taken), self._dynamics.no_response_sums(self.taken)
+            return [*nothing[0], *nothing[1], torch.zeros(self.taken, dtype=torch.float64)]
+        sums = self.stream.layer_sums(self._dynamics.momentum_by_layer())
+        return [*sums, *self._dynamics.response_sums(), self._own_losses()]
 
     def accept(self, shares: Sequence[Tensor], processes: int) -> None:
         """Go on with the sums over all processes of what each gave as :meth:`own_share`."""
-        series, flags, terms, losses = shares
+        series, flags, terms, *response, losses = shares
         # a gradient that was not finite in one process's part was not finite
         flags = (flags > processes - 0.5).to(flags)
-        self._shared = (LayerSums(series, flags, terms), losses / processes)
+        self._shared = (LayerSums(series, flags, terms), ResponseSums(*response), losses / processes)
 
     def close(self, batch_size: float) -> None:
         """End the window, enter it into the energy balance, and pause; ``batch_size`` is NaN if unknown."""
-        statistics = self.peek(batch_size)
+        statistics = self.peek(batch_size, final=True)
         self.skipped += statistics.skipped
         heat = heat_by_step(statistics)
         self.balance.add(self.probe.names, heat, unwatched=self._bridge, energy=self.energy())
@@ -136,17 +140,35 @@ class OptimizerWindow(WindowSchedule):
         self.probe.forget_missing()
         self._pause()
 
-    def peek(self, batch_size: float) -> WindowStatistics:
-        """Statistics of the window so far, which goes on; ``batch_size`` is NaN if unknown."""
+    def peek(self, batch_size: float, *, final: bool = False) -> WindowStatistics:
+        """Statistics of the window so far, which goes on unless ``final``; ``batch_size`` is NaN if unknown."""
         watched, sizes = self.probe.coordinates(self.stream.steps)
         momentum = self._dynamics.momentum_by_layer()
-        sums = self.stream.layer_sums(momentum) if self._shared is None else self._shared[0]
-        return sums.statistics(watched, sizes, momentum, batch_size=batch_size)
+        if self._shared is None:
+            sums, response = self.stream.layer_sums(momentum), self._dynamics.response_sums()
+        else:
+            sums, response, _ = self._shared
+        statistics = sums.statistics(watched, sizes, momentum, batch_size=batch_size)
+        return self._dynamics.judge(response, statistics, final=final)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the optimizer's response left values of the last window unknown."""
+        name = type(self.optimizer).__name__
+        return tuple(f"{name} leaves temperatures unknown: {reason}" for reason in self._dynamics.responses.reasons)
+
+    def watches(self, parameter: nn.Parameter) -> bool:
+        """Whether a parameter is one of those that are watched here."""
+        return id(parameter) in self.probe.signature
+
+    def mobility_of(self, parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]) -> Tensor | float:
+        """Mobility of a parameter now, of the coordinates that ``watch`` picks; NaN where it is not known."""
+        return self._dynamics.mobility_of(parameter, watch)
 
     def losses(self) -> Tensor:
         """Loss of each step of the window so far, ``[steps]`` on the host; NaN where it is not known."""
         # that of this process's samples, or of all processes' where parameters are sharded
-        return self._own_losses() if self._shared is None else self._shared[1]
+        return self._own_losses() if self._shared is None else self._shared[2]
 
     def _own_losses(self) -> Tensor:
         return self._losses[: self.stream.steps].cpu().double()
@@ -168,6 +190,7 @@ class OptimizerWindow(WindowSchedule):
             "bridge": self._bridge,
             "skipped": self.skipped + self.pending,  # a step that is still pending when its batch has ended
             "mobility": mobility.cpu().clone() if isinstance(mobility, Tensor) else mobility,
+            "response": self._dynamics.state_dict(open_window=not self._sharded),
             "losses": self._losses.cpu().clone(),
             "missing": self.probe.missing_counts(),
             # a checkpoint holds what the first process knows: of a sharded window, only how long it was
@@ -187,7 +210,7 @@ class OptimizerWindow(WindowSchedule):
             return False
         self._steps, self._paused = state["steps"], state["paused"]
         self._bridge, self.skipped = state["bridge"], state["skipped"]
-        self._dynamics.restore_mobility(state["mobility"])
+        self._dynamics.restore(state["mobility"], state["response"])
         self._losses.copy_(state["losses"])
         stream = state["stream"]
         self.interrupted = state.get("interrupted", 0)
@@ -205,6 +228,8 @@ class OptimizerWindow(WindowSchedule):
 def _same_sums(state: dict[str, Any]) -> bool:
     """Whether a window's state holds the sums that this version keeps."""
     stream, last = state["stream"], state["last"]
-    return (not stream or set(stream) == StreamingWindow.state_keys()) and (
-        last is None or set(last) == {field.name for field in fields(WindowStatistics)}
+    return (
+        "response" in state
+        and (not stream or set(stream) == StreamingWindow.state_keys())
+        and (last is None or set(last) == {field.name for field in fields(WindowStatistics)})
     )

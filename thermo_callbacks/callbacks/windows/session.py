@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
 from thermo_callbacks.probes.guard import Guard, no_trace
+from thermo_callbacks.probes.parameters.optimizers import is_known, parameter_mobility
 from thermo_callbacks.probes.sharding import is_sharded
 
 REFRESH = 50
@@ -73,6 +75,15 @@ class Session:
     def layers(self) -> dict[str, list[nn.Parameter]]:
         """Layers that are trained now, under the names that their values are logged under."""
         return self._optimizers.layers()
+
+    def mobility_of(
+        self, optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]
+    ) -> Tensor | float:
+        """Mobility of a parameter now, as its optimizer tells it or the last window has measured it; NaN if neither."""
+        if is_known(optimizer):
+            return parameter_mobility(optimizer, group, parameter, watch)
+        window = next((each for each in self._optimizers.of(optimizer) if each.watches(parameter)), None)
+        return math.nan if window is None else window.mobility_of(parameter, watch)
 
     @property
     def active(self) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from thermo_callbacks.functional.window.einstein import (
+    einstein_excess,
+    einstein_excess_sums,
     einstein_temperature,
     einstein_temperature_contributions,
     einstein_temperature_sums,
@@ -39,6 +41,7 @@ from thermo_callbacks.functional.window.temperature import (
 )
 
 __all__ = [
+    "einstein_excess",
     "einstein_temperature",
     "einstein_temperature_contributions",
     "entropy_destruction",
@@ -60,6 +63,7 @@ SUMS: Mapping[str, Callable[[WindowStatistics], Any]] = {
     "temperature": kinetic_temperature_sums,
     "virial_temperature": virial_temperature_sums,
     "einstein_temperature": einstein_temperature_sums,
+    "einstein_excess": einstein_excess_sums,
     "equilibrium_ratio": equilibrium_ratio_sums,
     "noise_scale": resolved_noise_scale_sums,
     "signal_share": gradient_power_sums,
