@@ -38,6 +38,7 @@ class Dynamics:
         groups: Mapping[nn.Parameter, dict[str, Any]],
         *,
         length: int,
+        sharded: bool = False,
     ) -> None:
         self._optimizer, self._probe, self._groups = optimizer, probe, groups
         self._length = length
@@ -48,7 +49,7 @@ class Dynamics:
         self._mobility_key: tuple[Any, ...] = ()
         self._rates: list[float] = []
         self._read_rates: list[float] = []  # when the mobility was read last
-        self._trace = ResponseTrace(probe, length)
+        self._trace = ResponseTrace(probe, length, sharded=sharded)
         self._known = is_known(optimizer)
         self.responses = Responses(len(probe.parameters), length)
         self.update_momentum()

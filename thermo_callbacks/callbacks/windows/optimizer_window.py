@@ -84,7 +84,7 @@ class OptimizerWindow(WindowSchedule):
         # some groups may climb while others descend: then the loss is no energy that all of them lower
         self._energy_sign = next(iter(signs.values())) if same else math.nan
         self._gradient_sign: Tensor | float = self.probe.spread(lambda parameter, _: signs[parameter])
-        self._dynamics = Dynamics(self.optimizer, self.probe, groups, length=self._window)
+        self._dynamics = Dynamics(self.optimizer, self.probe, groups, length=self._window, sharded=self._sharded)
 
     def read_before(self, scale: Tensor | float) -> None:
         """Read parameters and gradients; ``scale`` makes the gradients those of the mean loss."""

@@ -11,9 +11,9 @@ from torch import Tensor
 from thermo_callbacks.functional.window.response import fit_response, own_shapes, response_moments
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
 
-MOST = 64
+MOST = 32
 """Coordinates of a parameter whose steps are kept."""
-IN_ALL = 8192
+IN_ALL = 2048
 _REFINEMENTS = 3  # of the shape that coordinates show themselves: each knows the memory better
 
 
@@ -29,9 +29,10 @@ class ResponseSums(NamedTuple):
 
 
 class ResponseTrace:
-    """Keeps gradients and displacements of up to 64 coordinates of each of P parameters: one gather a step."""
+    """Keeps gradients and displacements of up to 32 coordinates of each of P parameters: one gather a step."""
 
-    def __init__(self, probe: CoordinateProbe, length: int) -> None:
+    def __init__(self, probe: CoordinateProbe, length: int, *, sharded: bool) -> None:
+        self._sharded = sharded
         self._positions, self._owners = probe.sub_sample(MOST, IN_ALL)
         self._parameters = len(probe.parameters)
         options: dict[str, Any] = {"device": probe.device, "dtype": probe.dtype}
@@ -83,10 +84,12 @@ class ResponseTrace:
         known = own = none
         if measure:
             known = response_moments(moves, gradients, shapes, *owned)
-            memory: Tensor | float = 0.0
-            for _ in range(_REFINEMENTS):
-                own = response_moments(moves, gradients, own_shapes(moves, gradients, memory), *owned)
-                memory = fit_response(*own).momentum.nan_to_num(0.0).clamp(max=1.0)[self._owners]
+            # what the shards add up to may be less clear than each of them
+            if self._sharded or not bool(fit_response(*known).clear.all()):
+                memory: Tensor | float = 0.0
+                for _ in range(_REFINEMENTS):
+                    own = response_moments(moves, gradients, own_shapes(moves, gradients, memory), *owned)
+                    memory = fit_response(*own).momentum.nan_to_num(0.0).clamp(max=1.0)[self._owners]
         decay, lag = (torch.tensor(list(each), dtype=torch.float64)[self._owners] for each in (momentum, lagging))
         powers, watched = self._powers(moves, gradients, shapes, rates, decay=decay, lag=lag)
         return ResponseSums._make([*known, *own, powers, watched])
