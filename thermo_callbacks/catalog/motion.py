@@ -17,8 +17,9 @@ QUANTITIES = (
         meaning="How hard the noise of the gradient shakes the weights. Hot weights explore, cold ones settle. It "
         "falls when the learning rate falls or the batch grows. The run's value is the mean over all weights, so "
         "large layers count more.",
-        caution="While the loss drops steeply within a window, the drop counts as noise and T reads too high. A "
-        "value below zero is zero within its error.",
+        caution="While the loss drops steeply within a window, the drop counts as noise and T reads too high. In "
+        "shuffled epochs of K batches T is low by about 1/K, since no batch comes twice. A value below zero is zero "
+        "within its error.",
         action="Too hot late in training: lower the learning rate or take larger batches; T follows both in "
         "proportion. One layer far above the others: give it a lower learning rate of its own.",
         missing="too few steps of the window had a finite gradient, or the optimizer's response to it is not known yet",
@@ -65,7 +66,8 @@ QUANTITIES = (
         meaning="The same temperature read off how far the weights swing. It equals T in thermal equilibrium: a gap "
         "beyond the errors says that the run is not there.",
         caution="Agreement proves nothing: in a window shorter than the swing of the weights, plain SGD makes it "
-        "follow T wherever it is. Weights that drift make it anything, also negative.",
+        "follow T wherever it is. Weights that drift make it anything, also negative. With shuffled epochs noise "
+        "cancels within an epoch: the weights swing 3 to 30 times less than T says, and nothing follows from T_v = T.",
         action="Where it differs from T, train on before you read what holds in equilibrium only: the Rugh "
         "temperature, or a balance of the entropy.",
         missing="too few steps of the window had a finite gradient",
@@ -226,11 +228,12 @@ QUANTITIES = (
     ),
     Quantity(
         name="Heat Q",
-        tags=("thermo/heat",),
+        tags=("thermo/heat", "thermo/heat_stderr"),
         family="thermo_heat",
         unit="loss",
-        formula="Q = (N / n) Σ g·D, where Σ is over all steps so far; those between windows are interpolated",
-        summary="cumulative heat; that of steps between windows is interpolated",
+        formula="Q = (N / n) Σ g·D, where Σ is over all steps so far; between windows heat per learning rate is "
+        "interpolated by factors",
+        summary="cumulative heat, and the error of what is interpolated between windows",
         meaning="How much the moves of the weights have changed the loss since the start, each move on its own "
         "batch. Negative: it went down. The layer with the most negative heat took most off the loss.",
         caution="Fitting the noise of each batch counts too, so Q goes on falling when U stands still. At high "

@@ -29,7 +29,7 @@ def build_collectors(
     if plan.activations:
         collectors.append(ActivationCollector(trainer, pl_module, settings))
     if plan.curvature:
-        sources = {"layers": layers, "mobility": mobility, "measured": measured}
+        sources: dict[str, Any] = {"layers": layers, "mobility": mobility, "measured": measured}
         collectors.append(CurvatureCollector(trainer, pl_module, settings, wanted=plan.curvature, **sources))
     if plan.bulk:
         bulk = BulkCollector(trainer, pl_module, settings)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.windows.dynamics import Dynamics
-from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
+from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance, RateRecord
 from thermo_callbacks.callbacks.windows.response_trace import ResponseSums
 from thermo_callbacks.callbacks.windows.schedule import WindowSchedule
 from thermo_callbacks.functional.energy import heat_by_step
@@ -20,7 +20,7 @@ from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
-from thermo_callbacks.probes.parameters.optimizers import gradient_sign
+from thermo_callbacks.probes.parameters.optimizers import gradient_sign, group_rate
 from thermo_callbacks.probes.sharding import part_of
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
@@ -48,6 +48,8 @@ class OptimizerWindow(WindowSchedule):
         super().__init__(window, steps_between_windows)
         self.optimizer = optimizer
         self.balance = EnergyBalance()
+        self._rates_before, self._rates_after = RateRecord(), RateRecord()
+        self._watched_rates: list[float] = []
         self.last: WindowStatistics | None
         self._sharded, self._sample, self._seed = sharded, sample, seed
         self.rebuild(layers)
@@ -97,7 +99,13 @@ class OptimizerWindow(WindowSchedule):
     def arrive(self) -> bool:
         """The step has happened: whether :meth:`read_after` is to be called."""
         self._shared = None
-        return super().arrive()
+        read = super().arrive()
+        rate = group_rate(self.optimizer.param_groups[0])
+        if read:
+            self._watched_rates.append(rate)
+        else:  # before the window, or in the batch that filled it
+            (self._rates_after if self.taken else self._rates_before).add(rate)
+        return read
 
     def read_after(self) -> None:
         """Read the displacement, and take the step into the window."""
@@ -133,7 +141,15 @@ class OptimizerWindow(WindowSchedule):
         statistics = self.peek(batch_size, final=True)
         self.skipped += statistics.skipped
         heat = heat_by_step(statistics)
-        self.balance.add(self.probe.names, heat, unwatched=self._bridge, energy=self.energy())
+        self.balance.add(
+            self.probe.names,
+            heat,
+            unwatched=self._bridge,
+            energy=self.energy(),
+            rates=self._watched_rates,
+            unwatched_rates=self._rates_before.rates,
+        )
+        self._rates_before, self._rates_after, self._watched_rates = self._rates_after, RateRecord(), []
         self.last = statistics
         self.stream.clear()
         self._shared = None
@@ -197,6 +213,8 @@ class OptimizerWindow(WindowSchedule):
             "stream": {} if self._sharded else self.stream.state_dict(),
             "interrupted": self.taken if self._sharded else 0,
             "energy_balance": self.balance.state_dict(),
+            "rates": [self._rates_before.state_dict(), self._rates_after.state_dict()],
+            "watched_rates": [] if self._sharded else list(self._watched_rates),
             "last": None if self.last is None else dict(vars(self.last)),
         }
 
@@ -221,6 +239,9 @@ class OptimizerWindow(WindowSchedule):
         self.stream.load_state_dict(stream)
         self.taken = self.stream.steps
         self.balance.load_state_dict(state["energy_balance"])
+        for record, kept in zip((self._rates_before, self._rates_after), state["rates"], strict=True):
+            record.load_state_dict(kept)
+        self._watched_rates = list(state["watched_rates"])
         self.last = None if state["last"] is None else WindowStatistics(**state["last"])
         return True
 

@@ -85,7 +85,8 @@ class ResponseTrace:
         if measure:
             known = response_moments(moves, gradients, shapes, *owned)
             # what the shards add up to may be less clear than each of them
-            if self._sharded or not bool(fit_response(*known).clear.all()):
+            fit = fit_response(*known)
+            if self._sharded or not bool((fit.clear | ~fit.measured).all()):
                 memory: Tensor | float = 0.0
                 for _ in range(_REFINEMENTS):
                     own = response_moments(moves, gradients, own_shapes(moves, gradients, memory), *owned)
