@@ -116,37 +116,33 @@ def logged(case: Case) -> tuple[list[list[Tensor]], list[dict[str, float]], list
     return model.seen, log.rows[WINDOW - 1 : STEPS : WINDOW], [str(each.message) for each in caught]
 
 
-def replayed(case: Case, gradients: list[list[Tensor]], kick: tuple[int, int, float] | None = None) -> Tensor:
-    """Displacements of the same optimizer by the same gradients, one of which is kicked, ``[steps, n]``."""
+def replayed(case: Case, gradients: list[list[Tensor]], kick: tuple[int, Tensor] | None = None) -> Tensor:
+    """Displacements of the same optimizer by the same gradients, those of one step kicked, ``[steps, n]``."""
     model = Quadratic(case.make)
     optimizer, parameters, moves = model.configure_optimizers(), list(model.parameters()), []
     for step, shown in enumerate(gradients):
-        for parameter, gradient in zip(parameters, shown, strict=True):
-            parameter.grad = gradient.clone()
+        kicks = torch.zeros(WEIGHTS + BIASES, dtype=torch.float64)
         if kick is not None and kick[0] == step:
-            assert parameters[0].grad is not None
-            parameters[0].grad.view(-1)[kick[1]] += kick[2]
+            kicks = kick[1]
         before = [parameter.detach().clone() for parameter in parameters]
+        for parameter, gradient, push in zip(parameters, shown, kicks.split([WEIGHTS, BIASES]), strict=True):
+            parameter.grad = gradient + push.view_as(gradient)
         optimizer.step()
         moves.append(torch.cat([(p.detach() - q).view(-1) for p, q in zip(parameters, before, strict=True)]))
     return torch.stack(moves)
 
 
 def true_temperature(case: Case, gradients: list[list[Tensor]]) -> float:
-    """Half the mean of mobility times noise, by kicks of weights at steps of the windows that are compared."""
+    """Half the mean of mobility times noise, by kicks at steps of the windows that are compared."""
     scales = torch.cat([scale.view(-1) for scale in Quadratic(case.make).scales.values()])
-    base, found, kicked = replayed(case, gradients), [], []
-    for number in range(16):
-        step, place = STEPS // 2 + number * (STEPS // 2) // 16, number * WEIGHTS // 16
-        size = 1e-4 * float(scales[place])
-        moves = (base - replayed(case, gradients, (step, place, size)))[:, place] / size
-        found.append(float(moves[step:].sum() * scales[place].square() / 2.0))
-        kicked.append(float(scales[place]))
-    values, places = torch.tensor(found), torch.tensor(kicked)
-    # a preconditioner takes one power of the noise off: the one that leaves less scatter
-    ratios = [(values / places**power, power) for power in (1, 2)]
-    ratio, power = min(ratios, key=lambda each: float(each[0].std() / each[0].mean().abs()))
-    return float(ratio.mean() * scales.pow(power).mean())
+    base, generator, found = replayed(case, gradients), torch.Generator().manual_seed(3), []
+    for step in range(STEPS // 2, STEPS, STEPS // 20):
+        # all coordinates at once: what one does to another (by a norm) has either sign
+        signs = torch.randint(2, scales.shape, generator=generator) * 2.0 - 1.0
+        kicks = 1e-4 * scales * signs
+        mobilities = (base - replayed(case, gradients, (step, kicks)))[step:].sum(0) / kicks
+        found.append(float((mobilities * scales.square()).mean()) / 2.0)
+    return sum(found) / len(found)
 
 
 def check(case: Case) -> None:
