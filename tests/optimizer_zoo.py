@@ -82,8 +82,9 @@ class LAMB(_Rule):
 class Prodigy(_Rule):
     """Mishchenko, Defazio 2023: Adam whose learning rate is the distance to the solution, as far as it is known."""
 
-    def __init__(self, parameters: Any, lr: float = 1.0, weight_decay: float = 0.0) -> None:
-        super().__init__(parameters, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay, d=1e-6)
+    def __init__(self, parameters: Any, lr: float = 1.0, weight_decay: float = 0.0, d: float = 1e-6) -> None:
+        super().__init__(parameters, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=weight_decay, d=d)
+        self.start = d
         self.numerator = 0.0
 
     def update(self) -> None:
@@ -95,9 +96,9 @@ class Prodigy(_Rule):
             gradient = parameter.grad
             assert gradient is not None
             start = state.setdefault("p0", parameter.clone())
-            self.numerator += (1 - decay) * d / 1e-6 * d * rate * float((gradient * (start - parameter)).sum())
+            self.numerator += (1 - decay) * d / self.start * d * rate * float((gradient * (start - parameter)).sum())
             state.setdefault("s", torch.zeros_like(parameter))
-            state["s"].mul_(decay).add_(gradient * (1 - decay) * d / 1e-6 * d * rate)
+            state["s"].mul_(decay).add_(gradient * (1 - decay) * d / self.start * d * rate)
             denominator += float(state["s"].abs().sum())
             average(state, "exp_avg", gradient * d, first)
             average(state, "exp_avg_sq", (gradient * d).square(), second)

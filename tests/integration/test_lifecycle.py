@@ -29,6 +29,8 @@ TEMPERATURE_TAGS = [
     "thermo/virial_temperature_stderr",
     "thermo/einstein_temperature",
     "thermo/einstein_temperature_stderr",
+    "thermo/einstein_excess",
+    "thermo/einstein_excess_stderr",
 ]
 ALL_TAGS = [
     *TEMPERATURE_TAGS,
@@ -40,6 +42,7 @@ ALL_TAGS = [
     "thermo/signal_share",
     *(f"thermo_signal_share/{layer}" for layer in LAYERS),
     "thermo/heat",
+    "thermo/heat_stderr",
     *(f"thermo_heat/{layer}" for layer in LAYERS),
     "thermo/internal_energy",
     "thermo/first_law_residual",

@@ -20,6 +20,7 @@ from thermo_callbacks.probes.parameters.optimizers import (
     group_rate,
     is_known,
     is_memory_known,
+    is_nonlinear,
     measured_mobility,
 )
 
@@ -51,6 +52,7 @@ class Dynamics:
         self._read_rates: list[float] = []  # when the mobility was read last
         self._trace = ResponseTrace(probe, length, sharded=sharded)
         self._known = is_known(optimizer)
+        self._measured = not self._known and not is_nonlinear(optimizer)
         self.responses = Responses(len(probe.parameters), length)
         self.update_momentum()
 
@@ -113,7 +115,11 @@ class Dynamics:
             scale / factor * (factor * (1.0 - momentum) - 1.0)
             for scale, (momentum, factor) in zip(scales, self._momentum_key, strict=True)
         ]
-        return self._trace.sums([each.momentum for each in self._momentum_key], lagging, measure=not self._known)
+        return self._trace.sums(
+            [each.momentum for each in self._momentum_key],
+            lagging,
+            measure=not self._known and not is_nonlinear(self._optimizer),
+        )
 
     def no_response_sums(self, steps: int) -> ResponseSums:
         """What :meth:`response_sums` gives of ``steps`` steps that a process could not take in: zeros."""
@@ -124,6 +130,8 @@ class Dynamics:
         parameters = self._probe.parameters
         if self._known:
             verdict = ResponseVerdict.of_known(self.responses.used)
+        elif not self._measured:
+            verdict = ResponseVerdict.of_nonlinear(len(parameters))
         else:
             plain = [not self._optimizer.state.get(parameter) for parameter in parameters]
             stated = self.responses.stated(self._optimizer, self._groups, parameters)

@@ -21,6 +21,8 @@ TOLERANCE = 0.05
 """Relative error of a factor that is put up with."""
 SCALE_TOLERANCE = 0.1
 """The same of a scale."""
+UNSTEADY = 0.2
+"""Excess of a response that explains all, from which on its scale is not one for the window (Prodigy's first steps)."""
 RESTLESS_SHARE = 0.7
 """Share of the innovation's variance that the memory of the other parameters has to explain: a matrix made orthogonal
 has less, and a layer of ten weights whose step is scaled to its norm has more."""
@@ -47,9 +49,16 @@ class ResponseVerdict(NamedTuple):
 
     @classmethod
     def of_known(cls, scales: Sequence[float]) -> ResponseVerdict:
-        """ResponseVerdict on an optimizer that tells its response."""
+        """Verdict on an optimizer that tells its response."""
         yes = torch.ones(len(scales), dtype=torch.bool)
         return cls(torch.tensor(list(scales), dtype=torch.float64), yes, yes, (None,) * len(scales))
+
+    @classmethod
+    def of_nonlinear(cls, parameters: int) -> ResponseVerdict:
+        """Verdict on an optimizer whose step is no response to the gradient, by its name."""
+        no = torch.zeros(parameters, dtype=torch.bool)
+        unknown = torch.full((parameters,), math.nan, dtype=torch.float64)
+        return cls(unknown, no, no, (None,) * parameters, (NOT_LINEAR,))
 
     def applied(
         self,
@@ -81,8 +90,8 @@ class ResponseVerdict(NamedTuple):
             window,
             innovation_gradient=torch.where(unknown, torch.nan, window.innovation_gradient),
             innovation_square=window.innovation_square * (by_layer(part * correction) / by_layer(part)),
-            excess_power=torch.where(unknown, torch.nan, by_layer(excess)),
-            driven_power=torch.where(unknown, torch.nan, by_layer(-factor * products / 2.0)),
+            excess_power=by_layer(torch.where(self.einstein & self.kinetic, excess, torch.nan)),
+            driven_power=by_layer(-factor * products / 2.0),
         )
 
 
@@ -161,10 +170,15 @@ class Responses:
         linear = fit.clear | confirmed | noisy
         best = ResponseFit._make(torch.where(linear, *pair) for pair in zip(fit, own, strict=True))
         best = best._replace(linear=linear | own.clear)
+        # a response that leaves nothing unexplained leaves no excess, unless its scale moved within the window
+        factor = torch.tensor([response.factor for response in active], dtype=torch.float64)
+        squares, products = sums.powers.sum(0)
+        excess = -factor * squares / (best.scale * products) - 1.0
+        white = (best.order < 2) & ~(fit.clear & (excess.abs() > UNSTEADY))
         if memory_known:
             yes = torch.ones(len(told), dtype=torch.bool)
-            return ResponseVerdict(scale, yes, best.order < 2, tuple(self.measured))
-        return self._compared(scale, best, active, told=memory)
+            return ResponseVerdict(scale, yes, white, tuple(self.measured))
+        return self._compared(scale, best, active, told=memory)._replace(einstein=white)
 
     def _compared(
         self,

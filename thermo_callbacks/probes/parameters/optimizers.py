@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop, SparseAdam
+from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop, Rprop, SparseAdam
 
 from thermo_callbacks.functional import MomentumResponse, momentum_response
 
@@ -31,6 +31,11 @@ def is_known(optimizer: Optimizer) -> bool:
 def is_memory_known(optimizer: Optimizer) -> bool:
     """Whether what an optimizer's groups call momentum is one, as it is with those of torch that average gradients."""
     return type(optimizer) in _KNOWN or type(optimizer) in _MEMORY_KNOWN
+
+
+def is_nonlinear(optimizer: Optimizer) -> bool:
+    """Whether an optimizer's step is no linear response to the gradient, by its name: there is nothing to measure."""
+    return isinstance(optimizer, _NONLINEAR)
 
 
 def group_rate(group: dict[str, Any]) -> float:
@@ -183,13 +188,14 @@ def decay_contraction(optimizer: Optimizer, group: dict[str, Any], mobility: Ten
     return mobility * decay
 
 
-# a search along lines; rectification and look-ahead that no state shows; Muon makes its momentum an orthogonal matrix
-_UNTOLD: tuple[type[Optimizer], ...] = (
+# a search along lines, signs, and Muon, which makes its momentum an orthogonal matrix
+_NONLINEAR: tuple[type[Optimizer], ...] = (
     LBFGS,
-    RAdam,
-    NAdam,
+    Rprop,
     *([torch.optim.Muon] if hasattr(torch.optim, "Muon") else []),
 )
+# nor rectification and look-ahead, which no state shows
+_UNTOLD: tuple[type[Optimizer], ...] = (*_NONLINEAR, RAdam, NAdam)
 _DECOUPLED: tuple[type[Optimizer], ...] = (
     torch.optim.AdamW,  # marks its groups, but did not always
     *(getattr(torch.optim, name) for name in ("Adafactor", "Muon") if hasattr(torch.optim, name)),
