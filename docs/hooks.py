@@ -15,7 +15,7 @@ import inspect
 import pkgutil
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -186,7 +186,8 @@ def _quantity(quantity: Quantity) -> str:
         f"**When not to believe it.** {quantity.caution}",
         why if quantity.missing else "",
         f"**What to do.** {quantity.action}",
-        f"Unit: {quantity.unit}. Logged as {_code(quantity.all_tags)}, {WHEN[quantity.when]}, by {_who(quantity)}.",
+        f"Unit: {quantity.unit}. Logged as {_code(quantity.all_tags)}, {WHEN[quantity.when]}, by "
+        f"{_who(quantity.logged_by)}{_who_else(quantity)}.",
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -200,10 +201,18 @@ WHEN: dict[str, str] = {
 }
 
 
-def _who(quantity: Quantity) -> str:
-    """The callbacks that log a quantity: the presets in one, from the cheapest on."""
-    presets = [name for name in ("light", "standard", "full") if name in quantity.logged_by]
-    others = [name for name in quantity.logged_by if name not in presets]
+def _who_else(quantity: Quantity) -> str:
+    """Who logs the family, where not all do that log the quantity."""
+    loggers = quantity.family_logged_by
+    if loggers is None:
+        return ""
+    return f"; {_code([quantity.family_tag])} by {_who(loggers)} only"
+
+
+def _who(loggers: Sequence[str]) -> str:
+    """Callbacks that log something: the presets in one, from the cheapest on."""
+    presets = [name for name in ("light", "standard", "full") if name in loggers]
+    others = [name for name in loggers if name not in presets]
     monitor = [f"`ThermoMonitor` ({_code(presets)})"] if presets else []
     return ", ".join([*monitor, *(f"`{name}`" for name in others)])
 
@@ -335,18 +344,18 @@ def logged_values(monitor: str) -> str:
         rows = [row for row in QUANTITIES if name in row.logged_by and row.name not in known]
         known |= {row.name for row in rows}
         for when, words in WHEN.items():
-            entries = [_entry(row) for row in rows if row.when == when]
+            entries = [_entry(row, family=row.logs_family(name)) for row in rows if row.when == when]
             if entries:
                 parts.append("\n".join([f"{words[:1].upper()}{words[1:]}{remark}:", "", *entries]))
     return "\n\n".join(parts)
 
 
-def _entry(row: Quantity) -> str:
+def _entry(row: Quantity, *, family: bool) -> str:
     parts = [tag.removeprefix(row.tag) for tag in row.tags[1:]]
     tags = [f"``{row.tag}``"] if row.tag else []
     if endings := [f"``{part}``" for part in parts if part.startswith("_")]:
         tags = [f"{tags[0]} with {', '.join(endings)}"]
-    tags += [f"``{tag}``" for tag in (*parts, row.family_tag) if tag.startswith("thermo")]
+    tags += [f"``{tag}``" for tag in (*parts, row.family_tag if family else "") if tag.startswith("thermo")]
     unit = "" if row.unit in ("none", "steps") or ";" in row.unit else f" (in {row.unit})"
     text = f"- {', '.join(tags)}{unit}: {row.summary}".replace("(in loss", "(in units of the loss")
     return textwrap.fill(text, 116, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

@@ -31,7 +31,7 @@ def main() -> None:
     pl.seed_everything(0, verbose=False)
     images, labels = load_digits(return_X_y=True)
     data = TensorDataset(torch.tensor(images, dtype=torch.float32) / 16, torch.tensor(labels))
-    monitor = ThermoMonitor(window=25, steps_between_windows=0)  # a short run: watch every step
+    monitor = ThermoMonitor()
     trainer = pl.Trainer(max_epochs=5, accelerator="cpu", logger=False, enable_checkpointing=False, callbacks=[monitor])
     trainer.fit(Classifier(), DataLoader(data, batch_size=32, shuffle=True))
     for tag, value in monitor.latest().items():

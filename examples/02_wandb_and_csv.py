@@ -55,7 +55,7 @@ def main(folder: Path) -> None:
     data = TensorDataset(torch.tensor(images, dtype=torch.float32) / 16, torch.tensor(labels))
     wandb_logger = WandbLogger(offline=True, save_dir=folder, project="thermometer")
     csv_logger = CSVLogger(folder, name="csv")
-    monitor = ThermoMonitor(window=25, steps_between_windows=0)  # a short run: watch every step
+    monitor = ThermoMonitor()
     trainer = pl.Trainer(
         max_epochs=5,
         accelerator="cpu",

@@ -113,8 +113,8 @@ def main(quick: bool) -> None:
     pl.seed_everything(0, verbose=False)
     steps = 200 if quick else 800
     data = Characters(TEXT.read_text(encoding="ascii"), steps * BATCH)
-    state = FreeEnergyMonitor(window=25, steps_between_windows=50, curvature_every_n_steps=50, within_layers=True)
-    engines = WorkEfficiencyMonitor(curvature_every_n_steps=50)
+    state = FreeEnergyMonitor(within_layers=True)
+    engines = WorkEfficiencyMonitor()
     trainer = pl.Trainer(
         max_epochs=1,
         accelerator="cpu",

@@ -75,7 +75,7 @@ def test_plain_loop_agrees_with_the_exact_temperature(run):
 def test_what_was_logged_is_read_back_and_the_run_of_wandb_is_there(run):
     text, folder = run("wandb_and_csv")
     rows = [numbers(line) for line in text.splitlines() if line.startswith("  step")]
-    assert [step for step, _ in rows] == list(range(24, 285, 25))
+    assert [len(rows), rows[0][0], rows[-1][0]] == [25, 7, 284]  # the last of 285 steps
     assert all(1e-6 < temperature < 1e-4 for _, temperature in rows)
     (record,) = folder.glob("thermo_logs/wandb/offline-run-*/run-*.wandb")
     assert b"thermo/temperature" in record.read_bytes()
@@ -86,7 +86,7 @@ def test_command_line_interface_keeps_the_configuration(run):
     assert number_after("thermo/temperature", text) > 0.0
     kept = (folder / "thermo_logs/cli/version_0/config.yaml").read_text(encoding="utf-8")
     assert "class_path: thermo_callbacks.ThermoMonitor" in kept
-    assert re.search(r"\bwindow: 25\n\s+steps_between_windows: 0\n", kept)
+    assert re.search(r"\bwindow: null\n\s+steps_between_windows: null\n", kept)
 
 
 @pytest.mark.slow

@@ -5,9 +5,9 @@
 
 One training run through a real Trainer, in which blocks of steps with and without the monitor alternate; the ratio is
 taken within each pair of neighbours, so that a machine whose speed drifts moves both. A block with the monitor holds
-whole periods of its default schedule: windows, their ends with all that is computed from them, the pauses after them,
-and an extra pass every 200 steps. Windows and pauses of the decoder, whose steps take longer, are a
-fifth as long (one step in 20 is watched all the same), its extra passes as far apart as by default.
+whole periods of the schedule of a long run: windows, their ends with all that is computed from them, the pauses after
+them, and an extra pass every 200 steps. Windows and pauses of the decoder, whose steps take longer, are a fifth as long
+(one step in 20 is watched all the same), its extra passes as far apart as those of the MLP.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ class Switch(pl.Callback):
     """Hands the hooks on to a monitor in every other block, and times the blocks."""
 
     def __init__(self, preset: Any, window: int, rest: int, block: int) -> None:
-        self.monitor, self.block = ThermoMonitor(preset, window=window, steps_between_windows=rest), block
+        # the schedule of a long run: one planned by the length of this one would not repeat itself in each block
+        self.monitor = ThermoMonitor(preset, window=window, steps_between_windows=rest, curvature_every_n_steps=200)
+        self.block = block
         self.on, self.steps = False, 0
         self.rates: dict[bool, list[float]] = {False: [], True: []}
 

@@ -21,17 +21,20 @@ from thermo_callbacks import (
 WINDOWED = (ThermoMonitor, TemperatureMonitor, EntropyMonitor, FreeEnergyMonitor)
 MONITORS = (*WINDOWED, WorkEfficiencyMonitor, BulkMonitor)
 WHOLE = "must be a whole number of at least"
+LAYERS = (
+    "layers must be a list of glob patterns such as ['encoder.*'], 'all' for each layer by itself, or None for groups "
+    "where there are many"
+)
 REFUSED: list[tuple[str, Any, str]] = [
-    ("window", 7, f"window {WHOLE} 8, got 7"),
-    ("window", 50.0, f"window {WHOLE} 8, got 50.0"),
-    ("window", True, f"window {WHOLE} 8, got True"),
-    ("window", None, f"window {WHOLE} 8, got None"),
+    ("window", 7, f"window {WHOLE} 8 or None, got 7"),
+    ("window", 50.0, f"window {WHOLE} 8 or None, got 50.0"),
+    ("window", True, f"window {WHOLE} 8 or None, got True"),
     ("steps_between_windows", -1, f"steps_between_windows {WHOLE} 0 or None, got -1"),
     ("steps_between_windows", 0.5, f"steps_between_windows {WHOLE} 0 or None, got 0.5"),
     ("sample", 1, f"sample {WHOLE} 2 or None, got 1"),
     ("sample", "all", f"sample {WHOLE} 2 or None, got 'all'"),
-    ("curvature_every_n_steps", 0, f"curvature_every_n_steps {WHOLE} 1, got 0"),
-    ("curvature_every_n_steps", 20.0, f"curvature_every_n_steps {WHOLE} 1, got 20.0"),
+    ("curvature_every_n_steps", 0, f"curvature_every_n_steps {WHOLE} 1 or None, got 0"),
+    ("curvature_every_n_steps", 20.0, f"curvature_every_n_steps {WHOLE} 1 or None, got 20.0"),
     (
         "loss_fn",
         "mse",
@@ -41,16 +44,21 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("samples", 0, "samples must be at least 1, got 0"),
     ("seed", -1, f"seed {WHOLE} 0, got -1"),
     ("seed", None, f"seed {WHOLE} 0, got None"),
-    ("layers", "net.*", "layers must be a list of glob patterns such as ['encoder.*'], or None, got 'net.*'"),
-    ("layers", [], "layers must be a list of glob patterns such as ['encoder.*'], or None, got []"),
+    ("layers", "net.*", f"{LAYERS}, got 'net.*'"),
+    ("layers", [], f"{LAYERS}, got []"),
+    ("layers", "", f"{LAYERS}, got ''"),
+    ("layers", 16, f"{LAYERS}, got 16"),
+    ("layers", ["net.*", 0], f"{LAYERS}, got ['net.*', 0]"),
 ]
 ACCEPTED: list[tuple[str, Any]] = [
     ("window", 8),
+    ("window", None),
     ("steps_between_windows", 0),
     ("steps_between_windows", None),
     ("sample", 2),
     ("sample", None),
     ("curvature_every_n_steps", 1),
+    ("curvature_every_n_steps", None),
     ("loss_fn", print),
     ("loss_fn", None),
     ("within_layers", True),
@@ -61,6 +69,7 @@ ACCEPTED: list[tuple[str, Any]] = [
     ("layers", ["net.*"]),
     ("layers", ("net.*",)),
     ("layers", None),
+    ("layers", "all"),
 ]
 
 

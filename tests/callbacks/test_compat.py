@@ -6,6 +6,7 @@ import importlib.util
 import math
 import subprocess
 import sys
+from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -16,10 +17,16 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision, Precision
 from torch import nn
 from torch.optim import SGD
-from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
 from thermo_callbacks.callbacks import compat as _compat
-from thermo_callbacks.callbacks.compat import gradient_scale, logging_step, samples_per_step
+from thermo_callbacks.callbacks.compat import (
+    gradient_scale,
+    loader_batch_size,
+    logging_step,
+    samples_in,
+    shuffled_samples,
+)
 
 
 def compat_with(monkeypatch: pytest.MonkeyPatch, *namespaces: str) -> ModuleType:
@@ -70,22 +77,53 @@ def test_without_lightning_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) ->
         compat_with(monkeypatch)
 
 
-def trainer(loader: Any, *, accumulate: int = 1, processes: int = 1) -> Any:
-    return SimpleNamespace(train_dataloader=loader, accumulate_grad_batches=accumulate, world_size=processes)
+def trainer(loader: Any) -> Any:
+    return SimpleNamespace(train_dataloader=loader)
 
 
-def test_samples_of_a_step_are_those_of_all_batches_and_processes() -> None:
-    assert samples_per_step(trainer(DataLoader(range(10), batch_size=5), accumulate=3, processes=2)) == 30.0
-
-
-def test_a_batch_sampler_tells_the_batch_size() -> None:
+def test_a_loader_or_its_sampler_tells_the_batch_size() -> None:
+    assert loader_batch_size(trainer(DataLoader(range(10), batch_size=5))) == 5
     sampler = BatchSampler(SequentialSampler(range(10)), batch_size=4, drop_last=True)
-    assert samples_per_step(trainer(DataLoader(range(10), batch_sampler=sampler))) == 4.0
+    assert loader_batch_size(trainer(DataLoader(range(10), batch_sampler=sampler))) == 4
 
 
 @pytest.mark.parametrize("loader", [[1, 2], DataLoader(range(10), batch_size=None), {"a": DataLoader(range(3))}, None])
 def test_what_does_not_tell_its_batch_size_has_none(loader: Any) -> None:
-    assert math.isnan(samples_per_step(trainer(loader)))
+    assert loader_batch_size(trainer(loader)) is None
+
+
+@dataclass
+class Pair:
+    inputs: torch.Tensor
+    label: str
+
+
+@pytest.mark.parametrize(
+    ("batch", "declared", "samples"),
+    [
+        ((torch.zeros(4, 3), torch.zeros(4)), 4, 4),
+        ((torch.zeros(3, 3), torch.zeros(3)), 4, 3),  # the last one of an epoch
+        ((torch.zeros(7, 4), torch.zeros(4)), 4, 4),  # time first
+        ({"inputs": torch.zeros(6, 2), "scale": torch.tensor(1.0)}, None, 6),
+        (Pair(torch.zeros(5, 2), "x"), None, 5),
+        ([torch.zeros(9, 2), torch.zeros(20, 2)], 3, 3),  # nodes and edges of three graphs
+        ([torch.zeros(9, 2), torch.zeros(20, 2)], None, None),
+        ("words", 8, 8),
+        ("words", None, None),
+    ],
+)
+def test_samples_are_counted_in_the_batch(batch: Any, declared: int | None, samples: int | None) -> None:
+    assert samples_in(batch, declared) == samples
+
+
+def test_what_batches_are_drawn_from_without_replacement() -> None:
+    data = range(50)
+    distributed = DistributedSampler(data, num_replicas=2, rank=0)
+    assert shuffled_samples(trainer(DataLoader(data, shuffle=True))) == 50.0
+    assert shuffled_samples(trainer(DataLoader(data, sampler=distributed))) == 50.0
+    replaced = RandomSampler(data, replacement=True)
+    for loader in (DataLoader(data), DataLoader(data, sampler=replaced), [1, 2]):
+        assert shuffled_samples(trainer(loader)) == math.inf
 
 
 def test_logging_step_falls_back_on_the_number_of_steps() -> None:

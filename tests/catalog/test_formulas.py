@@ -15,6 +15,7 @@ from torch import Tensor
 from thermo_callbacks import functional as F
 from thermo_callbacks.callbacks.derived import total_laplacian_record
 from thermo_callbacks.catalog import NEURON_SYMBOLS, QUANTITIES, SYMBOLS, quantity_of
+from thermo_callbacks.functional.gradient_noise import successive_share
 from thermo_callbacks.functional.topology import analyse
 from thermo_callbacks.functional.window import SUMS
 from thermo_callbacks.functional.window.arrays import ArrayWindow
@@ -67,6 +68,24 @@ def windowed(name: str) -> Case:
     )
     known = {**motion(0.0), "q": q, "N": ALL, "B": BATCH, "steps": WINDOW}
     return Case(known, SUMS[name](window).estimate().whole.value)
+
+
+def noise_scale() -> Case:
+    share = F.Estimate(*(torch.tensor(x, dtype=torch.float64) for x in (0.3, 0.01, math.inf)))
+    return Case({"B": BATCH, "share": share.value}, F.noise_scale_interval(share, BATCH).value)
+
+
+def signal_share() -> Case:
+    shift = F.Estimate(*(torch.tensor([x], dtype=torch.float64) for x in (-0.1, 0.0, math.inf)))
+    products = (g[:-1] * g[1:]).sum(1, keepdim=True)
+    powers = g.square().sum(1, keepdim=True).unfold(0, 2, 1).mean(-1)
+    share = successive_share(products, powers, shift)
+    return Case({"g": g[:-1], "g₊": g[1:], "κ": -0.1}, share.value.squeeze())
+
+
+def decay() -> Case:
+    kappa = rand(WATCHED, positive=True) / 10.0
+    return Case({"q": q, "D": D, "κ": kappa}, F.decay_share(q, D, kappa))
 
 
 def production() -> Case:
@@ -174,6 +193,11 @@ CASES: dict[tuple[str, int], Callable[[], Case]] = {
     ("Einstein temperature", 0): lambda: Case(motion(MOMENTUM), F.einstein_temperature(D, m, MOMENTUM)),
     ("Heat Q", 0): lambda: Case({"g": g, "D": D, "N": ALL, "n": WATCHED}, F.heat(D, g) * ALL / WATCHED),
     ("First-law residual", 0): lambda: Case({"U": U, "U₀": U0, "Q": Q}, F.first_law_residual(U0, U, Q)),
+    ("Noise scale", 0): noise_scale,
+    ("Signal share", 0): signal_share,
+    ("Step efficiency", 0): lambda: Case(
+        {"W": -m, "Q": -2.0 * m.square()}, F.step_efficiency(-m, -2.0 * m.square()).value
+    ),
     ("Entropy S", 0): lambda: Case({"N": ALL, "n": WATCHED, "q": q}, F.parameter_entropy(q.var(0), ALL)),
     ("Entropy production", 0): production,
     ("Entropy destruction", 0): destruction,
@@ -184,6 +208,10 @@ CASES: dict[tuple[str, int], Callable[[], Case]] = {
     ("Transition temperature", 0): lambda: Case(SHIFT, F.transition_temperature(U0, U, s0, s)),
     # the heat is the change of the loss: what the layer has given up is -Q
     ("Transition temperature", 1): lambda: Case(SHIFT, F.transition_temperature(-Q, torch.zeros_like(Q), s0, s)),
+    ("Decay share", 0): decay,
+    ("Decay share by layer", 0): decay,
+    ("Weight norm by layer", 0): lambda: windowed("weight_norm"),
+    ("Weight growth by layer", 0): lambda: windowed("weight_growth"),
     ("Transition temperature of the outputs", 0): lambda: Case(SHIFT, F.transition_temperature(U0, U, s0, s)),
     ("Laplacian", 0): laplacian,
     ("Rugh temperature", 0): rugh,
@@ -225,7 +253,16 @@ NOT_EVALUATED = {
     ("Error of T", 0): "an error has an estimator of its own, told in words",
     ("Error of T", 1): "as above",
     ("Internal energy U", 0): "the mean of what the training step returns: there is no function",
+    ("Bounds of the noise scale", 0): "ends of an interval, told in words",
+    (
+        "Temperature of the gradient noise",
+        0,
+    ): "put together from the window's: see tests/integration/test_gradient_noise",
+    ("Heat share", 0): "a quotient of heats",
     ("Skipped steps", 0): "a count",
+    ("Clipping", 0): "words: the gradient is read twice",
+    ("Clipping", 1): "a count",
+    ("Untrained weights", 0): "a count",
     ("Second law", 0): "the values of a flag",
     ("Error of the Laplacian", 0): "an error has an estimator of its own, told in words",
     ("Error of the Laplacian", 1): "as above",
@@ -266,7 +303,8 @@ def test_formulas_with_momentum_hold_without_it(place: tuple[str, int]) -> None:
         (("Entropy production", 0), "T Σ m / Var(q) / (1 - μ)"),
         (("Entropy destruction", 0), "tr(m H) / (1 - μ)"),
         (("Temperature T", 0), "-Σ Cov(D, g) / (2 n (1 - μ))"),
-        (("Noise scale", 0), "B Σ Var(g) / ‖⟨g⟩‖²"),
+        (("Noise scale", 0), "B (1 - share)"),
+        (("Signal share", 0), "⟨g·g₊⟩ / ⟨g·g⟩"),
         *((place, f"2 ({text})") for place, text in TEXTS.items() if place in CASES),
     ],
 )

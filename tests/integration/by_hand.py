@@ -94,9 +94,8 @@ class Steps:
             "thermo/internal_energy": self.sign * math.fsum(self.losses[start:stop]) / (stop - start),
         }
         for name in self.layers:
-            q, d, g = self.window(start, stop, [name])
+            _, _, g = self.window(start, stop, [name])
             values[f"thermo_temperature/{name}"] = self.temperature(start, stop, [name])
-            values[f"thermo_equilibrium_ratio/{name}"] = functional.equilibrium_ratio(q, d)
             values[f"thermo_noise_scale/{name}"] = self.noise_scale(g, batch_size)
             values[f"thermo_signal_share/{name}"] = functional.signal_share(g)
             _, d, g = self.window(0, stop, [name])

@@ -147,6 +147,25 @@ def test_looks_are_the_same_in_all_processes_and_see_all_batches(tmp_path: Path)
             assert row[tag] == pytest.approx(expected[tag], rel=1e-9, nan_ok=True)
 
 
+class Uneven(SharedRegression):
+    """Its second process says that it has fewer batches; both are stopped before that shows."""
+
+    def train_dataloader(self) -> Any:
+        loader = super().train_dataloader()
+        batches = 16 if self.global_rank else BATCHES
+        return type("Said", (), {"__iter__": lambda _: iter(loader), "__len__": lambda _: batches, "batch_size": 4})()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.trainer.should_stop = self.trainer.global_step >= 15
+
+
+@pytest.mark.filterwarnings("ignore:.*NaN", "ignore:.*no value", "ignore:.*no transition temperature")
+def test_all_processes_measure_by_the_plan_of_the_first(tmp_path: Path) -> None:
+    first, second = report(Uneven(), tmp_path, 2, monitor=ThermoMonitor("light"))
+    # a run of 20 steps has windows of 10, one of 16 steps windows of 8
+    assert [step for step, _ in first["rows"]] == [step for step, _ in second["rows"]] == [9]
+
+
 class OneFails(SharedRegression):
     """Its loss can't be had again in the second process, once training is under way."""
 

@@ -36,7 +36,8 @@ class Scaled(Regression):
 
 def dimension(tag: str) -> int:
     """Powers of the unit of the loss in a value."""
-    return 0 if any(name in tag for name in ("ratio", "noise_scale", "signal_share", "skipped")) else 1
+    names = ("ratio", "noise_scale", "share", "skipped", "weight_norm", "weight_growth")
+    return 0 if any(name in tag for name in names) else 1
 
 
 SCALED = {

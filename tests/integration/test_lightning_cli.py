@@ -171,7 +171,7 @@ def test_flags_of_the_command_line_reach_a_run(tmp_path: Path) -> None:
     ("written", "message"),
     [
         ({"preset": "heavy"}, "heavy"),
-        ({"window": 3}, "window must be a whole number of at least 8, got 3"),
+        ({"window": 3}, "window must be a whole number of at least 8 or None, got 3"),
         ({"layers": "net"}, "layers"),
         ({"windows": 30}, "windows"),
     ],

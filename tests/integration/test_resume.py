@@ -124,6 +124,73 @@ def test_later_looks_are_identical(after: int, tmp_path: Any) -> None:
     assert repr(resumed.thermo_rows) == repr(later)
 
 
+EPOCHS = 8  # 320 steps: windows of 8, 13 steps from one to the next
+
+
+class SaveAtStep(Callback):
+    """Saves a checkpoint once so many steps are done."""
+
+    def __init__(self, step: int, path: Any) -> None:
+        self._step, self._path = step, path
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self._step:
+            trainer.save_checkpoint(self._path)
+
+
+@pytest.mark.filterwarnings("ignore:.*NaN", "ignore:.*no transition temperature")
+@pytest.mark.parametrize("after", [3, 10, 34, 150, 311])  # in windows, between them, between extra passes
+def test_a_planned_run_goes_on_with_its_plan(after: int, tmp_path: Any) -> None:
+    path = tmp_path / "planned.ckpt"
+    monitor, resumed_monitor = ThermoMonitor(sample=16), ThermoMonitor(sample=16)
+    complete = run(Regression(), monitor, SaveAtStep(after, path), max_epochs=EPOCHS)
+    resumed = run(Regression(), resumed_monitor, checkpoint=path, max_epochs=EPOCHS)
+    later = [(step, row) for step, row in complete.thermo_rows if step is not None and step >= after]
+    assert later[-1][0] == 40 * EPOCHS - 1
+    assert "thermo/temperature" in later[-1][1]
+    assert repr(resumed.thermo_rows) == repr(later)
+    assert repr(resumed_monitor.latest()) == repr(monitor.latest())
+
+
+@pytest.mark.filterwarnings("ignore:.*NaN", "ignore:.*no transition temperature")
+def test_a_planned_run_that_is_made_longer_has_windows_up_to_its_new_end(tmp_path: Any) -> None:
+    path = tmp_path / "end.ckpt"
+    trainer = quiet_trainer(callbacks=ThermoMonitor(), max_epochs=3)
+    trainer.fit(Regression(), ResumableLoader())
+    trainer.save_checkpoint(path)
+    longer = run(Regression(), ThermoMonitor(), checkpoint=path, max_epochs=6)
+    windows = [step for step, row in longer.thermo_rows if step is not None and "thermo/temperature" in row]
+    assert (len(windows), windows[-1]) == (15, 239)
+    passes = [step for step, row in longer.thermo_rows if step is not None and "thermo/laplacian" in row]
+    assert (len(passes), passes[-1]) == (10, 239)
+
+
+@pytest.mark.filterwarnings("ignore:.*NaN", "ignore:.*no transition temperature")
+def test_a_run_of_earlier_defaults_goes_on_as_it_was(tmp_path: Any) -> None:
+    """Windows of 50 steps and extra passes 200 steps apart, under the key that they had."""
+
+    def former() -> ThermoMonitor:
+        return ThermoMonitor(window=50, curvature_every_n_steps=200)
+
+    path = tmp_path / "former.ckpt"
+    complete = run(Regression(), former(), max_epochs=EPOCHS)
+    run(Regression(), former(), SaveAfter(30, path), max_epochs=3)  # saved last after 111 steps, within a window
+    checkpoint = torch.load(path, weights_only=True)
+    [state] = [state for key, state in checkpoint["callbacks"].items() if "thermo_callbacks" in key]
+    for name in ("plan", "left", "undone"):
+        del state["windows"][0][name]
+    for name in ("every", "planned"):
+        del state["extra_passes"][name]
+    torch.save(checkpoint, path)
+    with pytest.warns(UserWarning, match="callbacks used to create the checkpoint need to be provided"):
+        resumed = run(Regression(), ThermoMonitor(), checkpoint=path, max_epochs=EPOCHS)
+    later = [(step, row) for step, row in complete.thermo_rows if step is not None and step >= 111]
+    assert [step for step, _ in later] == [149, 200, 201]
+    # and the window that its end cuts short is closed, as with all defaults
+    assert repr(resumed.thermo_rows[:3]) == repr(later)
+    assert [step for step, _ in resumed.thermo_rows[3:]] == [319]
+
+
 @pytest.mark.parametrize("window", [8, 60], ids=["several windows", "less than one"])
 def test_a_finished_run_can_be_made_longer(window: int, tmp_path: Any) -> None:
     """A window that the end of the run cut short goes on as if it had not been."""

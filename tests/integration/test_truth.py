@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-from thermo_callbacks import ThermoMonitor
+from thermo_callbacks import TemperatureMonitor, ThermoMonitor
 
 # near the minimum there is next to no signal
 pytestmark = pytest.mark.filterwarnings("ignore:.*noise_scale")
@@ -61,7 +61,7 @@ def train(net: nn.Module, steps: int, sample: int | None, *callbacks: Any) -> Re
     module = Regression(net, lambda parameters: SGD(parameters, lr=LEARNING_RATE))
     logger = RecordingLogger()
     options: dict[str, Any] = {} if sample == 4096 else {"sample": sample}
-    monitor = ThermoMonitor("light", window=WINDOW, steps_between_windows=0, **options)
+    monitor = TemperatureMonitor(window=WINDOW, steps_between_windows=0, **options)
     quiet_trainer(callbacks=[*callbacks, monitor], logger=logger).fit(module, drawn_batches(steps))
     return logger
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 Loss = Callable[[Any, Any], Any]
@@ -13,10 +13,10 @@ MINIMUM_STEPS = 8
 """Fewest steps with something to say: the shortest window, and the shortest run that is reported at all."""
 
 _WHOLE = {  # smallest value, and whether None is one
-    "window": (MINIMUM_STEPS, False),
+    "window": (MINIMUM_STEPS, True),
     "steps_between_windows": (0, True),
     "sample": (2, True),
-    "curvature_every_n_steps": (1, False),
+    "curvature_every_n_steps": (1, True),
     "every_n_steps": (1, False),
     "samples": (1, False),
     "seed": (0, False),
@@ -29,8 +29,11 @@ def check_arguments(**arguments: Any) -> None:
         if name in _WHOLE:
             _check_whole(name, value, *_WHOLE[name])
     layers = arguments.get("layers")
-    if isinstance(layers, str) or (layers is not None and not layers):
-        raise ValueError(f"layers must be a list of glob patterns such as ['encoder.*'], or None, got {layers!r}")
+    if layers not in (None, "all") and not _are_patterns(layers):
+        raise ValueError(
+            "layers must be a list of glob patterns such as ['encoder.*'], 'all' for each layer by itself, or None for "
+            f"groups where there are many, got {layers!r}"
+        )
     loss_fn = arguments.get("loss_fn")
     if loss_fn is not None and not callable(loss_fn):
         raise ValueError(
@@ -50,6 +53,13 @@ def steps_between(steps_between_windows: int | None, rest: int | None) -> int | 
     message = "the argument rest is called steps_between_windows now: the former name will go with version 1.0"
     warnings.warn(message, DeprecationWarning, stacklevel=3)
     return rest
+
+
+def _are_patterns(layers: Any) -> bool:
+    if isinstance(layers, str) or not isinstance(layers, Iterable):
+        return False
+    patterns = list(layers)
+    return bool(patterns) and all(isinstance(pattern, str) and pattern for pattern in patterns)
 
 
 def _check_whole(name: str, value: Any, minimum: int, optional: bool) -> None:

@@ -8,18 +8,22 @@ from typing import Any
 
 from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
-from thermo_callbacks.callbacks.compat import logging_step, plain_state
+from thermo_callbacks.callbacks.compat import logging_step, plain_state, shuffled_samples
 from thermo_callbacks.callbacks.derived import balance_record, total_laplacian_record
 from thermo_callbacks.callbacks.extra_passes.build import build_collectors
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
+from thermo_callbacks.callbacks.gradient_noise import GradientNoise
 from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.output.topology import TopologyLog
+from thermo_callbacks.callbacks.output.untrained import UntrainedLog
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.settings import ConfiguredCallback
 from thermo_callbacks.callbacks.windows.close import close_windows
+from thermo_callbacks.callbacks.windows.layer_grouping import LayerGrouping
+from thermo_callbacks.callbacks.windows.missing import DIVERGED
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.records import window_record
 from thermo_callbacks.callbacks.windows.session import Session
@@ -45,10 +49,13 @@ class Monitor(ConfiguredCallback):
         self._publisher = Publisher()
         self._topology = TopologyLog(self._publisher, type(self).__name__)
         self._configuration = ConfigurationLog(type(self).__name__)
+        self._noise = GradientNoise()
+        self._untrained = UntrainedLog()
         self._window_states: list[dict[str, Any]] = []
         self._extra_pass_state: dict[str, Any] = {}
         self._transition = TypeOneTransition(sample=self.sample, seed=self.seed)
         self._transition_state: dict[str, Any] = {}
+        self._grouping = LayerGrouping(self.layers, self._plan.budget)
 
     def latest(self) -> dict[str, float]:
         """Last value of each quantity.
@@ -71,7 +78,7 @@ class Monitor(ConfiguredCallback):
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Check what can't be checked without the model, before the first batch."""
-        layer_parameters(pl_module, self.layers)
+        layer_parameters(pl_module, self._patterns)
         plans = [callback._plan for callback in trainer.callbacks if isinstance(callback, Monitor)]
         announce_final_values(trainer, pl_module, plans)
 
@@ -79,21 +86,28 @@ class Monitor(ConfiguredCallback):
         """Start watching the optimizers: they exist by now, and a checkpoint's state is loaded."""
         self._end_session()
         with self._guard.protect("looking at the model"), self._guard.invisible(pl_module.device):
+            self._set_timetable(trainer)  # first, since all processes take part
             settings = self._window_settings if self._plan.windows else None
-            session = Session(trainer, pl_module, guard=self._guard, settings=settings, patterns=self.layers)
+            groups = self._grouping.start(pl_module, trainer.optimizers)
+            session = Session(
+                trainer, pl_module, guard=self._guard, settings=settings, patterns=self._patterns, groups=groups
+            )
             self._session = session
             session.restore(self._window_states)
             if self._transition_state:
                 self._transition.load_state_dict(self._transition_state, pl_module.device)
                 self._transition_state = {}
             if self._plan.extra_passes and not self._guard.disabled:
-                how = self._extra_pass_settings(self._publisher.engines)
+                watched = len(session.layers())
+                most_activations = self._grouping.most_activations(pl_module, trainer.optimizers, watched)
+                how = self._extra_pass_settings(self._publisher, most_activations)
                 measured = MeasuredStep(trainer)
                 collectors = build_collectors(
                     self._plan, how, trainer, pl_module,
-                    layers=session.layers, mobility=session.mobility_of, sharded=session.sharded, measured=measured,
+                    layers=session.layers, mobility=session.mobility_of, sharded=session.sharded,
+                    measured=measured, add_shift=self._noise.add_pass,
                 )  # fmt: skip
-                self._extra_passes = ExtraPassSchedule(collectors, **self._extra_pass_steps, measured=measured)
+                self._extra_passes = ExtraPassSchedule(collectors, **self._timetable.of_extra_passes, measured=measured)
                 self._extra_passes.load_state_dict(self._extra_pass_state)
         self._begin_together(trainer, pl_module)
         with self._guard.protect("looking at the weights"), self._guard.invisible(pl_module.device):
@@ -104,10 +118,17 @@ class Monitor(ConfiguredCallback):
         if self._session is not None and not self._guard.disabled:
             before = itertools.takewhile(lambda callback: callback is not self, trainer.callbacks)
             place = sum(isinstance(callback, Monitor) for callback in before)
-            self._configuration.start(trainer, self._session, self._configured, place)
+            self._configuration.start(trainer, self._session, self._configured | self._grouping.told, place)
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
-        return close_windows(self._plan, session, complete, transition=self._transition, warn_once=self._warn_once)
+        steps = max(window.taken for window in complete)
+        record = close_windows(self._plan, session, complete, transition=self._transition, warn_once=self._warn_once)
+        if self._plan.untrained:
+            record |= self._untrained.look(session, self._patterns, self._guard, steps)
+            self._configuration.add_untrained(session.trainer, self._untrained.reasons)
+        if self._plan.noise:
+            record |= self._noise.take(session.windows, complete, shuffled_samples(session.trainer))
+        return record
 
     def _layers(self) -> dict[str, list[Any]]:
         """Layers that are trained now."""
@@ -125,6 +146,8 @@ class Monitor(ConfiguredCallback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at the step that was made, or get ready to look at the one that comes."""
+        if self._guard.knows(DIVERGED):  # there is nothing left to measure
+            self._end_extra_passes()
         if self._extra_passes is None:
             return
         if self._extra_passes.due(step := logging_step(trainer)):
@@ -164,7 +187,7 @@ class Monitor(ConfiguredCallback):
             return
         stepped = session.stepped
         with self._guard.protect("taking in a batch"):
-            complete = session.end_batch(outputs)
+            complete = session.end_batch(outputs, batch)
             if complete:
                 with self._guard.invisible(pl_module.device):
                     record = self._close(session, complete)
@@ -182,8 +205,8 @@ class Monitor(ConfiguredCallback):
         with self._guard.protect("logging"):
             for follow in (balance_record, total_laplacian_record):
                 record |= follow(record, self._publisher.latest)
-            self._publisher.publish(trainer, record, step, window=False)
-            self._configuration.add_engine_types(trainer, self._publisher.engines)
+            self._publisher.publish(trainer, self._plan.keep(record), step, window=False)
+            self._configuration.add_activations(trainer, self._publisher.engines, self._publisher.activation_groups)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Let callbacks that act at the end of the epoch monitor the values."""
@@ -201,14 +224,17 @@ class Monitor(ConfiguredCallback):
         with self._guard.protect("looking into an open window"), self._guard.invisible(pl_module.device):
             if session.first_window_open(bool(record)) and (windows := session.with_steps(MINIMUM_STEPS)):
                 # a monitored metric that does not exist ends the run: say what the open window says
-                peeks = [(window.probe.names, window.peek(session.batch_size)) for window in windows]
-                names = {name for layers, _ in peeks for name in layers}
-                record = record | window_record(self._plan.tags, peeks, names, self._warn_once)
+                peeks = [window.opened() for window in windows]
+                names = {name for peek in peeks for name in peek.names}
+                record = record | window_record(self._plan.tags | self._plan.families, peeks, names, self._guard)
             if not self._guard.disabled:
                 self._publisher.offer(trainer, self._publisher.constants | record)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Report a run that was shorter than one window, and draw the figures of the whole run."""
+        """Report the open window, and draw the figures of the whole run.
+
+        With windows of a chosen length or distance, only that of a run that was shorter than one window.
+        """
         session = self._session
         if session is None or not session.active:
             return
@@ -217,7 +243,8 @@ class Monitor(ConfiguredCallback):
         step = max(0, logging_step(trainer) - 1)
         with self._guard.protect("ending the run"), self._guard.invisible(pl_module.device):
             known = self._publisher.windows > 0
-            if session.first_window_open(known) and (windows := session.with_steps(MINIMUM_STEPS)):
+            last = self._plans_windows or session.first_window_open(known)
+            if last and (windows := session.with_steps(MINIMUM_STEPS)):
                 self._publisher.publish(trainer, self._close(session, windows), step)
             if not self._guard.disabled:
                 self._publisher.draw(trainer, step)
@@ -246,13 +273,17 @@ class Monitor(ConfiguredCallback):
             self._window_states = self._current_states() if states is None else states
             self._session.detach()
             self._session = None
+        self._end_extra_passes()
+
+    def _end_extra_passes(self) -> None:
         if self._extra_passes is not None:
             self._extra_pass_state = self._extra_passes.state_dict()
             self._extra_passes.close()
             self._extra_passes = None
 
     def _warn_once(self, topic: str, message: str) -> None:
-        self._guard.warn_once(message, topic=topic)
+        if not self._guard.knows(DIVERGED):  # that is the reason then
+            self._guard.warn_once(message, topic=topic)
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: CPU tensors and plain Python values, so that it loads with ``weights_only``."""
@@ -261,7 +292,10 @@ class Monitor(ConfiguredCallback):
             "windows": self._current_states(),
             "publisher": self._publisher.state_dict(),
             "transition": self._transition_state or self._transition.state_dict(),
+            "noise": self._noise.state_dict(),
+            "untrained": self._untrained.state_dict(),
             "extra_passes": self._extra_pass_state if self._extra_passes is None else self._extra_passes.state_dict(),
+            "groups": self._grouping.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -270,5 +304,9 @@ class Monitor(ConfiguredCallback):
             state = current_state(state_dict)
             self._window_states = state["windows"]
             self._publisher.load_state_dict(state["publisher"])
+            self._untrained.load_state_dict(state.get("untrained", {}))
             self._transition_state = state["transition"]
+            self._noise.load_state_dict(state.get("noise", {}))
             self._extra_pass_state = state["extra_passes"]
+            # a run that began without groups goes on without: the names of its values stay
+            self._grouping.load_state_dict(state.get("groups", {} if self._window_states else None))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
+from collections.abc import Iterator, Mapping, Sized
+from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from lightning_utilities.core import rank_zero
+from torch import Tensor
+from torch.utils.data import DistributedSampler, RandomSampler
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback as Callback
@@ -43,16 +48,89 @@ def logging_step(trainer: Any) -> int:
     return int(getattr(loop, "_batches_that_stepped", trainer.global_step))
 
 
-def samples_per_step(trainer: Any) -> float:
-    """Batch size of the loader times accumulated batches times ranks; NaN where the loader does not say."""
-    # batches are never looked into: what a graph or a dictionary holds says nothing reliable about their size
+def steps_done(trainer: Any) -> int:
+    """Steps that a run has made when training starts, on the axis of :func:`logging_step`."""
+    # a run that goes on counts the last batch of its checkpoint on that axis only when its first epoch begins
+    return int(trainer.global_step) if trainer.lightning_module.automatic_optimization else logging_step(trainer)
+
+
+def steps_at_end(trainer: Any) -> int | None:
+    """Steps that a run will have made at its end, on the axis of :func:`logging_step`; None if that is not known."""
+    steps = _steps_at_end(trainer)
+    # loaders that differ from process to process must not let these measure at different steps
+    return trainer.strategy.broadcast(steps) if trainer.world_size > 1 else steps
+
+
+def _steps_at_end(trainer: Any) -> int | None:
+    # without its loader the Trainer would load the data to answer, and with a limit on time its answer is none
+    if trainer.train_dataloader is None or any(map(_limits_time, trainer.callbacks)):
+        return None
+    try:
+        steps = trainer.estimated_stepping_batches
+    except Exception:  # it raises whatever the loaders and the loops raise
+        return None
+    if not 0 < steps < math.inf:
+        return None
+    if trainer.max_steps > 0 and not trainer.lightning_module.automatic_optimization:
+        # that limit counts the steps of all optimizers, and each batch has one of each
+        left = math.ceil((trainer.max_steps - trainer.global_step) / max(1, len(trainer.optimizers)))
+        steps = min(steps, logging_step(trainer) + left)
+    return int(steps)
+
+
+def _limits_time(callback: Any) -> bool:
+    # Trainer(max_time=...) is a Timer, of either namespace; one without a duration only looks at the clock
+    return any(kind.__name__ == "Timer" for kind in type(callback).__mro__) and callback.time_remaining() is not None
+
+
+def loader_batch_size(trainer: Any) -> int | None:
+    """Batch size that the training loader says it has; None where it does not say."""
     loader = trainer.train_dataloader
     size = getattr(loader, "batch_size", None)
     if size is None:
         size = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
-    if not isinstance(size, int):
-        return float("nan")
-    return float(size * trainer.accumulate_grad_batches * trainer.world_size)
+    return size if isinstance(size, int) else None
+
+
+def samples_in(batch: Any, declared: int | None) -> int | None:
+    """Samples of a batch, read off the leading sizes of its tensors; None where they don't say."""
+    # a tensor whose leading size is the loader's settles it; else all tensors have to agree, as those of a last batch
+    # do; what a graph holds has leading sizes of its own (nodes, edges): the loader's size stands then, if there is one
+    sizes = set(_leading_sizes(batch))
+    if declared in sizes:
+        return declared
+    return sizes.pop() if len(sizes) == 1 else declared
+
+
+def _leading_sizes(batch: Any) -> Iterator[int]:
+    if isinstance(batch, Tensor):
+        if batch.ndim:
+            yield batch.shape[0]
+    elif isinstance(batch, Mapping):
+        for item in batch.values():
+            yield from _leading_sizes(item)
+    elif isinstance(batch, (list, tuple)):
+        for item in batch:
+            yield from _leading_sizes(item)
+    elif is_dataclass(batch):
+        for field in fields(batch):
+            yield from _leading_sizes(getattr(batch, field.name))
+
+
+def shuffled_samples(trainer: Any) -> float:
+    """Samples that the batches of an epoch are drawn from without replacement; infinite where that is not known."""
+    sampler = getattr(trainer.train_dataloader, "sampler", None)
+    shuffles = (isinstance(sampler, RandomSampler) and not sampler.replacement) or (
+        isinstance(sampler, DistributedSampler) and sampler.shuffle
+    )
+    data = getattr(sampler, "dataset" if isinstance(sampler, DistributedSampler) else "data_source", None)
+    return float(len(data)) if shuffles and isinstance(data, Sized) and len(data) else math.inf
+
+
+def loss_scale(trainer: Any) -> Any:
+    """Factor in gradients right after a backward pass; perhaps a tensor on the device."""
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    return scaler._get_scale_async() if scaler is not None and scaler.is_enabled() else 1.0
 
 
 def gradient_scale(trainer: Any, optimizer: Any) -> Any:
@@ -63,3 +141,20 @@ def gradient_scale(trainer: Any, optimizer: Any) -> Any:
     if scaler is None or not getattr(optimizer, "_step_supports_amp_scaling", False) or not scaler.is_enabled():
         return 1.0
     return scaler._get_scale_async().reciprocal()
+
+
+def expects_clipping(trainer: Any, pl_module: Any) -> bool:
+    """Whether the Trainer is told to clip gradients, or the module has a hook of its own for it."""
+    return bool(getattr(trainer, "gradient_clip_val", None)) or overrides(pl_module, "configure_gradient_clipping")
+
+
+def overrides(pl_module: Any, hook: str) -> bool:
+    """Whether a module has its own method in the place of one of Lightning's."""
+    owner = next((base for base in type(pl_module).__mro__ if hook in vars(base)), None)
+    return owner is not None and not owner.__module__.startswith(("lightning.", "pytorch_lightning."))
+
+
+def has_gradient_scaler(trainer: Any) -> bool:
+    """Whether gradients carry a loss scale between the backward pass and the step."""
+    scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
+    return scaler is not None and scaler.is_enabled()

@@ -19,10 +19,12 @@ class TemperatureMonitor(Monitor):
 
     Args:
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
-            what changes.
-        steps_between_windows: None: as many as the run has had so far, up to 19 windows; 0 to watch every step.
+            what changes. None: 8 to 50, planned by the length of the run: 25 windows or more, the last at its end.
+        steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
+            length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
+        layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
+            their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
         seed: Seed of the choice of coordinates and of the probes.
         rest: Former name of ``steps_between_windows``, deprecated.
 
@@ -32,11 +34,11 @@ class TemperatureMonitor(Monitor):
 
     def __init__(
         self,
-        window: int = 50,
+        window: int | None = None,
         *,
         steps_between_windows: int | None = None,
         sample: int | None = 4096,
-        layers: Sequence[str] | None = None,
+        layers: Sequence[str] | str | None = None,
         seed: int = 0,
         rest: int | None = None,
     ) -> None:
@@ -55,12 +57,14 @@ class EntropyMonitor(Monitor):
 
     Args:
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
-            what changes.
-        steps_between_windows: None: as many as the run has had so far, up to 19 windows; 0 to watch every step.
+            what changes. None: 8 to 50, planned by the length of the run: 25 windows or more, the last at its end.
+        steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
+            length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two extra passes, at least 1. The first extra pass comes
-            after ``window`` steps, and their distance doubles from there.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 200
+            steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
+        layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
+            their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
         seed: Seed of the choice of coordinates and of the probes.
@@ -72,12 +76,12 @@ class EntropyMonitor(Monitor):
 
     def __init__(
         self,
-        window: int = 50,
+        window: int | None = None,
         *,
         steps_between_windows: int | None = None,
         sample: int | None = 4096,
-        curvature_every_n_steps: int = 200,
-        layers: Sequence[str] | None = None,
+        curvature_every_n_steps: int | None = None,
+        layers: Sequence[str] | str | None = None,
         loss_fn: Loss | None = None,
         seed: int = 0,
         rest: int | None = None,
@@ -99,12 +103,14 @@ class FreeEnergyMonitor(Monitor):
 
     Args:
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
-            what changes.
-        steps_between_windows: None: as many as the run has had so far, up to 19 windows; 0 to watch every step.
+            what changes. None: 8 to 50, planned by the length of the run: 25 windows or more, the last at its end.
+        steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
+            length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two extra passes, at least 1. The first extra pass comes
-            after ``window`` steps, and their distance doubles from there.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 200
+            steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
+        layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
+            their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
         within_layers: Give each layer probes of its own: as many products with the Hessian as there are layers at each
@@ -118,12 +124,12 @@ class FreeEnergyMonitor(Monitor):
 
     def __init__(
         self,
-        window: int = 50,
+        window: int | None = None,
         *,
         steps_between_windows: int | None = None,
         sample: int | None = 4096,
-        curvature_every_n_steps: int = 200,
-        layers: Sequence[str] | None = None,
+        curvature_every_n_steps: int | None = None,
+        layers: Sequence[str] | str | None = None,
         loss_fn: Loss | None = None,
         within_layers: bool = False,
         seed: int = 0,
@@ -146,7 +152,8 @@ class WorkEfficiencyMonitor(Monitor):
     """Monitor restricted to activations as heat engines. Nothing is read between two extra passes.
 
     Args:
-        curvature_every_n_steps: Steps between two extra passes, at least 1.
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 200
+            steps, and 200 at most.
         activations: Classes of your own activation modules, and elementwise functions of torch (``torch.sin``), to be
             looked at besides those of ``torch.nn``.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step; needed only for compiled models whose
@@ -158,7 +165,7 @@ class WorkEfficiencyMonitor(Monitor):
 
     def __init__(
         self,
-        curvature_every_n_steps: int = 200,
+        curvature_every_n_steps: int | None = None,
         *,
         # not Any: the command line would leave "torch.sin" in a YAML file a string
         activations: Sequence[type[nn.Module] | Callable[..., Any]] = (),
@@ -179,8 +186,8 @@ class BulkMonitor(Monitor):
     At each extra pass, as a running average:
 
     - ``thermo/laplacian``, ``thermo_laplacian/<layer>`` (in units of the loss): trace of the Hessian of the loss
-    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper``,
-      ``thermo_laplacian_stderr/<layer>`` (in units of the loss): its standard error, and the ends of its 95 % interval
+    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper`` (in units of the loss): its
+      standard error, and the ends of its 95 % interval
 
     At each extra pass:
 
@@ -201,7 +208,8 @@ class BulkMonitor(Monitor):
     :func:`~thermo_callbacks.functional.bulk_complexity`; its Laplacian is that of sequential networks.
 
     Args:
-        curvature_every_n_steps: Steps between two extra passes, at least 1.
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 200
+            steps, and 200 at most.
         network: Name of the network among the module's submodules; None finds the one that the training step calls.
         samples: Samples of the batch that are looked at, at least 1.
         regulator: The regulator :math:`m^2`, positive.
@@ -214,7 +222,7 @@ class BulkMonitor(Monitor):
 
     def __init__(
         self,
-        curvature_every_n_steps: int = 200,
+        curvature_every_n_steps: int | None = None,
         *,
         network: str | None = None,
         samples: int = 4,

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from thermo_callbacks.catalog import logged_by
+from thermo_callbacks.callbacks.tag_budget import TagBudget, tag_budget
+from thermo_callbacks.catalog import Scalars, families_logged_by, logged_by
 from thermo_callbacks.functional.window import SUMS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one monitor measures: tags of the whole run, where the model has values for them, and what that takes."""
+    """What one monitor measures: tags of the whole run and families, where there are values, and what that takes."""
 
     tags: frozenset[str]
+    families: frozenset[str]  # with a tag for each layer or activation
+    budget: TagBudget
     windows: bool  # steps are read: some quantity is that of a window
     heat: bool  # with the energy balance and the skipped steps
     free_energy: bool
     transition: bool
     curvature: frozenset[str]  # by Hessian-vector products: "laplacian", "destruction", "rugh"
     activations: bool
+    step_balance: bool
+    noise: bool
     bulk: bool
+    clipping: bool
+    untrained: bool
     topology: bool
 
     @property
     def extra_passes(self) -> bool:
         """Whether anything is measured besides the windows."""
-        return bool(self.curvature) or self.activations or self.bulk
+        return bool(self.curvature) or self.activations or self.step_balance or self.bulk
+
+    def keep(self, record: Scalars) -> Scalars:
+        """Values of the whole run, and those of the families that are logged."""
+        return {
+            tag: value
+            for tag, value in record.items()
+            if (family := tag.partition("/")[0]) == "thermo" or family in self.families
+        }
 
 
 _OF_CURVATURE = {
@@ -40,13 +55,19 @@ def plan_of(name: str) -> Plan:
     tags = logged_by(name)
     return Plan(
         tags=frozenset(tags),
+        families=frozenset(families_logged_by(name)),
+        budget=tag_budget(name),
         windows=any(f"thermo/{name}" in tags for name in SUMS),
         heat="thermo/heat" in tags,
         free_energy="thermo/free_energy" in tags,
         transition="thermo/transition_temperature" in tags,
         curvature=frozenset(kind for kind, tag in _OF_CURVATURE.items() if tag in tags),
         activations="thermo/work_efficiency" in tags,
+        step_balance="thermo/step_efficiency" in tags,
+        noise="thermo/noise_scale" in tags,
         bulk="thermo/complexity" in tags,
+        clipping="thermo/clip_factor" in tags,
+        untrained="thermo/untrained_share" in tags,
         topology="thermo/topology_connections" in tags,
     )
 

@@ -6,8 +6,10 @@ import warnings
 from typing import Any
 
 from thermo_callbacks.callbacks.arguments import Loss, check_arguments
-from thermo_callbacks.callbacks.compat import Callback
+from thermo_callbacks.callbacks.compat import Callback, steps_at_end, steps_done
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSettings
+from thermo_callbacks.callbacks.output.publisher import Publisher
+from thermo_callbacks.callbacks.planning import EVERY, WINDOW, Timetable, planned_extra_passes, planned_windows
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.probes.bulk import BulkProbe
 
@@ -16,27 +18,37 @@ class ConfiguredCallback(Callback):
     """Callback that keeps a monitor's arguments, and has one key in a checkpoint for each choice of them."""
 
     # what a monitor has no argument for
-    window: int = 50
+    window: int | None = None
     steps_between_windows: int | None = None
     sample: int | None = 4096
-    layers: list[str] | None = None
-    curvature_every_n_steps: int = 200
+    layers: list[str] | str | None = None
+    curvature_every_n_steps: int | None = None
     loss_fn: Loss | None = None
     within_layers: bool = False
     activations: tuple[Any, ...] = ()
     seed: int = 0
     _bulk_probe = BulkProbe()
+    # states of a checkpoint, or of a fit that goes on
+    _window_states: list[dict[str, Any]]
+    _extra_pass_state: dict[str, Any]
 
     def __init__(self, plan: Plan, **arguments: Any) -> None:
         super().__init__()
         check_arguments(**arguments)
+        self._timetable = Timetable()
         self._plan = plan
         self._arguments = tuple(arguments)
         for name, value in arguments.items():
-            setattr(self, name, list(value) if name == "layers" and value is not None else value)
+            # any sequence of patterns, to be written down as a list
+            patterns = name == "layers" and value is not None and not isinstance(value, str)
+            setattr(self, name, list(value) if patterns else value)
         # named as when the first checkpoints were written, or theirs would be passed over
         old = {"steps_between_windows": "rest"}
         settings = {old.get(name, name): getattr(self, name) for name in arguments if name != "loss_fn"}
+        # ... and those of runs that had a length and a distance where none was chosen
+        fixed = {"window": WINDOW, "curvature_every_n_steps": EVERY}
+        former = {name: fixed.get(name) if value is None else value for name, value in settings.items()}
+        self._former_state_key = f"thermo_callbacks.{type(self).__qualname__}{former!r}"
         # Lightning asks for the key at every hook, and other packages may have classes of the same name
         self._state_key = f"thermo_callbacks.{type(self).__qualname__}{settings!r}"
 
@@ -44,6 +56,13 @@ class ConfiguredCallback(Callback):
     def state_key(self) -> str:
         """Key of this callback's state in a checkpoint: one for each choice of arguments."""
         return self._state_key
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Find this callback's state under the key that an earlier version gave it."""
+        states, key = checkpoint.get("callbacks", {}), self._former_state_key
+        others = [callback.state_key for callback in trainer.callbacks if callback is not self]
+        if key in states and self._state_key not in states and key not in others:
+            states[self._state_key] = states.pop(key)
 
     @property
     def rest(self) -> int | None:
@@ -57,32 +76,57 @@ class ConfiguredCallback(Callback):
         self.steps_between_windows = value
 
     @property
-    def _window_settings(self) -> dict[str, Any]:
-        names = ("window", "steps_between_windows", "sample", "seed")
-        return {name: getattr(self, name) for name in names}
+    def _patterns(self) -> list[str] | None:
+        """Patterns of the layers that are watched; None for all."""
+        return None if isinstance(self.layers, str) else self.layers
 
     @property
-    def _extra_pass_steps(self) -> dict[str, int]:
-        every = self.curvature_every_n_steps
-        return {"first": min(self.window, every), "every": every}
+    def _plans_windows(self) -> bool:
+        return self._plan.windows and self.window is None and self.steps_between_windows is None
 
-    def _extra_pass_settings(self, engines: dict[str, Any]) -> ExtraPassSettings:
+    @property
+    def _plans_extra_passes(self) -> bool:
+        return self._plan.extra_passes and self.curvature_every_n_steps is None
+
+    def _set_timetable(self, trainer: Any) -> None:
+        """Set when to measure from now to the end of the run, which may not be known.
+
+        What was chosen stands, and so does the plan of a checkpoint.
+        """
+        start, end = steps_done(trainer), None
+        if self._plans_windows or self._plans_extra_passes:
+            end = steps_at_end(trainer)
+        window, windows = WINDOW if self.window is None else self.window, None
+        if self._plans_windows:
+            window, windows = planned_windows(self._window_states, start=start, end=end)
+        if (every := self.curvature_every_n_steps) is not None:
+            self._timetable = Timetable(window, self.steps_between_windows, windows, every)
+            return
+        every, planned = planned_extra_passes(self._extra_pass_state, start=start, end=end, first=window)
+        self._timetable = Timetable(window, self.steps_between_windows, windows, every, planned)
+
+    @property
+    def _window_settings(self) -> dict[str, Any]:
+        return {**self._timetable.of_windows, "sample": self.sample, "seed": self.seed}
+
+    def _extra_pass_settings(self, publisher: Publisher, most_activations: int | None) -> ExtraPassSettings:
         return ExtraPassSettings(
             name=type(self).__name__,
             seed=self.seed,
             loss_fn=self.loss_fn,
             within_layers=self.within_layers,
             activations=self.activations,
-            engines=engines,
+            engines=publisher.engines,
+            activation_groups=publisher.activation_groups,
+            most_activations=most_activations,
             bulk_probe=self._bulk_probe,
         )
 
     @property
     def _configured(self) -> dict[str, Any]:
-        """What the user chose, to be written down with the run."""
+        """What the user chose and what was planned where nothing was chosen, to be written down with the run."""
         arguments = {name: getattr(self, name) for name in self._arguments}
-        steps = self._extra_pass_steps if self._plan.extra_passes else None
-        return {"monitor": type(self).__name__, **arguments, "extra_passes": steps}
+        return {"monitor": type(self).__name__, **self._timetable.described(arguments, self._plan.extra_passes)}
 
 
 def _warn_of_former_name() -> None:

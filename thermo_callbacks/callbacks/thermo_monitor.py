@@ -13,26 +13,25 @@ from thermo_callbacks.callbacks.base import Monitor
 class ThermoMonitor(Monitor):
     r"""A thermometer for a run: what training does to a model, read as a physical system.
 
-    Reads a fixed sample of each layer's coordinates in windows: ``window`` consecutive optimizer steps, then a pause
-    that costs nothing. Once in ``curvature_every_n_steps`` steps it measures more, with extra passes through the model.
-    Nothing of the run changes, and the device is waited for only when a window ends or an extra pass is taken.
+    Reads a fixed sample of each layer's coordinates in windows: some consecutive optimizer steps, then a pause that
+    costs nothing. Now and then it measures more, with extra passes through the model. Windows and extra passes are
+    planned by the length of the run: 25 windows or more, the last one ending with it, and 10 extra passes or more.
+    Where the length is not known, windows are 50 steps long and extra passes 200 steps apart. Nothing of the run
+    changes, and the device is waited for only when a window ends or an extra pass is taken.
 
     **Logged values** (to all loggers, to ``trainer.callback_metrics``, and in :meth:`latest`):
 
     Once a window:
 
     - ``thermo/temperature``, ``thermo_temperature/<layer>`` (in units of the loss): kinetic temperature
-    - ``thermo/temperature_stderr``, ``thermo/temperature_lower``, ``thermo/temperature_upper``,
-      ``thermo_temperature_stderr/<layer>`` (in units of the loss): its standard error, and the ends of its 95 %
-      interval
+    - ``thermo/temperature_stderr``, ``thermo/temperature_lower``, ``thermo/temperature_upper`` (in units of the loss):
+      its standard error, and the ends of its 95 % interval
     - ``thermo/virial_temperature`` with ``_stderr`` (in units of the loss): another thermometer, equal to the kinetic
       one in equilibrium
     - ``thermo/einstein_temperature`` with ``_stderr`` (in units of the loss): another thermometer, equal to the kinetic
       one for optimizers that add no noise
-    - ``thermo/equilibrium_ratio`` with ``_stderr``, ``thermo/equilibrium_reference``,
-      ``thermo_equilibrium_ratio/<layer>``: 1 when the size of the weights is stationary
-    - ``thermo/noise_scale``, ``thermo_noise_scale/<layer>`` (in samples): critical batch size
-    - ``thermo/signal_share``, ``thermo_signal_share/<layer>``: part of the gradient's power that is signal
+    - ``thermo/equilibrium_ratio`` with ``_stderr``, ``thermo/equilibrium_reference``: 1 when the size of the weights is
+      stationary
     - ``thermo/internal_energy`` (in units of the loss): mean loss in the window (with several processes, of the first
       one's batches)
     - ``thermo/heat``, ``thermo_heat/<layer>`` (in units of the loss): cumulative heat; that of steps between windows is
@@ -40,6 +39,23 @@ class ThermoMonitor(Monitor):
     - ``thermo/first_law_residual`` (in units of the loss): what the heat leaves unexplained of the change of the loss
       since the first window
     - ``thermo/skipped_steps``: steps left out since their gradient was not finite
+    - ``thermo/noise_scale``, ``thermo_noise_scale/<layer>`` (in samples): critical batch size
+    - ``thermo/noise_scale_lower``, ``thermo/noise_scale_upper`` (in samples): the ends of its 95 % interval
+    - ``thermo/signal_share`` with ``_stderr``, ``thermo_signal_share/<layer>``: part of the gradient's power that is
+      signal
+    - ``thermo/noise_temperature`` with ``_stderr`` (in units of the loss): kinetic temperature of the noise alone,
+      without the slope that turns within a window
+    - ``thermo/update_ratio``, ``thermo_update_ratio/<layer>``: size of a step's move relative to the weights
+    - ``thermo/gradient_norm``, ``thermo_gradient_norm/<layer>`` (in units of the loss per weight): root mean square
+      norm of the gradient of the mean loss, before clipping
+    - ``thermo/weight_norm`` (in weights): root mean square norm of the weights
+    - ``thermo/weight_growth`` with ``_stderr`` (in per 1,000 steps): relative growth of the norm of the weights in
+      1,000 steps, with its standard error
+    - ``thermo/decay_share``: part that weight decay has in what moves the weights, only where a group has weight decay
+    - ``thermo/clip_factor``, ``thermo/clipped_share``: what clipping leaves of the gradient, and the share of steps
+      that it touches; only where it is expected or seen
+    - ``thermo/untrained_share``: share of the model's weights that no step of the window could change; a text lists
+      them and says why
 
     When training starts:
 
@@ -55,20 +71,23 @@ class ThermoMonitor(Monitor):
     - ``thermo/free_energy`` (in units of the loss): mean loss less the bound energy, which training with noise lowers
     - ``thermo/bound_energy`` (in units of the loss): the part of the energy that the swinging of the weights accounts
       for
-    - ``thermo/transition_temperature`` with ``_stderr``, ``thermo_transition_temperature/<layer>`` (in units of the
-      loss per nat): loss given up since the start over the entropy of the weights' values given up
+    - ``thermo/transition_temperature`` with ``_stderr`` (in units of the loss per nat): loss given up since the start
+      over the entropy of the weights' values given up
 
     At each extra pass, as a running average, with the presets ``"standard"`` and ``"full"``:
 
     - ``thermo/entropy_destruction`` with ``_stderr``, ``thermo_entropy_destruction/<layer>`` (in nats per step):
       entropy that the curvature takes in a step
     - ``thermo/laplacian``, ``thermo_laplacian/<layer>`` (in units of the loss): trace of the Hessian of the loss
-    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper``,
-      ``thermo_laplacian_stderr/<layer>`` (in units of the loss): its standard error, and the ends of its 95 % interval
+    - ``thermo/laplacian_stderr``, ``thermo/laplacian_lower``, ``thermo/laplacian_upper`` (in units of the loss): its
+      standard error, and the ends of its 95 % interval
     - ``thermo/rugh_temperature`` with ``_stderr`` (in units of the loss): configurational temperature
 
     At each extra pass, with the presets ``"standard"`` and ``"full"``:
 
+    - ``thermo/step_efficiency`` with ``_stderr``, ``thermo/step_transfer``, ``thermo/step_transfer_stderr``: what a
+      step makes of the descent that its gradient promises, on its own batch and on the next
+    - ``thermo_heat_share/<layer>``: each layer's part of the descent
     - ``thermo/entropy_rate`` with ``_stderr`` (in nats per step): production minus destruction
     - ``thermo/second_law`` with ``_score``: sign of the rate where it differs from 0 (-1, 0, 1), and by how many
       standard errors it does
@@ -78,7 +97,6 @@ class ThermoMonitor(Monitor):
     - ``thermo_learning_efficiency/<module>``: share of the learning signal that gets back
     - ``thermo_carnot_bound/<module>``: what an ideal engine between the variances of input and output could turn into
       work
-    - ``thermo_implied_gain/<module>``: gain of the next layer's weights that makes up for the work efficiency
     - ``thermo_engine/<ActivationType>``: work efficiency of all activations of a type
     - ``thermo_dead_fraction/<module>``: share of the units that give one output for all samples
     - ``thermo_saturated_fraction/<module>``: share of the values at which the activation is flat
@@ -89,12 +107,15 @@ class ThermoMonitor(Monitor):
         preset: ``"light"``: first-order quantities, no extra pass through the model; ``"standard"``: all of the above;
             ``"full"``: neuron states too, see :class:`~thermo_callbacks.BulkMonitor`.
         window: Optimizer steps in a window of statistics, at least 8. Longer ones have smaller errors, and see less of
-            what changes.
-        steps_between_windows: None: as many as the run has had so far, up to 19 windows; 0 to watch every step.
+            what changes. None: 8 to 50, planned by the length of the run: 25 windows or more, the last at its end.
+        steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
+            length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two extra passes, at least 1. The first extra pass comes
-            after ``window`` steps, and their distance doubles from there.
-        layers: Glob patterns of layer names, as in ``named_modules``; None for all.
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 200
+            steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
+        layers: None: all, in groups of neighbours where there are more than 16 or, with the preset's number of
+            quantities, more than have room in 250 tags; ``"all"``: each by itself, whatever their number; or glob
+            patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
             optimization, or a step with side effects.
         seed: Seed of the choice of coordinates and of the probes.
@@ -111,12 +132,12 @@ class ThermoMonitor(Monitor):
     def __init__(
         self,
         preset: Literal["light", "standard", "full"] = "standard",
-        window: int = 50,
+        window: int | None = None,
         *,
         steps_between_windows: int | None = None,
         sample: int | None = 4096,
-        curvature_every_n_steps: int = 200,
-        layers: Sequence[str] | None = None,
+        curvature_every_n_steps: int | None = None,
+        layers: Sequence[str] | str | None = None,
         loss_fn: Loss | None = None,
         seed: int = 0,
         rest: int | None = None,

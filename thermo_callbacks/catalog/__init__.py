@@ -1,12 +1,14 @@
 """All quantities that a run may log, in the order of the legend."""
 
-from thermo_callbacks.catalog import bulk, curvature, engines, entropy, motion, questions, topology
+from thermo_callbacks.catalog import balance, bulk, curvature, engines, entropy, motion, questions, topology, vitals
 from thermo_callbacks.catalog.quantity import LayerColumn, Quantity, ScalarChart
 from thermo_callbacks.catalog.scalars import Scalars, members
 from thermo_callbacks.catalog.symbols import NEURON_SYMBOLS, SYMBOLS, explained
 
 QUANTITIES = (
     *motion.QUANTITIES,
+    *balance.QUANTITIES,
+    *vitals.QUANTITIES,
     *entropy.QUANTITIES,
     *curvature.QUANTITIES,
     *engines.QUANTITIES,
@@ -29,6 +31,7 @@ __all__ = [
     "compared",
     "engines",
     "explained",
+    "families_logged_by",
     "logged_by",
     "members",
     "quantity_of",
@@ -50,6 +53,11 @@ TAGS = frozenset(_ROWS)
 def logged_by(name: str) -> set[str]:
     """Tags of whole runs that a preset of ThermoMonitor, or another monitor by its class, logs."""
     return {tag for quantity in QUANTITIES if name in quantity.logged_by for tag in quantity.tags}
+
+
+def families_logged_by(name: str) -> dict[str, str]:
+    """Families that a preset of ThermoMonitor, or another monitor by its class, logs, and what their members are."""
+    return {quantity.family: quantity.member for quantity in QUANTITIES if quantity.logs_family(name)}
 
 
 def charts() -> dict[str, list[ScalarChart]]:

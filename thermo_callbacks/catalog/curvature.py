@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thermo_callbacks.catalog import questions
-from thermo_callbacks.catalog.quantity import STANDARD, Compared, LayerColumn, Quantity, RunLine, ScalarChart
+from thermo_callbacks.catalog.quantity import FULL, STANDARD, Compared, LayerColumn, Quantity, RunLine, ScalarChart
 
 QUANTITIES = (
     Quantity(
@@ -55,6 +55,7 @@ QUANTITIES = (
         missing="it takes two extra passes",
         when="average",
         logged_by=(*STANDARD, "FreeEnergyMonitor", "BulkMonitor"),
+        family_logged_by=(*FULL, "FreeEnergyMonitor"),
         column=LayerColumn("curvature", 20, "standard\nerror", 2),
     ),
     Quantity(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thermo_callbacks.catalog import questions
-from thermo_callbacks.catalog.quantity import STANDARD, Compared, LayerColumn, Quantity, RunLine, ScalarChart
+from thermo_callbacks.catalog.quantity import FULL, STANDARD, Compared, LayerColumn, Quantity, RunLine, ScalarChart
 
 QUANTITIES = (
     Quantity(
@@ -95,7 +95,7 @@ QUANTITIES = (
         "whether it helps.",
         missing="no power came in, or none went out",
         when="extra pass",
-        logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
+        logged_by=(*FULL, "WorkEfficiencyMonitor"),
     ),
     Quantity(
         name="Engine",

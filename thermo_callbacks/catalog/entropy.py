@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thermo_callbacks.catalog import questions
-from thermo_callbacks.catalog.quantity import STANDARD, Compared, LayerColumn, Quantity, RunLine, ScalarChart
+from thermo_callbacks.catalog.quantity import FULL, STANDARD, Compared, LayerColumn, Quantity, RunLine, ScalarChart
 
 QUANTITIES = (
     Quantity(
@@ -21,6 +21,7 @@ QUANTITIES = (
         action="A rise at a constant learning rate: see whether T rose too. To compare runs, give them the same "
         "`window` and `sample`.",
         missing="no weight of the layer moved in the window",
+        needs=("motion", "mobility"),  # its error follows from the production
         when="window",
         logged_by=(*STANDARD, "EntropyMonitor", "FreeEnergyMonitor"),
         charts=(
@@ -41,6 +42,7 @@ QUANTITIES = (
         action="Near its floor: take a `window` ten times as long.",
         missing="the optimizer does not tell how far it moves a weight per unit of gradient, or the weights did not "
         "move",
+        needs=("motion", "mobility"),
         when="window",
         logged_by=(*STANDARD, "EntropyMonitor"),
         column=LayerColumn("curvature", 40, "production\n[nats/step]", 2),
@@ -169,6 +171,7 @@ QUANTITIES = (
         "error",
         when="window",
         logged_by=STANDARD,
+        family_logged_by=FULL,
         charts=(
             ScalarChart(
                 questions.FREE_ENERGY,

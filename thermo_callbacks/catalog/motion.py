@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thermo_callbacks.catalog import questions
-from thermo_callbacks.catalog.quantity import LIGHT, Compared, LayerColumn, Quantity, RunLine, ScalarChart
+from thermo_callbacks.catalog.quantity import FULL, LIGHT, Compared, LayerColumn, Quantity, RunLine, ScalarChart
 
 QUANTITIES = (
     Quantity(
@@ -22,7 +22,8 @@ QUANTITIES = (
         "within its error.",
         action="Too hot late in training: lower the learning rate or take larger batches; T follows both in "
         "proportion. One layer far above the others: give it a lower learning rate of its own.",
-        missing="too few steps of the window had a finite gradient, or the optimizer's response to it is not known yet",
+        missing="too few steps of the window had a finite gradient",
+        needs=("response",),
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor", "EntropyMonitor", "FreeEnergyMonitor"),
         charts=(
@@ -52,9 +53,11 @@ QUANTITIES = (
         "be chance.",
         caution="If the noise of one step carries over to the next (samples in a fixed order), the band is too narrow.",
         action="Take a longer `window`: the error falls with its square root. Shuffle the data.",
-        missing="too few steps of the window had a finite gradient, or the optimizer's response to it is not known yet",
+        missing="too few steps of the window had a finite gradient",
+        needs=("response",),
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor", "EntropyMonitor", "FreeEnergyMonitor"),
+        family_logged_by=(*FULL, "TemperatureMonitor"),
         column=LayerColumn("layers", 20, "standard\nerror\n[loss]", 2),
     ),
     Quantity(
@@ -97,6 +100,7 @@ QUANTITIES = (
         action="Read the Einstein excess beside it, which has an error.",
         missing="how far the optimizer moves a weight per unit of gradient is not told and could not be measured in "
         "the window (a step that is no linear response, or a preconditioner that its state does not show)",
+        needs=("response", "mobility"),
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor"),
     ),
@@ -114,7 +118,8 @@ QUANTITIES = (
         "counts as noise.",
         action="Above 0.1 beyond its error and you add no noise on purpose: look for what else moves the weights, "
         "such as an average of weights that is copied back or a second optimizer.",
-        missing="too few steps of the window had a finite gradient, or the optimizer's response to it is not known",
+        missing="too few steps of the window had a finite gradient",
+        needs=("response", "mobility"),
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor"),
     ),
@@ -132,8 +137,10 @@ QUANTITIES = (
         "loss has to stand still too.",
         action="At 1 with a loss that stands still: lower the learning rate, or stop. Far from 1: train on.",
         missing="the weights did not move in the window",
+        needs=("motion",),
         when="window",
         logged_by=LIGHT,
+        family_logged_by=FULL,
         charts=(
             ScalarChart(
                 questions.EQUILIBRIUM,
@@ -153,54 +160,6 @@ QUANTITIES = (
         lines=(RunLine(30, unit="1 at rest"),),
         key_number=30,
         final_value=30,
-    ),
-    Quantity(
-        name="Noise scale",
-        tags=("thermo/noise_scale",),
-        family="thermo_noise_scale",
-        unit="samples",
-        formula="B Σ Var(g) / (‖⟨g⟩‖² - Σ Var(g) / steps), where steps are those of the window",
-        summary="critical batch size",
-        meaning="Batch size at which signal and noise of the gradient are equal. If your batch is far smaller, a "
-        "larger one speeds up every step; if it is far larger, a still larger one buys next to nothing.",
-        caution="Late in training the signal drowns in noise: the scale shoots up or has no value. Read its order of "
-        "magnitude only.",
-        action="Batch far below it: larger batches, with a learning rate to match. Batch far above it: smaller "
-        "batches do as well for less.",
-        missing="the slope did not stand out of the noise of the window, as it does not near equilibrium; or the "
-        "loader does not tell its batch size",
-        when="window",
-        logged_by=LIGHT,
-        charts=(
-            ScalarChart(
-                questions.NOISE,
-                "Noise scale: samples where they are equal",
-                ("thermo/noise_scale", "thermo_noise_scale"),
-            ),
-        ),
-        column=LayerColumn("layers", 50, "noise\nscale\n[samples]", 2),
-        lines=(RunLine(40),),
-        key_number=40,
-    ),
-    Quantity(
-        name="Signal share",
-        tags=("thermo/signal_share",),
-        family="thermo_signal_share",
-        unit="none",
-        formula="(‖⟨g⟩‖² - Σ Var(g) / steps) / ⟨‖g‖²⟩, where steps are those of the window",
-        summary="part of the gradient's power that is signal",
-        meaning="Part of a step's effort that follows the true slope, from 0 to 1; the rest follows noise. Near 0 "
-        "the batches pull in all directions.",
-        caution="Near 0 it scatters by one over the steps of a window, also below 0.",
-        action="Near 0 in all layers: larger batches, or a lower learning rate, so that more steps average the noise "
-        "away.",
-        missing="the window had no finite gradient",
-        when="window",
-        logged_by=LIGHT,
-        charts=(
-            ScalarChart(questions.NOISE, "Signal share of a step", ("thermo/signal_share", "thermo_signal_share")),
-        ),
-        column=LayerColumn("layers", 60, "signal\nshare", 3, "z.3f"),
     ),
     Quantity(
         name="Internal energy U",

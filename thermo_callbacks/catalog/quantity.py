@@ -13,6 +13,10 @@ FULL = ("full",)
 
 When = Literal["window", "average", "extra pass", "start", "validation"]
 
+Need = Literal["motion", "response", "mobility", "batch size"]
+"""What a window has to know besides gradients: that weights move, how the optimizer answers a gradient over time, how
+far it moves a weight per unit of gradient, samples in a batch."""
+
 
 class ScalarChart(NamedTuple):
     """A chart of TensorBoard's Custom Scalars page, told in the row of the quantity that it is about."""
@@ -85,8 +89,11 @@ class Quantity:
         caution: When not to believe it.
         action: What to do about a high or low value.
         missing: Why a value may not exist, as the rest of a sentence after a colon; empty if it always does.
+        needs: What a value of a window needs; where that is not there, it is named in the place of ``missing``.
         when: When a value is taken.
         logged_by: Presets of ThermoMonitor and other callbacks that log it.
+        family_logged_by: Those that log its family; None for all that log it. Families take most of a run's tags: where
+            one is left out, there is room for more layers.
         charts: Charts that are about it.
         column: Its column in a table of layers or activations.
         lines: Its lines in the table of a run.
@@ -108,8 +115,10 @@ class Quantity:
     caution: str
     action: str
     missing: str = ""
+    needs: tuple[Need, ...] = ()
     when: When
     logged_by: tuple[str, ...]
+    family_logged_by: tuple[str, ...] | None = None
     charts: tuple[ScalarChart, ...] = ()
     column: LayerColumn | None = None
     lines: tuple[RunLine, ...] = ()
@@ -141,6 +150,11 @@ class Quantity:
     def short_unit(self) -> str:
         """Its unit as tables write it; empty if it has none, or its tags have several."""
         return "" if self.unit == "none" or ";" in self.unit else self.unit.replace(" per ", "/")
+
+    def logs_family(self, name: str) -> bool:
+        """Whether a preset of ThermoMonitor, or another monitor by its class, logs its family."""
+        loggers = self.logged_by if self.family_logged_by is None else self.family_logged_by
+        return bool(self.family) and name in loggers
 
     def present(self, tags: Collection[str], families: Collection[str]) -> list[str]:
         """Tags of this quantity among those of a run, the whole run's first, all members as ``<family>/<layer>``."""

@@ -12,6 +12,8 @@ SYMBOLS = {
     "φ": "the whole move that a gradient causes against its first step's: 1 without momentum, 1 / (1 - μ) with it, "
     "1 / (1 - μ²) with Nesterov's",
     "m": "mobility: the whole move per unit of gradient",
+    "κ": "share of a weight that weight decay takes off in a step: rate times decay, or m times decay where it is "
+    "part of the gradient",
     "N": "how many weights there are",
     "n": "how many of them are watched",
     "Σ": "sum over those",

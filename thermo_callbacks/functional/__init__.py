@@ -34,6 +34,7 @@ from thermo_callbacks.functional.curvature import (
 from thermo_callbacks.functional.energy import first_law_residual, heat
 from thermo_callbacks.functional.entropy import predictive_entropy, vasicek_entropy
 from thermo_callbacks.functional.free_energy import free_energy, free_energy_estimate
+from thermo_callbacks.functional.gradient_noise import NoiseScale, noise_scale_interval, pair_signal_share
 from thermo_callbacks.functional.momentum import MomentumResponse, momentum_response
 from thermo_callbacks.functional.second_law import SecondLaw, second_law
 from thermo_callbacks.functional.statistics import (
@@ -42,6 +43,7 @@ from thermo_callbacks.functional.statistics import (
     helmert_contrasts,
     mean_estimate,
 )
+from thermo_callbacks.functional.step_balance import step_efficiency
 from thermo_callbacks.functional.transition import transition_temperature
 from thermo_callbacks.functional.window import *  # noqa: F403  it says itself what is public
 
@@ -49,6 +51,7 @@ __all__ = [
     "Estimate",
     "GaussianEfficiency",
     "MomentumResponse",
+    "NoiseScale",
     "SecondLaw",
     "Spectrum",
     "TraceEstimate",
@@ -80,11 +83,14 @@ __all__ = [
     "mean_bulk_loss",
     "mean_estimate",
     "momentum_response",
+    "noise_scale_interval",
+    "pair_signal_share",
     "predictive_entropy",
     "rademacher",
     "rugh_temperature",
     "saturated_fraction",
     "second_law",
+    "step_efficiency",
     "stochastic_log_determinant",
     "topology",
     "transition_temperature",

@@ -7,7 +7,7 @@ import logging
 import random
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -56,6 +56,27 @@ def preserved_random_state(device: torch.device) -> Iterator[None]:
         np.random.set_state(numpy_state)  # noqa: NPY002
 
 
+class RandomState:
+    """State of the global random streams at one moment, for a block to begin with once more."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._python, self._numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  the global stream
+        self._torch = torch.get_rng_state()
+        self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    @contextlib.contextmanager
+    def again(self) -> Iterator[None]:
+        """Begin a block with this state, and leave the streams as they are."""
+        with preserved_random_state(self._device):
+            random.setstate(self._python)
+            np.random.set_state(self._numpy)  # noqa: NPY002
+            torch.set_rng_state(self._torch)
+            if self._cuda is not None:
+                torch.cuda.set_rng_state(self._cuda, self._device)
+            yield
+
+
 class Guard:
     """Turns a fault inside a probe into one warning and a probe that is switched off."""
 
@@ -92,6 +113,16 @@ class Guard:
             self._warned.add(topic or message)
             if not self.quiet:
                 warnings.warn(message, UserWarning, stacklevel=3)
+
+    def knows(self, topic: str) -> bool:
+        """Whether something was said of a topic."""
+        return topic in self._warned
+
+    def news(self, topics: Iterable[str]) -> list[str]:
+        """Topics that nothing was said of before; from now on they are known."""
+        fresh = [topic for topic in topics if topic not in self._warned]
+        self._warned.update(fresh)
+        return fresh
 
     def protect(self, where: str) -> _Protection:
         """Run a block of the probe; an exception in it switches the probe off and goes no further."""

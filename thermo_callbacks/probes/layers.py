@@ -32,8 +32,12 @@ def canonical_name(name: str) -> str:
     return ".".join(parts) or ROOT
 
 
-def layer_parameters(model: nn.Module, patterns: Sequence[str] | None = None) -> dict[str, list[nn.Parameter]]:
+def layer_parameters(
+    model: nn.Module, patterns: Sequence[str] | None = None, *, frozen: bool = False
+) -> dict[str, list[nn.Parameter]]:
     """Trainable parameters of each layer, in order of definition; a tied parameter belongs to its first owner.
+
+    With ``frozen``, also those that require no gradient.
 
     Returns:
         Layer name to the parameters that the layer owns directly and that require a gradient; layers whose names match
@@ -48,25 +52,31 @@ def layer_parameters(model: nn.Module, patterns: Sequence[str] | None = None) ->
         >>> {name: len(parameters) for name, parameters in layer_parameters(model).items()}
         {'0': 2, '2': 1}
     """
+    layers = owned_parameters(model)
+    if patterns is not None:
+        _check_patterns(patterns, set(layers))
+        layers = {
+            name: owned for name, owned in layers.items() if any(fnmatchcase(name, pattern) for pattern in patterns)
+        }
+    trainable = {
+        name: [parameter for parameter in owned if frozen or parameter.requires_grad] for name, owned in layers.items()
+    }
+    return {name: owned for name, owned in trainable.items() if owned}
+
+
+def owned_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Parameters of each layer, trainable or not; none for a layer whose parameters are all tied to an earlier one."""
     reshard(model)
     layers: dict[str, list[nn.Parameter]] = {}
-    known: set[str] = set()
     seen: set[int] = set()
     for module_name, module in model.named_modules():
         name = canonical_name(module_name)
         for parameter in module.parameters(recurse=False):
-            known.add(name)
-            if parameter.requires_grad and id(parameter) not in seen:
+            owned = layers.setdefault(name, [])
+            if id(parameter) not in seen:
                 seen.add(id(parameter))
-                layers.setdefault(name, []).append(parameter)
-    if patterns is None:
-        return layers
-    _check_patterns(patterns, known)
-    return {
-        name: parameters
-        for name, parameters in layers.items()
-        if any(fnmatchcase(name, pattern) for pattern in patterns)
-    }
+                owned.append(parameter)
+    return layers
 
 
 def _check_patterns(patterns: Iterable[str], names: set[str]) -> None:

@@ -13,8 +13,9 @@ from oracles import normal
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from thermo_callbacks.callbacks.windows.energy_balance import MOST_RATES, EnergyBalance, RateRecord
+from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
+from thermo_callbacks.callbacks.windows.rate_history import MOST_RATES, RateRecord
 
 
 def constant(rate: float, steps: int) -> Tensor:
@@ -141,7 +142,7 @@ def test_heat_of_a_run_is_that_of_all_its_steps(schedule: str) -> None:
                 assert parameter.grad is not None
                 truth += float((parameter.grad * (parameter - start)).sum())
             if window.full:
-                window.close(32.0)
+                window.close()
                 reached = truth
         rates.step()
     assert window.balance.total == pytest.approx(reached, rel=0.05)

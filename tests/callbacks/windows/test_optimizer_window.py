@@ -29,7 +29,7 @@ def watch(steps: int) -> OptimizerWindow:
         watching.arrive()
         watching.read_after()
         if watching.stream.full:
-            watching.close(5.0)
+            watching.close()
     return watching
 
 

@@ -120,14 +120,30 @@ def test_a_loss_in_a_dictionary_of_any_shape_is_found() -> None:
     assert repr(row) == repr(usual)
 
 
-def test_a_loader_without_batch_size_has_no_noise_scale_and_says_so_once() -> None:
+@pytest.mark.filterwarnings("ignore:.*rugh_temperature")
+def test_samples_are_counted_where_the_loader_does_not_tell_its_batch_size() -> None:
     batches: Any = loader(16)
-    nameless = DataLoader(list(batches), batch_size=None)
-    with pytest.warns(UserWarning, match="noise_scale") as caught:
-        logger = fit(Regression(), ThermoMonitor("light", window=8, steps_between_windows=0), nameless)
-    messages = [str(warning.message) for warning in caught if "noise_scale" in str(warning.message)]
-    assert len(messages) == 1
-    assert messages[0].endswith("or the loader does not tell its batch size.")
-    for _, row in logger.thermo_rows:
-        assert math.isnan(row["thermo/noise_scale"])
-        assert math.isfinite(row["thermo/signal_share"])
+    options: dict[str, Any] = {"window": 8, "steps_between_windows": 0, "curvature_every_n_steps": 4}
+    known = fit(Regression(), ThermoMonitor(**options), batches).thermo_rows
+    counted = fit(Regression(), ThermoMonitor(**options), DataLoader(list(batches), batch_size=None)).thermo_rows
+    scales = [
+        [row["thermo/noise_scale"] for _, row in rows if "thermo/noise_scale" in row] for rows in (known, counted)
+    ]
+    assert scales[0] == scales[1] != []
+
+
+class Hidden(Regression):
+    """Its batches are objects that nobody can look into."""
+
+    def loss(self, batch: Any) -> Any:
+        return super().loss(batch())
+
+
+@pytest.mark.filterwarnings("ignore:.*rugh_temperature")
+def test_batches_that_hide_their_samples_have_a_signal_share_and_no_noise_scale() -> None:
+    hidden = [lambda batch=batch: batch for batch in loader(16)]
+    monitor = ThermoMonitor(window=8, steps_between_windows=0, curvature_every_n_steps=4)
+    rows = fit(Hidden(), monitor, DataLoader(hidden, batch_size=None)).thermo_rows
+    found = [row for _, row in rows if "thermo/signal_share" in row]
+    assert found
+    assert all(math.isfinite(row["thermo/signal_share"]) and "thermo/noise_scale" not in row for row in found)

@@ -98,7 +98,7 @@ def test_header_has_the_units():
 
 def test_value_that_does_not_exist_is_a_dash_with_its_reason():
     text = shown(RECORD)
-    assert "- no noise scale: the slope did not stand out of the noise of the window" in text
+    assert "- no noise scale: the batches don't tell how many samples they hold" in text
     assert text.count("- no ") == 1
 
 

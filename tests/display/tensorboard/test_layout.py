@@ -29,8 +29,10 @@ OF_MOTION = {
     "Thermometers: far apart means no": whole("temperature", "virial_temperature", "einstein_temperature"),
     "Energy balance: loss, heat, residual": whole("internal_energy", "heat", "first_law_residual"),
     "Heat by layer: the lowest removed most": by(LAYERS, "heat"),
-    "Noise scale: samples where they are equal": by(LAYERS, "noise_scale") | whole("noise_scale"),
-    "Signal share of a step": by(LAYERS, "signal_share") | whole("signal_share"),
+    "Noise scale by layer: samples": by(LAYERS, "noise_scale"),
+    "Signal share of a gradient": by(LAYERS, "signal_share") | whole("signal_share"),
+    "Step efficiency and transfer: 1/2 is a line search, 0 gains nothing": whole("step_efficiency", "step_transfer"),
+    "Share of the descent by layer": by(LAYERS, "heat_share"),
 }
 OF_STATE = {
     "Entropy of the weights: it falls while they learn": whole("entropy"),
@@ -63,6 +65,7 @@ OF_BULK = {
 LINES = OF_MOTION | OF_STATE | OF_ACTIVATIONS | OF_BULK
 BANDS = {
     "Temperature of the run, 95 % band": ["thermo/temperature", "thermo/temperature_lower", "thermo/temperature_upper"],
+    "Noise scale of the run, 95 % band": ["thermo/noise_scale", "thermo/noise_scale_lower", "thermo/noise_scale_upper"],
     "Laplacian of the loss, 95 % band": ["thermo/laplacian", "thermo/laplacian_lower", "thermo/laplacian_upper"],
 }
 NEVER_DRAWN = whole("temperature_stderr", "laplacian_stderr", "entropy_rate_stderr", "second_law", "bulk_entropy") | by(
@@ -129,6 +132,7 @@ def test_sum_needs_all_its_parts(missing):
 def test_categories_are_questions():
     layout = custom_scalar_layout(TAGS)
     assert list(layout) == [
+        "Is the learning rate right?",
         "Is the run in equilibrium?",
         "How hot is the run, and which layer is hottest?",
         "Where does the loss go, and which layer lowers it?",

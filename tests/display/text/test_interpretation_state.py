@@ -31,7 +31,7 @@ ENTROPY = {
 
 def test_paragraphs_come_in_order_after_the_others():
     last = {**CURVATURE, **ENTROPY, "thermo_work_efficiency/a": 0.5, "thermo/transition_temperature": 1.0}
-    paragraphs = read_run([{**last, "thermo/equilibrium_ratio": 1.0}], window=50, batch_size=32)
+    paragraphs = read_run([{**last, "thermo/equilibrium_ratio": 1.0}], batch_size=32)
     assert [paragraph.split(":")[0] for paragraph in paragraphs] == [
         "Equilibrium",
         "Curvature",
@@ -42,7 +42,7 @@ def test_paragraphs_come_in_order_after_the_others():
 
 
 def test_only_the_last_values_count():
-    assert read_run([{**CURVATURE, **ENTROPY}, {}], window=50, batch_size=32) == []
+    assert read_run([{**CURVATURE, **ENTROPY}, {}], batch_size=32) == []
 
 
 def test_curvature_without_layers():

@@ -253,4 +253,30 @@ def test_a_tiny_sample_may_leave_parameters_out() -> None:
     assert step(probe)
     watched, sizes = probe.coordinates(steps=1)
     assert watched.tolist() == [4.0]
-    assert sizes[0] >= 10_000
+    assert sizes.tolist() == [10_001.0]  # the sum over all is that over the sample, times sizes over watched
+
+
+def test_sums_scaled_from_a_sample_are_unbiased_also_where_small_parameters_are_missed() -> None:
+    owned = [parameter(50, 20), parameter(30), parameter(3)]
+    for index, one in enumerate(owned):
+        one.grad = torch.full_like(one, float(10**index))
+    truth = float(sum(one.grad.sum() for one in owned))
+    found = []
+    for seed in range(400):
+        probe = CoordinateProbe({"net": owned}, sample=40, seed=seed, chunk=8)
+        step(probe)
+        watched, sizes = probe.coordinates(steps=1)
+        found.append(float(probe.rows[1].sum() * sizes / watched))
+    values = torch.tensor(found, dtype=torch.float64)
+    assert abs(float(values.mean()) - truth) < 4.0 * float(values.std()) / len(found) ** 0.5
+    assert float(values.std()) > 0.0
+
+
+def test_a_sample_may_depend_on_the_name() -> None:
+    layers = {"group": [parameter(100), parameter(50)], "layer": [parameter(100)], "small": [parameter(5)]}
+    probe = CoordinateProbe(layers, sample={"group": 30, "layer": 10, "small": 10}.get, seed=0, chunk=8)
+    for owned in layers.values():
+        for one in owned:
+            one.grad = torch.ones_like(one)
+    assert step(probe)
+    assert [part.tolist() for part in probe.coordinates(steps=1)] == [[30.0, 10.0, 5.0], [150.0, 100.0, 5.0]]

@@ -220,12 +220,11 @@ def test_decay_contracts_as_much_as_the_optimizer_draws_in(make: Any) -> None:
     (first, first_after), (second, second_after) = ends
     shrunk = 1.0 - (second_after - first_after) / (second - first)
     group = optimizer.param_groups[0]
-    mobility = parameter_mobility(optimizer, group, parameter, lambda tensor: tensor)
-    contraction = torch.as_tensor(decay_contraction(optimizer, group, mobility))
+    contraction = torch.as_tensor(decay_contraction(optimizer, group, parameter, lambda tensor: tensor))
     torch.testing.assert_close(shrunk, contraction.double().expand(3), rtol=0.05, atol=0.0)
 
 
 def test_no_decay_no_contraction() -> None:
     parameter = torch.nn.Parameter(torch.ones(3))
     optimizer = torch.optim.AdamW([parameter], lr=RATE, weight_decay=0.0)
-    assert decay_contraction(optimizer, optimizer.param_groups[0], math.nan) == 0.0
+    assert decay_contraction(optimizer, optimizer.param_groups[0], parameter, lambda tensor: tensor) == 0.0

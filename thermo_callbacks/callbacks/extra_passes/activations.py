@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from thermo_callbacks.callbacks.extra_passes.activation_groups import ActivationGroups
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.activations.powers import power_sums
 from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
+from thermo_callbacks.probes.activations.groups import common_engine, pooled_values
 from thermo_callbacks.probes.activations.records import ActivationRecord
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
 from thermo_callbacks.probes.sharding import is_sharded
@@ -27,6 +30,8 @@ class ActivationCollector(Collector):
         super().__init__(f"{settings.name}'s measurement of activations", quiet=not trainer.is_global_zero)
         self._module, self._loss_fn, self._engines = pl_module, settings.loss_fn, settings.engines
         self._probe = ActivationProbe(pl_module, activations=settings.activations)
+        self._told = settings.activation_groups
+        self._most, self._groups = settings.most_activations, ActivationGroups(settings.most_activations)
 
     def before_forward(self, batch: Any, batch_idx: int) -> None:
         """Start the probe, or measure a replay."""
@@ -51,16 +56,29 @@ class ActivationCollector(Collector):
         """Stop the probe, and give the first process's values."""
         self._probe.stop()
         records = self._probe.result()
-        self._engines.update({name: record.engine for name, record in records.items()})
-        return _record(records)
+        gathered = self._groups.gather(records)
+        self._told.update(self._groups.made)
+        shown = {name: [records[member] for member in members] for name, members in gathered.items()}
+        self._engines.update({name: common_engine(members) for name, members in shown.items()})
+        return _record(records, shown, self._most)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Names that are shown."""
+        return self._groups.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the same names."""
+        self._groups.load_state_dict(state)
 
     def close(self) -> None:
         """Stop the probe, also in a pass that an exception ended."""
         self._probe.stop()
 
 
-def _record(engines: Mapping[str, ActivationRecord]) -> Scalars:
-    """Efficiencies of each activation, of each type, and of the whole network."""
+def _record(
+    engines: Mapping[str, ActivationRecord], shown: Mapping[str, Sequence[ActivationRecord]], most: int | None
+) -> Scalars:
+    """Efficiencies of each activation or group that is shown, of ``most`` types, and of the whole network."""
     if not engines:
         return {}
     powers = [engine.powers for engine in engines.values()]
@@ -71,14 +89,7 @@ def _record(engines: Mapping[str, ActivationRecord]) -> Scalars:
         "thermo/work_efficiency_stderr": float(pooled.stderr),
         "thermo/work_efficiency_product": float(sums.network().value),
     }
-    for name, engine in engines.items():
-        record |= {
-            f"thermo_work_efficiency/{name}": engine.work_efficiency,
-            f"thermo_learning_efficiency/{name}": engine.learning_efficiency,
-            f"thermo_carnot_bound/{name}": engine.carnot_bound,
-            f"thermo_implied_gain/{name}": engine.implied_gain,
-            f"thermo_dead_fraction/{name}": engine.dead_fraction,
-            f"thermo_saturated_fraction/{name}": engine.saturated_fraction,
-        }
-    types = sums.by_type([engine.activation for engine in engines.values()])
-    return record | {f"thermo_engine/{kind}": float(estimate.value) for kind, estimate in types.items()}
+    for name, members in shown.items():
+        record |= {f"thermo_{value}/{name}": number for value, number in pooled_values(members).items()}
+    types = itertools.islice(sums.by_type([engine.activation for engine in engines.values()]).items(), most)
+    return record | {f"thermo_engine/{kind}": float(estimate.value) for kind, estimate in types}

@@ -7,10 +7,12 @@ from typing import Any
 
 from thermo_callbacks.callbacks.extra_passes.activations import ActivationCollector
 from thermo_callbacks.callbacks.extra_passes.bulk import BulkCollector
-from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureCollector, Layers, MobilityOf
+from thermo_callbacks.callbacks.extra_passes.curvature import CurvatureCollector, Layers
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
+from thermo_callbacks.callbacks.extra_passes.step_balance import ShiftSink, StepBalanceCollector
 from thermo_callbacks.callbacks.presets import Plan
+from thermo_callbacks.probes.parameters.optimizers import MobilityOf
 
 
 def build_collectors(
@@ -23,6 +25,7 @@ def build_collectors(
     mobility: MobilityOf,
     sharded: bool,
     measured: MeasuredStep,
+    add_shift: ShiftSink,
 ) -> list[Collector]:
     """Collectors of a fit, in the order in which they measure; ``layers`` gives the layers that are trained now."""
     collectors: list[Collector] = []
@@ -31,6 +34,11 @@ def build_collectors(
     if plan.curvature:
         sources: dict[str, Any] = {"layers": layers, "mobility": mobility, "measured": measured}
         collectors.append(CurvatureCollector(trainer, pl_module, settings, wanted=plan.curvature, **sources))
+    if plan.step_balance:
+        balance = StepBalanceCollector(
+            trainer, pl_module, settings, layers=layers, measured=measured, add_shift=add_shift
+        )
+        collectors.append(balance)
     if plan.bulk:
         bulk = BulkCollector(trainer, pl_module, settings)
         if sharded:

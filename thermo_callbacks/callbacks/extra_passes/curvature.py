@@ -12,18 +12,17 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.extra_passes.curvature_averages import COLUMNS, CurvatureAverages
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
+from thermo_callbacks.callbacks.extra_passes.processes import mean_over_processes
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.curvature import CurvatureProbe
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProbe
-from thermo_callbacks.probes.parameters.optimizers import decay_contraction
+from thermo_callbacks.probes.parameters.optimizers import MobilityOf, decay_contraction
 from thermo_callbacks.probes.replay import Replay
 from thermo_callbacks.probes.sharding import is_sharded, local_part, sum_over_parts
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
-# mobility of an optimizer's parameter now, of what a function picks of a tensor of its shape; NaN where unknown
-MobilityOf = Callable[[Optimizer, dict[str, Any], nn.Parameter, Callable[[Tensor], Tensor]], Tensor | float]
 
 
 class CurvatureCollector(Collector):
@@ -69,16 +68,18 @@ class CurvatureCollector(Collector):
         """Measure at the parameters that were kept, on the batch that is here now."""
         layers = self._layers()
         columns = torch.full((len(COLUMNS), len(layers)), torch.nan, dtype=torch.float64)
-        if self._sharded and self._over_ranks(columns)[1]:  # the passes to come wait for all processes
+        if (
+            self._sharded and mean_over_processes(self._trainer, columns, failed=self.guard.disabled)[1]
+        ):  # the passes to come wait for all processes
             self.guard.disable("it failed in another process")
         with self.guard.protect("measuring curvature"):
             if not self.guard.disabled:
                 columns = self._measure(layers, batch, batch_idx)
         self._memory.rest()
         # every rank takes part, also one where something failed: the others would wait for it for ever
-        columns, failed = self._over_ranks(columns)
+        columns, failed = mean_over_processes(self._trainer, columns, failed=self.guard.disabled)
         self._averages.extra_passes += 1
-        if failed:
+        if failed and not self.guard.disabled:
             self.guard.disable("it failed in another process")
         if self.guard.disabled:
             return {}
@@ -133,7 +134,7 @@ class CurvatureCollector(Collector):
         return torch.tensor(sums, dtype=torch.float64) / self._rate
 
     def _contraction(self, optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter) -> Tensor | float:
-        return decay_contraction(optimizer, group, self._mobility_of(optimizer, group, parameter, _all))
+        return decay_contraction(optimizer, group, parameter, _all, self._mobility_of)
 
     def _relative_mobilities(self) -> dict[nn.Parameter, Tensor | float]:
         """Displacement of each parameter per unit of gradient and of the largest learning rate."""
@@ -147,16 +148,6 @@ class CurvatureCollector(Collector):
                 mobility = self._mobility_of(optimizer, group, parameter, _all)
                 mobilities[parameter] = mobility / self._rate if self._rate else math.nan
         return mobilities
-
-    def _over_ranks(self, columns: Tensor) -> tuple[Tensor, bool]:
-        """Mean over the processes, and whether one of them failed."""
-        strategy = self._trainer.strategy
-        if self._trainer.world_size == 1:
-            return columns, False
-        failed = columns.new_full((1,), float(self.guard.disabled))
-        packed = torch.cat([columns.flatten(), failed]).to(strategy.root_device)
-        packed = strategy.reduce(packed, reduce_op="mean").cpu()
-        return packed[:-1].view_as(columns), bool(packed[-1] > 0)
 
     def _warn_once(self, topic: str, message: str) -> None:
         self.guard.warn_once(message, topic=topic)

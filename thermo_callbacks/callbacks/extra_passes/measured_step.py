@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
+from thermo_callbacks.probes.guard import RandomState
+from thermo_callbacks.probes.replay.losses import StepBatch
 from thermo_callbacks.probes.sharding import local_part
 
 
@@ -35,7 +37,7 @@ class MeasuredStep:
         self._memory = KeptMemory()
         self.values: dict[nn.Parameter, Tensor] = {}  # this process's parts of the parameters before the step
         self.gradients: dict[nn.Parameter, Tensor] = {}  # of the mean loss, before clipping
-        self.batches: list[tuple[Any, int]] = []  # that the step's gradient is made of
+        self.batches: list[StepBatch] = []  # that the step's gradient is made of, with dropout's masks
         self.fresh: FreshGradient | None = None  # from the collector that measures it first
 
     def add_batch(self, batch: Any, batch_idx: int) -> None:
@@ -44,7 +46,7 @@ class MeasuredStep:
             kept = copy.deepcopy(batch)
         except Exception:  # whatever an object that can't be copied raises: the object itself must do
             kept = batch
-        self.batches.append((kept, batch_idx))
+        self.batches.append(StepBatch(kept, batch_idx, RandomState(self._trainer.strategy.root_device)))
 
     def keep(self, scale: Callable[[], Any]) -> None:
         """An optimizer is about to step: copy parameters and gradients; ``scale()`` makes these the mean loss's."""

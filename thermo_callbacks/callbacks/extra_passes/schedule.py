@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -25,6 +26,8 @@ class ExtraPassSettings:
     within_layers: bool  # each layer has probes of its own
     activations: tuple[Any, ...]  # measured besides those of torch.nn
     engines: dict[str, Any]  # takes the type of engine of each activation
+    activation_groups: dict[str, Any]  # takes what is in each group
+    most_activations: int | None  # more are grouped; None for never
     bulk_probe: BulkProbe
 
 
@@ -68,20 +71,27 @@ class Collector:
 
 
 class ExtraPassSchedule:
-    """Calls collectors at one step in ``every``; the steps in between cost one comparison.
+    """Calls collectors at the ``planned`` steps, and then at one in ``every``; the others cost one comparison.
 
-    The first extra pass comes after ``first`` steps, when a window has ended; the distance doubles from there, since a
-    run changes fastest at its start, until it is ``every`` steps. Whether an extra pass is due follows from the number
-    of the step alone, so that all ranks take it together. What the collectors share of the step is in ``measured``.
+    Without planned steps, the first extra pass comes after ``first`` steps, when a window has ended; the distance
+    doubles from there, since a run changes fastest at its start, until it is ``every`` steps. Whether an extra pass is
+    due follows from the number of the step alone, so that all ranks take it together. What the collectors share of the
+    step is in ``measured``.
     """
 
     def __init__(
-        self, collectors: Sequence[Collector], *, every: int, first: int, measured: MeasuredStep | None = None
+        self,
+        collectors: Sequence[Collector],
+        *,
+        every: int,
+        first: int,
+        planned: Sequence[int] = (),
+        measured: MeasuredStep | None = None,
     ) -> None:
         self.collectors = tuple(collectors)
         self._step = measured
-        self._every = every
-        self._next = min(first, every)
+        self._every, self._planned = every, tuple(planned)
+        self._next = self._planned[0] if self._planned else min(first, every)
         self._measured = 0
         self._open = False  # the step under way is measured
         self._running = False  # ... and its first batch is being run
@@ -107,7 +117,7 @@ class ExtraPassSchedule:
             if self._step is not None:
                 self._step.clear()
         if step >= self._next:
-            self._measured, self._next = step, step + min(self._every, max(1, step))
+            self._measured, self._next = step, self._after(step)
             self._open = self._running = True
             self.another_batch(batch, batch_idx)
             for collector in self._able():
@@ -119,6 +129,13 @@ class ExtraPassSchedule:
         """A batch is about to be run for the step that is measured."""
         if self._step is not None and self._open:
             self._step.add_batch(batch, batch_idx)
+
+    def _after(self, step: int) -> int:
+        """Step of the extra pass after one at this step."""
+        if not self._planned:
+            return step + min(self._every, max(1, step))
+        place = bisect_right(self._planned, step)
+        return self._planned[place] if place < len(self._planned) else step + self._every
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """An optimizer is about to step; ``scale()`` makes its gradients those of the mean loss."""
@@ -159,7 +176,7 @@ class ExtraPassSchedule:
                 states[collector.key] = collector.state_dict()
         # one that is under way is taken again: the copies of parameters that it holds are no part of a checkpoint
         due = self._measured if self._open or self._made else self._next
-        return {"next": due, "collectors": states}
+        return {"next": due, "every": self._every, "planned": list(self._planned), "collectors": states}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken; an empty state is a fresh start."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from thermo_callbacks.callbacks.compat import logging_step
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.display.tensorboard.writers import is_logger, tensorboard_writers, write_text
 from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, CONFIGURATION_TAG, configuration_text
+from thermo_callbacks.display.text.layer_groups import GROUPS_TAG, groups_text
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.parameters.optimizers import group_momentum
 
@@ -65,16 +66,29 @@ class ConfigurationLog:
         with self._guard.protect("writing it"), self._guard.invisible(trainer.strategy.root_device):
             self._write(trainer, settings | run_configuration(trainer, session))
 
-    def add_engine_types(self, trainer: Any, types: Mapping[str, str | None]) -> None:
-        """Write the engine types of the modules too, once an extra pass has told them."""
-        if self._written and not self._guard.disabled and types and types != self._written.get("engine_types"):
-            with self._guard.protect("adding engine types to it"):
-                self._write(trainer, {**self._written, "engine_types": dict(types)})
+    def add_activations(
+        self, trainer: Any, types: Mapping[str, str | None], groups: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Write the engine types of the modules too, and which are shown together, once an extra pass has told them."""
+        told = {"engine_types": dict(types)} | ({"activation_groups": dict(groups)} if groups else {})
+        known = {name: self._written.get(name) for name in told}
+        if self._written and not self._guard.disabled and types and told != known:
+            with self._guard.protect("adding activations to it"):
+                self._write(trainer, {**self._written, **told})
+
+    def add_untrained(self, trainer: Any, reasons: Mapping[str, str]) -> None:
+        """Write which layers are not trained and why, once it is known, and when it changes."""
+        if self._written and not self._guard.disabled and reasons != self._written.get("untrained_layers", {}):
+            with self._guard.protect("adding untrained layers to it"):
+                self._write(trainer, {**self._written, "untrained_layers": dict(reasons)})
 
     def _write(self, trainer: Any, configuration: dict[str, Any]) -> None:
         self._written = configuration
         text, tag = configuration_text(configuration), CONFIGURATION_TAG + self._suffix
-        write_text(tensorboard_writers(trainer.loggers), tag, f"```json\n{text}\n```", logging_step(trainer))
+        writers, step = tensorboard_writers(trainer.loggers), logging_step(trainer)
+        write_text(writers, tag, f"```json\n{text}\n```", step)
+        if groups := groups_text(*(configuration.get(f"{kind}_groups", {}) for kind in ("layer", "activation"))):
+            write_text(writers, GROUPS_TAG + self._suffix, groups, step)
         for logger in trainer.loggers:
             if is_logger(logger, "CSVLogger"):
                 folder = Path(logger.experiment.log_dir)  # asking for the experiment creates its folder

@@ -32,6 +32,7 @@ class Publisher:
         self.latest: dict[str, float] = {}
         self.constants: dict[str, float] = {}  # known from the start, and logged once
         self.windows = 0
+        self.activation_groups: dict[str, Any] = {}  # activations that are shown together
         self.engines: dict[str, Any] = {}  # type of engine of each activation, for the colours of its chart
         self._histories = {family: LayerHistory() for family in ("thermo_temperature", "thermo_laplacian")}
         self._path = PathHistory()

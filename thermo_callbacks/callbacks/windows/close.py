@@ -6,7 +6,12 @@ from collections.abc import Callable, Sequence
 
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
-from thermo_callbacks.callbacks.windows.records import energy_record, free_energy_record, window_record
+from thermo_callbacks.callbacks.windows.records import (
+    clipping_record,
+    energy_record,
+    free_energy_record,
+    window_record,
+)
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
@@ -23,20 +28,25 @@ def close_windows(
     """End the windows that are complete, and compute what the plan says is to be logged of them."""
     losses = complete[0].losses() if len(session.windows) == 1 else None
     for window in complete:
-        window.close(session.batch_size)
-    for window in complete:
-        for reason in window.reasons:
-            warn_once(reason, reason)
-    last = [(window.probe.names, window.last) for window in session.windows if window.last is not None]
+        window.close()
+    last = [closed for window in session.windows if (closed := window.closed()) is not None]
     fresh = {name for window in complete for name in window.probe.names}
-    record = window_record(plan.tags, last, fresh, warn_once)
+    record = window_record(plan.tags | plan.families, last, fresh, session.guard)
+    if plan.clipping:
+        record |= clipping_record([window.clipping for window in session.windows], session.guard)
     balances = [window.balance for window in session.windows]
     if plan.heat:
         record |= energy_record(balances, fresh)
         record["thermo/skipped_steps"] = float(sum(window.skipped for window in session.windows))
     if plan.transition:
         heat = {name: value for balance in balances for name, value in balance.heat.items()}
-        record |= transition.close_window(session.layers(), losses=losses, heat=heat, warn_once=warn_once)
+        record |= transition.close_window(
+            session.layers(),
+            losses=losses,
+            heat=heat,
+            warn_once=warn_once,
+            by_layer="thermo_transition_temperature" in plan.families,
+        )
     if plan.free_energy:
         record |= free_energy_record(record, balances)
-    return record
+    return plan.keep(record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.windows.response_trace import ResponseSums, ResponseTrace
-from thermo_callbacks.callbacks.windows.response_verdict import Responses, ResponseVerdict
+from thermo_callbacks.callbacks.windows.response_verdict import ResponseVerdict
+from thermo_callbacks.callbacks.windows.responses import Responses
 from thermo_callbacks.functional import MomentumResponse
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
@@ -22,6 +23,7 @@ from thermo_callbacks.probes.parameters.optimizers import (
     is_memory_known,
     is_nonlinear,
     measured_mobility,
+    parameter_mobility,
 )
 
 
@@ -46,6 +48,7 @@ class Dynamics:
         self.momentum: Tensor | float = 0.0
         self.response: Tensor | float = 1.0
         self.mobility: Tensor | float = math.nan
+        self.reason = ""  # why the last window that was judged has values missing
         self._momentum_key: tuple[MomentumResponse, ...] = ()
         self._mobility_key: tuple[Any, ...] = ()
         self._rates: list[float] = []
@@ -144,6 +147,7 @@ class Dynamics:
                 memory_known=is_memory_known(self._optimizer),
                 stateless=plain,
             )
+        self.reason = verdict.reason
         if final:
             self.responses.accept(verdict)
         sizes = torch.tensor([parameter.numel() for parameter in parameters], dtype=torch.float64)
@@ -151,21 +155,26 @@ class Dynamics:
             window, sums, self._probe.layer_of_parameters, sizes, self._momentum_key, self.responses.used
         )
 
-    def mobility_of(self, parameter: nn.Parameter, watch: Any) -> Tensor | float:
-        """Mobility of a parameter now, all coordinates that ``watch`` picks; NaN where it is not known."""
+    def mobility_of(
+        self, optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]
+    ) -> Tensor | float:
+        """Mobility of a parameter, told or as the last window has shown it; NaN where neither is known."""
+        if self._known:
+            return parameter_mobility(optimizer, group, parameter, watch)
         places = {id(own): place for place, own in enumerate(self._probe.parameters)}
         scale = self.responses.scale_of(places[id(parameter)]) if id(parameter) in places else math.nan
-        return measured_mobility(self._optimizer, self._groups[parameter], parameter, watch, scale)
+        return measured_mobility(optimizer, group, parameter, watch, scale)
 
-    def restore(self, mobility: Tensor | float, state: dict[str, Any]) -> None:
-        """Take back a mobility and what :meth:`state_dict` gave."""
+    def restore(self, mobility: Tensor | float, state: dict[str, Any] | None) -> None:
+        """Take back a mobility and what :meth:`state_dict` gave, None in an earlier version."""
         self.mobility = mobility.to(self._probe.device) if isinstance(mobility, Tensor) else mobility
-        self.responses.load_state_dict(state["responses"])
-        if state["trace"]:
-            self._trace.load_state_dict(state["trace"])
+        if state is not None:
+            self.responses.load_state_dict(state["responses"])
+            self._read_rates = list(state["read_rates"])
+            if state["trace"]:
+                self._trace.load_state_dict(state["trace"])
         self.update_momentum()
         self._mobility_key = self._learning_key()
-        self._read_rates = list(state["read_rates"])
 
     def state_dict(self, *, open_window: bool) -> dict[str, Any]:
         """What was measured, and the open window's trace if that is wanted."""

@@ -13,34 +13,6 @@ from thermo_callbacks.functional import first_law_residual
 from thermo_callbacks.functional.energy import bridged_heat
 from thermo_callbacks.functional.statistics import batch_sums
 
-MOST_RATES = 4096
-"""Learning rates of unwatched steps that are kept; a longer pause is thinned to its half, and again."""
-
-
-class RateRecord:
-    """Learning rates of the steps since the last window, thinned where they are many."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self._stride = 1
-        self.rates: list[float] = []
-
-    def add(self, rate: float) -> None:
-        """A step was made at this learning rate."""
-        if self.steps % self._stride == 0:
-            self.rates.append(rate)
-            if len(self.rates) > MOST_RATES:
-                self.rates, self._stride = self.rates[::2], 2 * self._stride
-        self.steps += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        """The record as plain numbers."""
-        return {"steps": self.steps, "stride": self._stride, "rates": list(self.rates)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back :meth:`state_dict`."""
-        self.steps, self._stride, self.rates = state["steps"], state["stride"], list(state["rates"])
-
 
 class EnergyBalance:
     """Cumulative heat of each layer, and what it leaves unexplained of the loss.
@@ -144,8 +116,11 @@ class EnergyBalance:
             "now": self._now,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back :meth:`state_dict`."""
+    def load_state_dict(self, state: dict[str, Any], rate: float = 1.0) -> None:
+        """Take back :meth:`state_dict`; an earlier version knew the heat per step, at the learning rate of now."""
+        if "pace" not in state:
+            pace = {name: value / rate if rate else 0.0 for name, value in state["rate"].items()}
+            state = {**state, "pace": pace, "variance": 0.0, "whole": (math.nan, 0.0), "rate": rate, "margin": 0.0}
         self.heat, self._pace = dict(state["heat"]), dict(state["pace"])
         self.variance, self._whole = state["variance"], tuple(state["whole"])
         self._rate, self._margin = state["rate"], state["margin"]

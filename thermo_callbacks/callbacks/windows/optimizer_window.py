@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.dynamics import Dynamics
-from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance, RateRecord
+from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
+from thermo_callbacks.callbacks.windows.missing import OpenedWindow
+from thermo_callbacks.callbacks.windows.rate_history import RateHistory
+from thermo_callbacks.callbacks.windows.rates import Rates
 from thermo_callbacks.callbacks.windows.response_trace import ResponseSums
 from thermo_callbacks.callbacks.windows.schedule import WindowSchedule
+from thermo_callbacks.callbacks.windows.window_state import SharedSums, completed, same_sums
 from thermo_callbacks.functional.energy import heat_by_step
 from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
-from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
-from thermo_callbacks.probes.parameters.optimizers import gradient_sign, group_rate
+from thermo_callbacks.functional.window.successive import GradientProducts, SuccessiveGradients
+from thermo_callbacks.probes.parameters.clipping import Clipping, ClippingProbe
+from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe, Sample
+from thermo_callbacks.probes.parameters.optimizers import MobilityOf, gradient_sign, group_rate
+from thermo_callbacks.probes.parameters.untrained import seen_untrained
 from thermo_callbacks.probes.sharding import part_of
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
@@ -41,26 +48,29 @@ class OptimizerWindow(WindowSchedule):
         *,
         window: int,
         steps_between_windows: int | None,
-        sample: int | None,
+        sample: Sample,
         seed: int,
+        plan: WindowPlan | None = None,
         sharded: bool = False,
+        clips: bool | None = False,
     ) -> None:
-        super().__init__(window, steps_between_windows)
+        # clips: whether clipping of gradients is expected; None: it can't be seen
+        super().__init__(window, steps_between_windows, plan)
         self.optimizer = optimizer
         self.balance = EnergyBalance()
-        self._rates_before, self._rates_after = RateRecord(), RateRecord()
-        self._watched_rates: list[float] = []
+        self._history = RateHistory()
         self.last: WindowStatistics | None
-        self._sharded, self._sample, self._seed = sharded, sample, seed
+        self._sharded, self._sample, self._seed, self._clips = sharded, sample, seed, clips
         self.rebuild(layers)
 
     def rebuild(self, layers: Layers) -> None:
         """Watch these layers, all on one device, from an empty window on."""
         self.last = None
+        self.untrained: dict[int, str] = {}  # parameters that the last window did not train, and why
+        self._resting: set[str] = set()  # layers whose learning rate was zero in all of it
+        self._layers = layers
         self.taken = 0
-        self._shared: tuple[LayerSums, ResponseSums, Tensor] | None = (
-            None  # what all processes have seen of the open window
-        )
+        self._shared: SharedSums | None = None  # what all processes saw of the open window
         parts = None
         if self._sharded:
             parts = {parameter: part_of(parameter, name) for name, owned in layers.items() for parameter in owned}
@@ -73,6 +83,10 @@ class OptimizerWindow(WindowSchedule):
             dtype=self.probe.dtype,
             sampled=self.probe.sampled,
         )
+        # what a shard sees of a gradient has no product with another's
+        self._pairs = None if self._sharded else self._signal_stream()
+        self.products: GradientProducts | None = None  # of the last window
+        self._samples: list[float] = []  # behind the gradient of each step
         self._losses = torch.full((self._window,), torch.nan, device=self.probe.device, dtype=self.probe.dtype)
         watched = {parameter for owned in layers.values() for parameter in owned}
         groups = {
@@ -87,10 +101,35 @@ class OptimizerWindow(WindowSchedule):
         self._energy_sign = next(iter(signs.values())) if same else math.nan
         self._gradient_sign: Tensor | float = self.probe.spread(lambda parameter, _: signs[parameter])
         self._dynamics = Dynamics(self.optimizer, self.probe, groups, length=self._window, sharded=self._sharded)
+        self.rates = Rates(self.optimizer, self.probe, groups, self._dynamics.mobility_of)
+        self.clipping = Clipping()  # in the last window
+        able = self._clips is not None
+        self._clipping = ClippingProbe(self.probe, self._window, expected=bool(self._clips)) if able else None
 
-    def read_before(self, scale: Tensor | float) -> None:
-        """Read parameters and gradients; ``scale`` makes the gradients those of the mean loss."""
-        self._reading = self.probe.before_step(scale * self._gradient_sign)
+    def read_backward(self) -> None:
+        """Read gradients that a backward pass has just left, which may be clipped before the step is announced."""
+        if self._clipping is not None and self.measuring:
+            self._clipping.read_first(self.stream.steps)
+
+    def _signal_stream(self) -> SuccessiveGradients:
+        probe = self.probe
+        return SuccessiveGradients(
+            probe.chunk_layers, len(probe.names), length=self._window, device=probe.device, dtype=probe.dtype
+        )
+
+    def read_half(self, scale: Tensor | float) -> None:
+        """Read the gradients of a step's first batches; ``scale`` makes them those of the mean loss."""
+        if self._pairs is not None:
+            self.probe.read_gradients(self._pairs.first_half, scale * self._gradient_sign)
+
+    def read_before(self, scale: Tensor | float, half: float = 0.0) -> None:
+        """Read parameters and gradients; ``scale`` makes the gradients those of the mean loss.
+
+        ``half`` is the share of the step that the gradients read before make up, 0 if none were.
+        """
+        self._scale = scale * self._gradient_sign
+        self._reading = self.probe.before_step(self._scale)
+        self._half = half
 
     def pass_over(self) -> None:
         """Read nothing before a step that other processes read: the step counts all the same."""
@@ -100,11 +139,7 @@ class OptimizerWindow(WindowSchedule):
         """The step has happened: whether :meth:`read_after` is to be called."""
         self._shared = None
         read = super().arrive()
-        rate = group_rate(self.optimizer.param_groups[0])
-        if read:
-            self._watched_rates.append(rate)
-        else:  # before the window, or in the batch that filled it
-            (self._rates_after if self.taken else self._rates_before).add(rate)
+        self._history.add(group_rate(self.optimizer.param_groups[0]), read=read, opened=self.taken > 0)
         return read
 
     def read_after(self) -> None:
@@ -112,10 +147,25 @@ class OptimizerWindow(WindowSchedule):
         self._reading = False
         if self.stream.steps == 0:
             self._losses.fill_(torch.nan)
+            self._samples.clear()
         dynamics = self._dynamics
         self.probe.after_step()
         dynamics.take_step(self.stream.steps + 1)
+        if self._pairs is not None:
+            self._pairs.update(self.probe.rows[1], self._half)
+        self.rates.take_step()
+        if self._clipping is not None:
+            self._clipping.read_last(self.stream.steps, self._scale)
         self.stream.update(self.probe.rows, dynamics.momentum, dynamics.response, dynamics.mobility)
+
+    def record_samples(self, samples: float) -> None:
+        """Keep the number of samples of the step that was read last; NaN if unknown."""
+        self._samples.append(samples)
+
+    @property
+    def batch_size(self) -> float:
+        """Samples behind the gradients of the window so far, as their noise averages them; NaN if unknown."""
+        return len(self._samples) / sum(1.0 / count for count in self._samples) if self._samples else math.nan
 
     def record_loss(self, loss: Tensor) -> None:
         """Keep the mean loss of the batch of the step that was read last."""
@@ -124,21 +174,22 @@ class OptimizerWindow(WindowSchedule):
     def own_share(self, *, able: bool) -> list[Tensor]:
         """Sums of this process's part of the open window and its losses, float64 on the CPU; zeros if not able."""
         if not able:
-            nothing = self.stream.no_sums(self.taken), self._dynamics.no_response_sums(self.taken)
-            return [*nothing[0], *nothing[1], torch.zeros(self.taken, dtype=torch.float64)]
-        sums = self.stream.layer_sums(self._dynamics.momentum_by_layer())
-        return [*sums, *self._dynamics.response_sums(), self._own_losses()]
+            nothing = (torch.zeros(self.taken, *shape, dtype=torch.float64) for shape in ((), (3,)))
+            return [*self.stream.no_sums(self.taken), *self._dynamics.no_response_sums(self.taken), *nothing]
+        return [*self._own_sums(), *self._dynamics.response_sums(), self._own_losses(), self._own_squares()]
 
     def accept(self, shares: Sequence[Tensor], processes: int) -> None:
         """Go on with the sums over all processes of what each gave as :meth:`own_share`."""
-        series, flags, terms, *response, losses = shares
+        series, flags, terms, *response, losses, squares = shares
         # a gradient that was not finite in one process's part was not finite
         flags = (flags > processes - 0.5).to(flags)
-        self._shared = (LayerSums(series, flags, terms), ResponseSums(*response), losses / processes)
+        sums = LayerSums(series, flags, terms)
+        self._shared = SharedSums(sums, ResponseSums(*response), losses / processes, squares)
 
-    def close(self, batch_size: float) -> None:
-        """End the window, enter it into the energy balance, and pause; ``batch_size`` is NaN if unknown."""
-        statistics = self.peek(batch_size, final=True)
+    def close(self) -> None:
+        """End the window, enter it into the energy balance, and pause."""
+        statistics = self.peek(final=True)
+        self.products = None if self._pairs is None else self._pairs.close()
         self.skipped += statistics.skipped
         heat = heat_by_step(statistics)
         self.balance.add(
@@ -146,45 +197,74 @@ class OptimizerWindow(WindowSchedule):
             heat,
             unwatched=self._bridge,
             energy=self.energy(),
-            rates=self._watched_rates,
-            unwatched_rates=self._rates_before.rates,
+            rates=self._history.watched,
+            unwatched_rates=self._history.unwatched,
         )
-        self._rates_before, self._rates_after, self._watched_rates = self._rates_after, RateRecord(), []
+        self._history.turn()
         self.last = statistics
+        resting = self.rates.resting
+        idle = self.probe.without_gradient(self.stream.steps)
+        self.untrained = seen_untrained(self._layers, statistics, idle=idle, resting=resting)
+        self._resting = self._at_rest(resting)
+        if self._clipping is not None:
+            self.clipping = self._clipping.result(self._own_squares() if self._shared is None else self._shared.squares)
+            self._clipping.clear()
+        self.rates.clear()
         self.stream.clear()
         self._shared = None
         self.probe.forget_missing()
         self._pause()
 
-    def peek(self, batch_size: float, *, final: bool = False) -> WindowStatistics:
-        """Statistics of the window so far, which goes on unless ``final``; ``batch_size`` is NaN if unknown."""
+    def _at_rest(self, resting: set[int]) -> set[str]:
+        return {name for name, owned in self._layers.items() if resting.issuperset(map(id, owned))}
+
+    def closed(self) -> OpenedWindow | None:
+        """What is known of the last window; None before there is one."""
+        if self.last is None:
+            return None
+        return self._known(self.last, self._resting)
+
+    def opened(self) -> OpenedWindow:
+        """What is known of the window so far."""
+        return self._known(self.peek(), self._at_rest(self.rates.resting))
+
+    def _known(self, statistics: WindowStatistics, resting: set[str]) -> OpenedWindow:
+        name = type(self.optimizer).__name__
+        return OpenedWindow(self.probe.names, statistics, name, resting, self._dynamics.reason)
+
+    def peek(self, *, final: bool = False) -> WindowStatistics:
+        """Statistics of the window so far, which goes on unless ``final``."""
         watched, sizes = self.probe.coordinates(self.stream.steps)
         momentum = self._dynamics.momentum_by_layer()
         if self._shared is None:
-            sums, response = self.stream.layer_sums(momentum), self._dynamics.response_sums()
+            sums, response = self._own_sums(), self._dynamics.response_sums()
         else:
-            sums, response, _ = self._shared
-        statistics = sums.statistics(watched, sizes, momentum, batch_size=batch_size)
+            sums, response = self._shared.sums, self._shared.response
+        whole = torch.tensor([self.probe.layer_watched, self.probe.layer_sizes], dtype=torch.float64)
+        statistics = sums.statistics(watched, sizes, momentum, batch_size=self.batch_size, whole=(whole[0], whole[1]))
         return self._dynamics.judge(response, statistics, final=final)
 
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why the optimizer's response left values of the last window unknown."""
-        name = type(self.optimizer).__name__
-        return tuple(f"{name} leaves temperatures unknown: {reason}" for reason in self._dynamics.responses.reasons)
+    def _own_sums(self) -> LayerSums:
+        contraction = self.rates.contraction(self.stream.steps)
+        return self.stream.layer_sums(self._dynamics.momentum_by_layer(), contraction)
+
+    def _own_squares(self) -> Tensor:
+        steps = self.stream.steps
+        return torch.full((steps, 3), math.nan) if self._clipping is None else self._clipping.squares(steps)
 
     def watches(self, parameter: nn.Parameter) -> bool:
         """Whether a parameter is one of those that are watched here."""
         return id(parameter) in self.probe.signature
 
-    def mobility_of(self, parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]) -> Tensor | float:
-        """Mobility of a parameter now, of the coordinates that ``watch`` picks; NaN where it is not known."""
-        return self._dynamics.mobility_of(parameter, watch)
+    @property
+    def mobility_of(self) -> MobilityOf:
+        """Mobility of a parameter that is watched here."""
+        return self._dynamics.mobility_of
 
     def losses(self) -> Tensor:
         """Loss of each step of the window so far, ``[steps]`` on the host; NaN where it is not known."""
         # that of this process's samples, or of all processes' where parameters are sharded
-        return self._own_losses() if self._shared is None else self._shared[2]
+        return self._own_losses() if self._shared is None else self._shared.losses
 
     def _own_losses(self) -> Tensor:
         return self._losses[: self.stream.steps].cpu().double()
@@ -202,6 +282,7 @@ class OptimizerWindow(WindowSchedule):
             "names": list(self.probe.names),
             "chunk_layers": self.probe.whole_chunk_layers.clone(),
             "steps": self._steps,
+            "undone": self._undone + self.pending,
             "paused": self._paused,
             "bridge": self._bridge,
             "skipped": self.skipped + self.pending,  # a step that is still pending when its batch has ended
@@ -210,12 +291,17 @@ class OptimizerWindow(WindowSchedule):
             "losses": self._losses.cpu().clone(),
             "missing": self.probe.missing_counts(),
             # a checkpoint holds what the first process knows: of a sharded window, only how long it was
+            "pairs": {} if self._pairs is None else self._pairs.state_dict(),
+            "samples": list(self._samples),
             "stream": {} if self._sharded else self.stream.state_dict(),
             "interrupted": self.taken if self._sharded else 0,
+            "rates": {} if self._sharded else self.rates.state_dict(),
+            "clipping": {} if self._sharded or self._clipping is None else self._clipping.state_dict(),
             "energy_balance": self.balance.state_dict(),
-            "rates": [self._rates_before.state_dict(), self._rates_after.state_dict()],
-            "watched_rates": [] if self._sharded else list(self._watched_rates),
+            "history": self._history.state_dict(open_window=not self._sharded),
             "last": None if self.last is None else dict(vars(self.last)),
+            "plan": None if self._plan is None else self._plan.state_dict(),
+            "left": self._left,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
@@ -224,11 +310,12 @@ class OptimizerWindow(WindowSchedule):
         own = self.probe.whole_chunk_layers
         same_layers = state["names"] == list(self.probe.names) and torch.equal(state["chunk_layers"], own)
         same_parameters = len(state["missing"]) == len(self.probe.missing_counts())
-        if not same_layers or not same_parameters or len(state["losses"]) != self._window or not _same_sums(state):
+        if not same_layers or not same_parameters or len(state["losses"]) != self._window or not same_sums(state):
             return False
         self._steps, self._paused = state["steps"], state["paused"]
+        self._restore_plan(state)
         self._bridge, self.skipped = state["bridge"], state["skipped"]
-        self._dynamics.restore(state["mobility"], state["response"])
+        self._dynamics.restore(state["mobility"], state.get("response"))
         self._losses.copy_(state["losses"])
         stream = state["stream"]
         self.interrupted = state.get("interrupted", 0)
@@ -237,20 +324,28 @@ class OptimizerWindow(WindowSchedule):
         self._bridge += self.interrupted
         self.probe.restore_missing(state["missing"] if stream else [0] * len(state["missing"]))
         self.stream.load_state_dict(stream)
+        if self._pairs is not None:
+            self._pairs.load_state_dict(state.get("pairs", {}))
+        self._samples = list(state.get("samples", []))
         self.taken = self.stream.steps
-        self.balance.load_state_dict(state["energy_balance"])
-        for record, kept in zip((self._rates_before, self._rates_after), state["rates"], strict=True):
-            record.load_state_dict(kept)
-        self._watched_rates = list(state["watched_rates"])
-        self.last = None if state["last"] is None else WindowStatistics(**state["last"])
+        if stream:
+            self.rates.load_state_dict(state.get("rates", {}))
+        if stream and self._clipping is not None:
+            self._clipping.load_state_dict(state.get("clipping", {}))
+        self.balance.load_state_dict(state["energy_balance"], group_rate(self.optimizer.param_groups[0]))
+        self._history.load_state_dict(state.get("history"))
+        self.last = None if state["last"] is None else completed(state["last"])
         return True
 
-
-def _same_sums(state: dict[str, Any]) -> bool:
-    """Whether a window's state holds the sums that this version keeps."""
-    stream, last = state["stream"], state["last"]
-    return (
-        "response" in state
-        and (not stream or set(stream) == StreamingWindow.state_keys())
-        and (last is None or set(last) == {field.name for field in fields(WindowStatistics)})
-    )
+    def _restore_plan(self, state: Mapping[str, Any]) -> None:
+        """Go on with a window's own plan; up to the end that the run has now, if that is a later one."""
+        self._undone = state.get("undone", 0)
+        kept = state.get("plan")
+        if self._plan is None or kept is None:
+            self._plan = None
+            return
+        end, self._plan = self._plan.end, WindowPlan(**kept)
+        self._left = state["left"]
+        if end > self._plan.end:
+            planned, self._plan = self._plan.count, self._plan.extended(end)
+            self._left += self._plan.count - planned

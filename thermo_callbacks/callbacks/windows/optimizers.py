@@ -7,11 +7,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
+from thermo_callbacks.callbacks.compat import expects_clipping, has_gradient_scaler, steps_done
+from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.trained_layers import trained_layers
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
 
 
 class MonitoredOptimizers:
@@ -25,9 +28,10 @@ class MonitoredOptimizers:
         guard: Guard,
         patterns: Sequence[str] | None,
         settings: dict[str, Any] | None,
+        groups: LayerGroups = EACH_BY_ITSELF,
     ) -> None:
         self._trainer, self._module, self._guard = trainer, pl_module, guard
-        self._patterns, self._settings = patterns, settings
+        self._patterns, self._groups, self._settings = patterns, groups, settings
         self._sharded = False
         self.all: list[OptimizerWindow] = []
         self._by_optimizer: dict[int, list[OptimizerWindow]] = {}
@@ -59,7 +63,14 @@ class MonitoredOptimizers:
         return layers
 
     def _layers_of(self, optimizer: Optimizer) -> dict[str, list[nn.Parameter]]:
-        return trained_layers(self._module, self._trainer.optimizers, optimizer, self._patterns)
+        return trained_layers(self._module, self._trainer.optimizers, optimizer, self._patterns, self._groups)
+
+    def _clips(self, optimizer: Optimizer) -> bool | None:
+        """Whether an optimizer's gradients are expected to be clipped; None where that can't be seen."""
+        # LBFGS leaves the gradient of another evaluation behind; fused ones divide by the loss scale while they step
+        scaled = has_gradient_scaler(self._trainer) and getattr(optimizer, "_step_supports_amp_scaling", False)
+        hidden = scaled or isinstance(optimizer, LBFGS) or any(map(_adds_momentum, optimizer.param_groups))
+        return None if hidden else expects_clipping(self._trainer, self._module)
 
     def refresh(self, optimizer: Optimizer) -> None:
         """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
@@ -74,8 +85,26 @@ class MonitoredOptimizers:
         for device, layers in by_device.items():
             window = known.get(device)
             if window is None:
-                window = OptimizerWindow(optimizer, layers, sharded=self._sharded, **self._settings)
+                sample = self._groups.sample(self._settings["sample"])
+                settings = self._settings | {
+                    "plan": self._plan_from_now(),
+                    "sample": sample,
+                    "clips": self._clips(optimizer),
+                }
+                window = OptimizerWindow(optimizer, layers, sharded=self._sharded, **settings)
                 current.append(window)
                 self.all.append(window)
             elif window.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
                 window.rebuild(layers)
+
+    def _plan_from_now(self) -> WindowPlan | None:
+        """Plan for a window that begins now: layers may thaw when much of the run has gone."""
+        plan: WindowPlan | None = None if self._settings is None else self._settings.get("plan")
+        return plan and plan.rest(steps_done(self._trainer))
+
+
+def _adds_momentum(group: dict[str, Any]) -> bool:
+    """Whether a step adds its momentum to the gradient in place, as Nesterov's does with several tensors at a time."""
+    together = group.get("foreach")
+    on_device = any(parameter.is_cuda for parameter in group["params"])
+    return bool(group.get("nesterov")) and bool(on_device if together is None else together)

@@ -3,47 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
+from thermo_callbacks.callbacks.windows.missing import MissingValues, OpenedWindow
 from thermo_callbacks.catalog import TAGS, Scalars, quantity_of
 from thermo_callbacks.functional.free_energy import free_energy
 from thermo_callbacks.functional.window import SUMS
 from thermo_callbacks.functional.window.estimates import LayerEstimates
-from thermo_callbacks.functional.window.statistics import WindowStatistics
-
-WarnOnce = Callable[[str, str], None]
+from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.parameters.clipping import Clipping
 
 
 def window_record(
-    tags: Collection[str],
-    windows: Sequence[tuple[Sequence[str], WindowStatistics]],
-    fresh: set[str],
-    warn_once: WarnOnce,
+    tags: Collection[str], windows: Sequence[OpenedWindow], fresh: Collection[str], guard: Guard
 ) -> Scalars:
-    """Values of windows with the tags that are wanted; of the layers, those whose window is fresh."""
-    names = [name for layers, _ in windows for name in layers]
-    joined = WindowStatistics.join([window for _, window in windows])
-    idle = {name for name, watched in zip(names, joined.watched.tolist(), strict=True) if not watched}
-    for name in sorted(idle):
-        warn_once(f"idle {name}", f"layer {name!r} received no gradient in a whole window: its values are NaN.")
+    """Values of windows with the tags and families that are wanted; of the layers, those whose window is fresh."""
+    missing = MissingValues(windows)
     record: Scalars = {}
     for name, sums in SUMS.items():
-        if (tag := f"thermo/{name}") not in tags:
+        if f"thermo/{name}" not in tags or (found := sums(missing.joined)) is None:
             continue
-        values = _values(name, sums(joined).estimate(), names, fresh)
-        missing = [each for each, value in values.items() if math.isnan(value) and each.partition("/")[2] not in idle]
-        if missing:
-            row = quantity_of(tag)
-            text = f"no value (NaN) in a window for {', '.join(missing[:3])}: {row.missing}."
-            warn_once(row.name, text)
+        values = _values(name, found.estimate(), missing.names, fresh, tags)
+        missing.look_at(values)
         record |= values
+    missing.tell(guard)
     return record
 
 
-def _values(name: str, estimates: LayerEstimates, layers: Sequence[str], fresh: set[str]) -> Scalars:
+def _values(
+    name: str, estimates: LayerEstimates, layers: Sequence[str], fresh: Collection[str], tags: Collection[str]
+) -> Scalars:
     """One quantity's values: of the run, then of the layers; with errors where there are tags for them."""
     whole = estimates.whole
     parts = {"": whole.value, "_stderr": whole.stderr}
@@ -51,10 +43,25 @@ def _values(name: str, estimates: LayerEstimates, layers: Sequence[str], fresh: 
         parts |= dict(zip(("_lower", "_upper"), whole.interval(0.95), strict=True))
     values = {f"thermo/{name}{end}": float(part) for end, part in parts.items() if f"thermo/{name}{end}" in TAGS}
     for end, column in (("", estimates.layers.value), ("_stderr", estimates.layers.stderr)):
-        if (family := f"thermo_{name}{end}") in TAGS:
+        if (family := f"thermo_{name}{end}") in tags:
             by_layer = zip(layers, column.tolist(), strict=True)
             values |= {f"{family}/{layer}": value for layer, value in by_layer if layer in fresh}
     return values
+
+
+def clipping_record(windows: Sequence[Clipping], guard: Guard) -> Scalars:
+    """What clipping leaves of the gradient and the share of steps it touches; empty where there is none."""
+    if not any(window.shown for window in windows):
+        return {}
+    steps = 0 if any(window.overwritten for window in windows) else sum(window.steps for window in windows)
+    if not steps:
+        row = quantity_of("thermo/clip_factor")
+        guard.warn_once(f"no value (NaN) in a window for {' and '.join(row.tags)}: {row.missing}.", topic=row.name)
+        return dict.fromkeys(row.tags, math.nan)
+    return {
+        "thermo/clip_factor": math.fsum(window.factors for window in windows) / steps,
+        "thermo/clipped_share": sum(window.clipped for window in windows) / steps,
+    }
 
 
 def energy_record(balances: Sequence[EnergyBalance], fresh: set[str]) -> dict[str, float]:

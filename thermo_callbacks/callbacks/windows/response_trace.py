@@ -125,6 +125,8 @@ class ResponseTrace:
 
     def _interpolated(self, steps: int) -> Tensor:
         """Shape of the mobility in each step, ``[W, k]``: between two reads it changes geometrically."""
+        if not self._reads:  # the steps before are in a checkpoint of an earlier version, which has none
+            return torch.zeros(steps, self._positions.numel(), dtype=torch.float64)
         shapes = self._shapes[: len(self._reads)].cpu().double()
         per_shape = torch.tensor(self._per_shape, dtype=torch.float64).view(len(self._reads), self._parameters)
         shapes = shapes / per_shape[:, self._owners]

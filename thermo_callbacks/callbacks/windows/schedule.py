@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from thermo_callbacks.callbacks.planning import WindowPlan
+
 LONGEST_PAUSE = 19
 """Length in windows of the longest pause that is made without being asked for."""
 
@@ -9,15 +11,18 @@ LONGEST_PAUSE = 19
 class WindowSchedule:
     """Counts steps: ``window`` of them are read, then none in a pause of ``steps_between_windows``.
 
-    By default the pause is as long as the run so far, up to 19 windows: a run changes fastest at its start, and the
+    With a plan, the pauses are such that its windows are spread over the run and the last one ends with it. Without
+    either, a pause is as long as the run so far, up to 19 windows: a run changes fastest at its start, and the
     cost of a watched step, some percent of a step of a small network, is borne by one step in 20 later.
     """
 
-    def __init__(self, window: int, steps_between_windows: int | None) -> None:
+    def __init__(self, window: int, steps_between_windows: int | None, plan: WindowPlan | None = None) -> None:
         self.skipped = 0  # steps that never happened, or whose gradient was not finite
         self.taken = 0  # steps of the open window: those read, or those that it is known to hold elsewhere
         self.interrupted = 0  # steps of a window that a checkpoint could not hold
-        self._window, self._between = window, steps_between_windows
+        self._window, self._between, self._plan = window, steps_between_windows, plan
+        self._left = 0 if plan is None else plan.count  # planned windows to come, with the one under way
+        self._undone = 0  # steps that were announced and never happened: the plan has counted them
         self._paused = 0  # steps until the next window; the first window starts with the first step
         self._steps = 0
         self._excess = 0
@@ -46,10 +51,18 @@ class WindowSchedule:
         if self._pending == batch:
             return False
         if self._pending is not None:  # announced and never done: the gradient scaler skipped it
-            self.skipped += 1
+            self._miss()
         self._pending = batch
         self._reading = False
         return self.measuring
+
+    def _miss(self) -> None:
+        """A step that was announced has not happened."""
+        self.skipped += 1
+        self._undone += 1
+        if self._plan is not None and self._paused:  # the next window has its place in the run
+            self._paused -= 1
+            self._bridge -= 1
 
     def arrive(self) -> bool:
         """The step has happened: whether it was read before, and is to be read now."""
@@ -65,6 +78,12 @@ class WindowSchedule:
     def _pause(self) -> None:
         """The window has ended."""
         self.taken = 0
-        self._paused = min(LONGEST_PAUSE * self._window, self._steps) if self._between is None else self._between
+        self._paused = self._pause_length()
         self._bridge = self._excess + self._paused
         self._excess = 0
+
+    def _pause_length(self) -> int:
+        if self._plan is not None:
+            self._left = max(0, self._left - 1)
+            return self._plan.pause(self._steps + self._undone, self._left)
+        return min(LONGEST_PAUSE * self._window, self._steps) if self._between is None else self._between

@@ -10,11 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks.compat import gradient_scale, samples_per_step
+from thermo_callbacks.callbacks.compat import (
+    gradient_scale,
+    has_gradient_scaler,
+    loader_batch_size,
+    loss_scale,
+    overrides,
+    samples_in,
+)
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
 from thermo_callbacks.probes.guard import Guard, no_trace
+from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
 from thermo_callbacks.probes.parameters.optimizers import is_known, parameter_mobility
 from thermo_callbacks.probes.sharding import is_sharded
 
@@ -37,18 +45,28 @@ class Session:
         guard: Guard,
         settings: dict[str, Any] | None,
         patterns: Sequence[str] | None,
+        groups: LayerGroups = EACH_BY_ITSELF,
+        batch_size: int | None = None,
     ) -> None:
         self.trainer, self.pl_module, self.guard = trainer, pl_module, guard
-        self.batch_size = samples_per_step(trainer)
-        self._optimizers = MonitoredOptimizers(trainer, pl_module, guard=guard, patterns=patterns, settings=settings)
+        self._given, self._declared = batch_size, loader_batch_size(trainer)
+        self._processes = float(trainer.world_size)
+        self._samples: list[int | None] = []  # of the batches of the step under way
+        self._optimizers = MonitoredOptimizers(
+            trainer, pl_module, guard=guard, patterns=patterns, groups=groups, settings=settings
+        )
         self.windows = self._optimizers.all  # in the order in which they were made
         self._handles: list[Any] = []
         self._batch = 0
         self._announced = False  # a step was about to happen in this batch, read or not, done or skipped
         self._micro_batches = 0
+        self._half = 0  # batches that the half gradient of the step under way is made of; 0 if none was read
         self._losses: list[Tensor] = []
         self._read: list[OptimizerWindow] = []  # those that took in a step of this batch
         self._device_type = pl_module.device.type
+        # by hand, or in the module's hook behind the backward pass, gradients are clipped before a step is announced
+        early = not pl_module.automatic_optimization or overrides(pl_module, "on_after_backward")
+        self._clipped_early = early and not has_gradient_scaler(trainer)
         self.closed = 0  # windows that have ended, or were restored as such
         self.sharded = self._in_step = False
         if (reason := refusal(trainer.strategy)) is not None:
@@ -56,7 +74,7 @@ class Session:
             return
         self.sharded = self._in_step = is_sharded(pl_module)
         if self.sharded:
-            self.batch_size *= samples_factor(trainer)
+            self._processes *= samples_factor(trainer)
         for optimizer in trainer.optimizers:
             self._optimizers.add(optimizer, sharded=self.sharded)
         for optimizer in trainer.optimizers:  # last, so that a fault before this leaves no hook behind
@@ -83,7 +101,11 @@ class Session:
         if is_known(optimizer):
             return parameter_mobility(optimizer, group, parameter, watch)
         window = next((each for each in self._optimizers.of(optimizer) if each.watches(parameter)), None)
-        return math.nan if window is None else window.mobility_of(parameter, watch)
+        return math.nan if window is None else window.mobility_of(optimizer, group, parameter, watch)
+
+    def untrained(self) -> dict[int, str]:
+        """Parameters that the last windows did not train, by identity, and why."""
+        return {parameter: reason for window in self.windows for parameter, reason in window.untrained.items()}
 
     @property
     def active(self) -> bool:
@@ -99,9 +121,34 @@ class Session:
         """Factor, perhaps on the device, that makes an optimizer's gradients those of the mean loss before it steps."""
         return self._mean_scale() * gradient_scale(self.trainer, optimizer)
 
+    @property
+    def batch_size(self) -> float:
+        """Samples in a step as the loader tells them; NaN where it does not."""
+        return float(
+            self._processes * (self._given or self._declared or math.nan) * self.trainer.accumulate_grad_batches
+        )
+
+    def _samples_in(self, batch: Any) -> int | None:
+        return self._given or samples_in(batch, self._declared)
+
     def micro_batch(self) -> None:
-        """A backward pass has ended."""
+        """A backward pass has ended: that of the first half of a step leaves a gradient of its own."""
         self._micro_batches += 1
+        if self._clipped_early and not self.guard.disabled:
+            with self.guard.protect("reading gradients"), no_trace(self._device_type):
+                for window in self.windows:
+                    window.read_backward()
+        planned = self.trainer.accumulate_grad_batches
+        if self._micro_batches == planned // 2 and self.pl_module.automatic_optimization and not self.sharded:
+            self._read_halves(planned)
+
+    def _read_halves(self, planned: int) -> None:
+        for window in self.windows:
+            if window.measuring and not self.guard.disabled:
+                with self.guard.protect("reading half a step's gradients"), no_trace(self._device_type):
+                    # not yet unscaled, whatever the optimizer
+                    window.read_half(planned / self._micro_batches / loss_scale(self.trainer))
+                    self._half = self._micro_batches
 
     def before_step(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step, its gradients are complete and not yet clipped."""
@@ -118,12 +165,14 @@ class Session:
                     if self.sharded:
                         window.pass_over()
                     if not self.guard.disabled:
-                        window.read_before(self.gradient_factor(optimizer))
+                        # an epoch may end before the second half
+                        half = self._half / self._micro_batches if self._half < self._micro_batches else 0.0
+                        window.read_before(self.gradient_factor(optimizer), half)
 
     def note_step(self) -> None:
         """All have read what they need before the step: the batch under way ends in one, read or not."""
         self._announced = True
-        self._micro_batches = 0  # here and not after the step, which the gradient scaler may skip
+        self._micro_batches = self._half = 0  # here and not after the step, which the gradient scaler may skip
 
     def _mean_scale(self) -> float:
         """Factor to the gradient of the mean loss: Lightning divides by all batches also where an epoch ends early."""
@@ -198,7 +247,7 @@ class Session:
                 "what one process knows, and each process has seen a part of the sharded parameters"
             )
 
-    def end_batch(self, outputs: Any) -> list[OptimizerWindow]:
+    def end_batch(self, outputs: Any, batch: Any) -> list[OptimizerWindow]:
         """A batch has ended, with these outputs of the training step: the windows that are complete now."""
         self._batch += 1
         announced, self._announced = self._announced, False
@@ -207,15 +256,21 @@ class Session:
         if not announced:  # a batch that is accumulated into the step of a later one
             if any(window.measuring for window in self.windows):
                 self._keep_loss(outputs)
+                self._samples.append(self._samples_in(batch))
             return []
         if self._read:
             self._keep_loss(outputs)
+            self._samples.append(self._samples_in(batch))
+            samples = self._processes * sum(count or math.nan for count in self._samples)
+            for window in self._read:
+                window.record_samples(samples)
             if self._losses:
                 loss = self._losses[0] if len(self._losses) == 1 else torch.stack(self._losses).mean()
                 for window in self._read:
                     window.record_loss(loss)
             self._read.clear()
         self._losses.clear()  # those of a step that was skipped are no part of the next one
+        self._samples.clear()
         complete = self._brought_together([window for window in self.windows if window.full])
         self.closed += len(complete)
         return complete

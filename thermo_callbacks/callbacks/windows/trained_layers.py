@@ -2,31 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.probes.layers import layer_parameters
+from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups, Leaf, group_by_path
+from thermo_callbacks.probes.layers import layer_parameters, owned_parameters
 
 
 def trained_layers(
-    pl_module: Any, optimizers: Sequence[Any], optimizer: Optimizer, patterns: Sequence[str] | None
+    pl_module: Any,
+    optimizers: Sequence[Any],
+    optimizer: Optimizer,
+    patterns: Sequence[str] | None,
+    groups: LayerGroups = EACH_BY_ITSELF,
 ) -> dict[str, list[nn.Parameter]]:
-    """Layer name to the parameters that one optimizer trains."""
+    """Layer or group to the parameters that one optimizer trains."""
     # a layer that is shared out between optimizers (matrices to one, biases to another) is a layer of each, named
     # after it
     trained = _trained(optimizer)
     elsewhere = set().union(*(_trained(other) for other in optimizers if other is not optimizer))
     layers: dict[str, list[nn.Parameter]] = {}
-    for name, owned in layer_parameters(pl_module, patterns).items():
+    for name, owned in groups.gather(layer_parameters(pl_module, patterns)).items():
         shared = any(id(parameter) in elsewhere for parameter in owned)
         label = f"{name}@{_name_of(optimizer, optimizers)}" if shared else name
         own = [parameter for parameter in owned if id(parameter) in trained]
         if own:
             layers[label] = own
     return layers
+
+
+def group_layers(pl_module: Any, optimizers: Sequence[Any], most: int) -> LayerGroups:
+    """Groups of a model's layers that make at most ``most`` labels, none where its layers make no more one by one."""
+    # Frozen layers have groups too, so that no name changes when they thaw. Where fewer layers are trained at the start
+    # than not, these get half of the groups: they are what the run is about. A group that is shared out between
+    # optimizers has a label for each.
+    owned = {name: parameters for name, parameters in owned_parameters(pl_module).items() if parameters}
+    owners = [_trained(optimizer) for optimizer in optimizers]
+    each = {name: (name,) for name in owned}
+    if _labels(each.values(), owned, owners) <= most:
+        return EACH_BY_ITSELF
+    everything = set().union(*owners)
+    trained = {
+        name
+        for name, parameters in owned.items()
+        if any(parameter.requires_grad and id(parameter) in everything for parameter in parameters)
+    }
+    frozen = len(owned) - len(trained)
+    weights = (frozen, len(trained)) if 0 < len(trained) < frozen else (1, 1)
+    leaves = [Leaf(name, weights[name not in trained], parameters[0].device) for name, parameters in owned.items()]
+    for count in range(most, 1, -1):
+        groups = group_by_path(leaves, count)
+        if _labels(groups.values(), owned, owners) <= most:
+            break
+    return LayerGroups(groups)
+
+
+def most_labels(pl_module: Any, optimizers: Sequence[Any], groups: LayerGroups) -> int:
+    """Labels that there can be in a run, also when all layers have thawed."""
+    owned = {name: parameters for name, parameters in owned_parameters(pl_module).items() if parameters}
+    gathered = groups.gather({name: [name] for name in owned})
+    return _labels(gathered.values(), owned, [_trained(optimizer) for optimizer in optimizers])
+
+
+def _labels(groups: Iterable[Sequence[str]], owned: dict[str, list[nn.Parameter]], owners: Sequence[set[int]]) -> int:
+    """Labels of groups, one for each optimizer that has a parameter of it, and one for a group that none has."""
+    count = 0
+    for members in groups:
+        inside = {id(parameter) for name in members for parameter in owned[name]}
+        count += max(1, sum(bool(inside & trained) for trained in owners))
+    return count
 
 
 def _name_of(optimizer: Optimizer, optimizers: Sequence[Any]) -> str:

@@ -28,14 +28,16 @@ def demo(parser: Parser, settings: DemoSettings) -> int:
     console = new_console()
     console.print(
         f"Training a small network on {TRAINING_IMAGES:,} handwritten digits: {settings.steps:,} steps of "
-        f"{settings.optimizer} at a learning rate of {settings.learning_rate:g}, {settings.batch_size} images a step.\n"
-        f"The thermometer looks on, and measures {settings.steps // settings.window} times, over {settings.window} "
-        "steps each.\n"
+        f"{settings.optimizer} at a learning rate of {settings.learning_rate:g}, {settings.batch_size} images a step."
     )
     try:
         # seconds of imports, which the person has something to read in
-        from thermo_callbacks.commands.demo.training import train
+        from thermo_callbacks.commands.demo.training import planned_windows, train
 
+        windows = planned_windows(settings)
+        console.print(
+            f"The thermometer looks on, and measures {windows.count} times, over {windows.length} steps each.\n"
+        )
         result = train(settings)
         _print_result(console, result, settings)
     except KeyboardInterrupt:  # before or after the training; Ctrl-C in it is seen to there
@@ -60,10 +62,10 @@ def _print_result(console: Console, result: DemoResult, settings: DemoSettings) 
         for subject in ("layers", "curvature", "activations"):
             with contextlib.suppress(ValueError):  # a run too short for an extra pass has no rows for some
                 console.print(layer_table(last, subject))
-        paragraphs = read_run(result.records, window=settings.window, batch_size=settings.batch_size)
+        paragraphs = read_run(result.records, batch_size=settings.batch_size)
         print_interpretation(console, paragraphs)
     else:
-        console.print(f"\nNothing was measured yet: the first measurement takes {settings.window} steps.\n")
+        console.print(f"\nNothing was measured yet: the first measurement takes {result.window} steps.\n")
     folder = shlex.quote(str(result.folder.resolve()))
     console.print("The course of all values is in TensorBoard, under the tab Custom Scalars. To open it:")
     console.print(f"  tensorboard --logdir {folder}", soft_wrap=True)

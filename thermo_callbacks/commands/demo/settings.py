@@ -30,8 +30,8 @@ class DemoSettings:
 
     Example:
         >>> settings = DemoSettings(optimizer="sgd")
-        >>> settings.learning_rate, settings.steps, settings.window
-        (0.02, 625, 31)
+        >>> settings.learning_rate, settings.steps
+        (0.02, 625)
     """
 
     max_epochs: int = field(default=5, metadata=whole(1))
@@ -65,14 +65,3 @@ class DemoSettings:
     def steps(self) -> int:
         """Optimizer steps of the whole run."""
         return self.max_epochs * self.steps_per_epoch
-
-    @property
-    def window(self) -> int:
-        """Steps in one measurement.
-
-        The monitor's own choice, windows of 50 steps with growing pauses between them, is made for runs of many
-        thousand steps. The demo is short and its cost is no matter, so it measures every step, in 15 to 20 windows.
-        None is longer than a quarter of an epoch: within an epoch no image comes twice, so the mean over a window close
-        to that length scatters less than steps that know nothing of each other, and the signal would be underrated.
-        """
-        return max(FEWEST_STEPS, min(self.steps // 15, self.steps_per_epoch // 4))

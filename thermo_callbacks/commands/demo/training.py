@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from thermo_callbacks.callbacks import ThermoMonitor
+from thermo_callbacks.callbacks.planning import WindowPlan, plan_windows
 from thermo_callbacks.commands.demo.progress import DemoProgressBar
 from thermo_callbacks.commands.demo.settings import DemoSettings
 from thermo_callbacks.commands.digits import load_digits
@@ -25,11 +26,13 @@ class DemoResult:
     """Result of a demo run.
 
     Attributes:
+        window: Steps in a window.
         records: Values of each window, tag to value.
         accuracy: Share of the validation images named correctly, None before the first validation.
         interrupted: Whether Ctrl-C ended the run.
     """
 
+    window: int
     records: list[dict[str, float]]
     accuracy: float | None
     steps: int
@@ -97,12 +100,17 @@ class WindowRecords(Callback):
             self.records.append(record)
 
 
+def planned_windows(settings: DemoSettings) -> WindowPlan:
+    """The windows that the monitor plans for a demo of these settings."""
+    plan = plan_windows(settings.steps)
+    assert plan is not None  # the settings refuse a run of fewer steps than that takes
+    return plan
+
+
 def train(settings: DemoSettings) -> DemoResult:
     """Train the classifier on the digits with a monitor."""
     training, validation = load_digits(settings.seed)
-    monitor = ThermoMonitor(
-        window=settings.window, steps_between_windows=0, curvature_every_n_steps=settings.window, seed=settings.seed
-    )
+    monitor = ThermoMonitor(seed=settings.seed)
     windows = WindowRecords(monitor)
     logger = TensorBoardLogger(settings.logdir, name="demo")
     with quiet(), one_thread(), torch.random.fork_rng(devices=[]):
@@ -127,6 +135,7 @@ def train(settings: DemoSettings) -> DemoResult:
             )
     accuracy = trainer.callback_metrics.get("val_accuracy")
     return DemoResult(
+        window=planned_windows(settings).length,
         records=windows.records,
         accuracy=None if accuracy is None else float(accuracy),
         steps=trainer.global_step,

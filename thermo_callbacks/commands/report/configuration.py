@@ -55,6 +55,8 @@ def configuration_files(folder: Path) -> dict[str, str]:
 def _shown(value: Any) -> str:
     """Words for a value; of long lists how many there are, and of long tables how many of a kind."""
     if isinstance(value, dict):
+        if value and all(isinstance(each, list) for each in value.values()):  # groups
+            return ", ".join(f"{name} ({len(each):,})" for name, each in value.items())
         if len(value) > _LONG:
             value = Counter(_shown(each) or "unknown" for each in value.values())
         return ", ".join(f"{_words(name)} {_shown(each)}" for name, each in value.items())

@@ -26,10 +26,10 @@ class Summary(NamedTuple):
 def summary_of(run: Run, place: int) -> Summary:
     """Interpret the numbers of a run."""
     records = run.records()
-    window, batch_size = run.configurations.number("window"), run.configurations.number("batch_size")
-    if window is None or batch_size is None:  # the sentences on noise need both
-        records = [{tag: value for tag, value in record.items() if tag != "thermo/signal_share"} for record in records]
-    paragraphs = read_run(records, window=window or 1, batch_size=batch_size or 1)
+    batch_size = run.configurations.number("batch_size")
+    if batch_size is None:  # the sentence on noise needs it
+        records = [{tag: value for tag, value in record.items() if tag != "thermo/noise_scale"} for record in records]
+    paragraphs = read_run(records, batch_size=batch_size or 1)
     return Summary(run.name, run_colour(place), [_split(paragraph) for paragraph in paragraphs], run.notices)
 
 

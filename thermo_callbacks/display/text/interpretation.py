@@ -22,15 +22,15 @@ _NEAR_ONE = 0.1
 _FAR_FROM_ONE = 1.0
 
 
-def read_run(records: Sequence[Record], *, window: int, batch_size: int) -> list[str]:
+def read_run(records: Sequence[Record], *, batch_size: int) -> list[str]:
     """Say what the values of each window, at least one, mean for this run: a paragraph a subject that has values."""
     # each sentence follows from the values by a simple rule, and differences within the errors are called that
-    first, last = records[0], records[-1]
+    last = records[-1]
     paragraphs = [
         _read_energy(records),
         _read_temperature(records),
         _read_equilibrium(last),
-        _read_noise(first, last, window, batch_size),
+        _read_noise(last, batch_size),
         read_curvature(last),
         read_entropy(last),
         read_engines(last),
@@ -143,30 +143,23 @@ def _read_equilibrium(last: Record) -> str:
     return f"{text}. That is {where}: the weights were still {change} in the last window, so it was no equilibrium."
 
 
-def _read_noise(first: Record, last: Record, window: int, batch_size: int) -> str:
-    share, scale = last.get("thermo/signal_share", math.nan), last.get("thermo/noise_scale", math.nan)
-    if math.isnan(share):
+def _read_noise(last: Record, batch_size: int) -> str:
+    scale, lower, upper = (last.get(f"thermo/noise_scale{end}", math.nan) for end in ("", "_lower", "_upper"))
+    if math.isnan(scale):
         return ""
-    resolved = 2.0 / window  # a window of pure noise scatters by one over its steps
-    if math.isnan(scale) or share < resolved:
-        text = (
-            f"Noise: the slope of the loss does not stand out of the noise, not even over the {window} steps of the "
-            f"last window together: a signal share of {number(share)} is within the scatter of none. So the noise "
-            f"scale is larger than the batch of {batch_size}, by how much can't be said."
-        )
-        earlier = first.get("thermo/noise_scale", math.nan)
-        if first.get("thermo/signal_share", math.nan) >= resolved and not math.isnan(earlier):
-            text += f" In the first window it was about {float(f'{earlier:.1g}'):.0f} samples."
-        return text
-    text = f"Noise: the noise scale is about {number(float(f'{scale:.2g}'))} samples, "
-    if scale > 2.0 * batch_size:
+    low, high = (number(float(f"{end:.2g}")) if math.isfinite(end) else "" for end in (lower, upper))
+    if high:
+        text = f"Noise: the noise scale is about {number(float(f'{scale:.2g}'))} samples ({low} to {high}), "
+    else:
+        text = f"Noise: the noise scale is at least {low} samples, "
+    if lower > batch_size:
         return text + (
             f"above the batch of {batch_size}: a step follows the noise more than the slope, and a larger batch would "
             "make each step better."
         )
-    if scale < 0.5 * batch_size:
+    if upper < batch_size:
         return text + (
             f"below the batch of {batch_size}: a step follows the slope more than the noise, and a larger batch would "
             "add little."
         )
-    return text + f"like the batch of {batch_size}: a step follows slope and noise in about equal parts."
+    return text + f"and the batch of {batch_size} is within that: a step follows slope and noise in about equal parts."

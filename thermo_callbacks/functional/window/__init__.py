@@ -22,8 +22,6 @@ from thermo_callbacks.functional.window.entropy_production import (
 from thermo_callbacks.functional.window.noise import (
     gradient_moments,
     gradient_noise_scale,
-    gradient_power_sums,
-    resolved_noise_scale_sums,
     signal_share,
 )
 from thermo_callbacks.functional.window.parameter_entropy import parameter_entropy, parameter_entropy_sums
@@ -39,8 +37,21 @@ from thermo_callbacks.functional.window.temperature import (
     virial_temperature_contributions,
     virial_temperature_sums,
 )
+from thermo_callbacks.functional.window.vitals import (
+    decay_share,
+    decay_share_sums,
+    gradient_norm,
+    gradient_norm_sums,
+    update_ratio,
+    update_ratio_sums,
+    weight_growth,
+    weight_growth_sums,
+    weight_norm,
+    weight_norm_sums,
+)
 
 __all__ = [
+    "decay_share",
     "einstein_excess",
     "einstein_temperature",
     "einstein_temperature_contributions",
@@ -50,13 +61,17 @@ __all__ = [
     "free_diffusion_production",
     "gradient_moments",
     "gradient_noise_scale",
+    "gradient_norm",
     "kinetic_sampling_variance",
     "kinetic_temperature",
     "kinetic_temperature_contributions",
     "parameter_entropy",
     "signal_share",
+    "update_ratio",
     "virial_temperature",
     "virial_temperature_contributions",
+    "weight_growth",
+    "weight_norm",
 ]
 
 SUMS: Mapping[str, Callable[[WindowStatistics], Any]] = {
@@ -65,10 +80,13 @@ SUMS: Mapping[str, Callable[[WindowStatistics], Any]] = {
     "einstein_temperature": einstein_temperature_sums,
     "einstein_excess": einstein_excess_sums,
     "equilibrium_ratio": equilibrium_ratio_sums,
-    "noise_scale": resolved_noise_scale_sums,
-    "signal_share": gradient_power_sums,
     "entropy": parameter_entropy_sums,
     "entropy_production": entropy_production_sums,
     "entropy_production_floor": free_diffusion_sums,
+    "update_ratio": update_ratio_sums,
+    "gradient_norm": gradient_norm_sums,
+    "weight_norm": weight_norm_sums,
+    "weight_growth": weight_growth_sums,
+    "decay_share": decay_share_sums,
 }
-"""Sums whose ``estimate()`` is a quantity of a window, by the name that it is logged under."""
+"""Sums whose ``estimate()`` is a quantity of a window, by the name that it is logged under; None: it does not apply."""

@@ -15,6 +15,7 @@ from thermo_callbacks.functional.momentum import AT_ONCE, MomentumResponse, inno
 from thermo_callbacks.functional.statistics import check_window, coordinate_sampling_variance, helmert_contrasts
 from thermo_callbacks.functional.window.coordinate_terms import CoordinateSums, coordinate_terms
 from thermo_callbacks.functional.window.statistics import WindowStatistics
+from thermo_callbacks.functional.window.weight_terms import GrowthSums, growth_sampling_variance, growth_terms
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,20 @@ class LayerArrays:
             return self.pushes.new_zeros(())
         return coordinate_sampling_variance(self.temperatures(0, 2), self.temperatures(1, 2), self.size)
 
+    def weight_square(self) -> Tensor:
+        """Mean squared norm of the parameters, of all coordinates."""
+        square: Tensor = self.parameters.square().mean(0).sum()
+        return square if self.size is None else square * (self.size / self.parameters.shape[1])
+
+    def growth_variance(self) -> Tensor:
+        """Variance of the growth of the squared norm in a step from watching a part of the coordinates."""
+        squares = self.parameters.square().mean(0)
+        forces = (self.parameters * self.displacements).mean(0)
+        sums = GrowthSums(*(term.sum() for term in growth_terms(squares, forces)))
+        watched = squares.new_tensor(len(squares))
+        total = watched if self.size is None else squares.new_tensor(self.size)
+        return growth_sampling_variance(sums, 2.0 * forces.sum(), squares.sum(), watched=watched, total=total)
+
 
 _SUMS: dict[str, Callable[[LayerArrays], Tensor]] = {
     "innovation_gradient": lambda layer: layer.pushes.sum(1),
@@ -89,6 +104,11 @@ _SUMS: dict[str, Callable[[LayerArrays], Tensor]] = {
     "displacement_square": lambda layer: layer.displacements.square().sum(1),
     "mean_gradient_square": lambda layer: layer.gradients.mean(0).square().sum(),
     "temperature_sampling_variance": LayerArrays.sampling_variance,
+    "weight_square": LayerArrays.weight_square,
+    "growth_sampling_variance": LayerArrays.growth_variance,
+    # arrays know of no weight decay but that which a function is given
+    "decay_square": lambda layer: layer.displacements.new_zeros(()),
+    "decay_displacement": lambda layer: layer.displacements.new_zeros(()),
 }
 
 

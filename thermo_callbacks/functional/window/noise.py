@@ -141,9 +141,3 @@ def noise_scale_sums(window: WindowStatistics) -> NoiseScaleSums:
     """Sums of :func:`gradient_noise_scale`."""
     noise, signal = gradient_power_sums(window)
     return NoiseScaleSums(noise, signal, noise * window.batch_size)
-
-
-def resolved_noise_scale_sums(window: WindowStatistics) -> NoiseScaleSums:
-    """Sums of :func:`gradient_noise_scale` that have no value where the signal share is too small to be told."""
-    # near equilibrium the gradients of successive steps are anticorrelated: the share is too low by up to 1/W
-    return noise_scale_sums(window).resolved(2.0 / max(1, window.steps))

@@ -38,6 +38,12 @@ class WindowStatistics:
     production: Tensor
     production_square: Tensor
     relaxation: Tensor  # inverse of the productions, the steps in which a coordinate forgets, at most the window's
+    weight_square: Tensor  # mean squared norm of the layer's parameters, of all of them, with a gradient or without
+    growth_sampling_variance: Tensor  # of the growth of that in a step, from watching a sample
+    # of the watched coordinates, means over the steps: squares of what weight decay moved them by, and products of what
+    # it took off them with their displacements; NaN where an optimizer does not tell
+    decay_square: Tensor
+    decay_displacement: Tensor
     watched: Tensor  # watched coordinates that had a gradient
     sizes: Tensor  # all coordinates of the layer that had a gradient
     momentum: Tensor  # of the layer's optimizer, on the CPU

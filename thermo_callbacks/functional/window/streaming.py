@@ -11,7 +11,15 @@ from torch import Tensor
 
 from thermo_callbacks.functional.momentum import pair_scale
 from thermo_callbacks.functional.window.coordinate_terms import CoordinateSums, coordinate_terms
-from thermo_callbacks.functional.window.layer_sums import FORCE, INNOVATION, PAIR, POSITION_GRADIENT, LayerSums
+from thermo_callbacks.functional.window.layer_sums import (
+    FORCE,
+    INNOVATION,
+    PAIR,
+    POSITION_GRADIENT,
+    LayerSums,
+    term_count,
+)
+from thermo_callbacks.functional.window.weight_terms import growth_terms, weight_terms
 
 CHUNK = 256
 """Coordinates in a chunk: each layer's stretch of the flat buffers is padded to a multiple of it, so that one reduction
@@ -34,7 +42,10 @@ class StreamingWindow:
         "validity",
         "series",
         "flags",
+        "force",
     )
+    ADDED: ClassVar[frozenset[str]] = frozenset({"force"})
+    """Sums that states of earlier versions do not have."""
 
     def __init__(
         self,
@@ -58,6 +69,7 @@ class StreamingWindow:
         # each coordinate's products of a pair: those of even and of odd steps apart where its sample is to be judged
         self.halves = torch.zeros(2 if sampled else 1, coordinates, **options)
         self.scatter = torch.zeros(coordinates, **options)  # squared deviations of the parameters from their mean
+        self.force = torch.zeros(coordinates, **options)  # each coordinate's products of parameter and displacement
         self.mobility: Tensor | float = math.nan  # of the last step
         self._divisor: Tensor | float = math.nan
         self.counts = torch.zeros(2, **options)  # valid pairs, valid steps
@@ -75,7 +87,7 @@ class StreamingWindow:
 
     def clear(self) -> None:
         """Start a new window."""
-        for tensor in (self.means, self.memory, self.halves, self.scatter, self.counts, self.validity):
+        for tensor in (self.means, self.memory, self.halves, self.scatter, self.force, self.counts, self.validity):
             tensor.zero_()
         self.steps = 0
 
@@ -93,6 +105,7 @@ class StreamingWindow:
         torch.mul(rows, displacement, out=self._products[FORCE:])
         plain = isinstance(momentum, float) and momentum == 0.0
         pair_valid = valid if plain else valid * self.validity[1]
+        self.force.addcmul_(self._products[FORCE], valid)
         flags = torch.stack((pair_valid, valid), out=self.flags[self.steps])
         self.counts += flags
         weights = flags / self.counts.clamp(min=1.0)
@@ -148,12 +161,20 @@ class StreamingWindow:
         previous_displacement.copy_(displacement)
         torch.stack((valid, valid * self.validity[0]), out=self.validity)
 
-    def layer_sums(self, momentum: Tensor) -> LayerSums:
-        """Sums by layer: of each step, and of the mean gradient's square, entropy's terms and the halves."""
+    def layer_sums(self, momentum: Tensor, contraction: Tensor | float = 0.0) -> LayerSums:
+        """Sums by layer: of each step, and of the mean gradient's square, entropy, weights and halves."""
+        # contraction: share by which weight decay shrinks each coordinate in a step, or all
         # the one place that waits for the device
-        by_chunk = [self.means[2].square(), *self._entropy_terms(momentum)]
+        steps = self.counts[1].clamp(min=1.0)
+        square, force = self.means[3].square() + self.scatter / steps, self.force / steps
+        by_chunk = [
+            self.means[2].square(),
+            *self._entropy_terms(momentum),
+            *weight_terms(square, force, contraction),
+        ]
         if self.sampled:
             by_chunk += [self.halves[0], self.halves[1], self.halves[0] * self.halves[1]]
+            by_chunk += growth_terms(square, force)
         chunk_sums = torch.stack(by_chunk).view(len(by_chunk), -1, CHUNK).sum(-1)
         parts = (self.series[: self.steps], self.flags[: self.steps], chunk_sums)
         flat = torch.cat([part.reshape(-1) for part in parts]).cpu().double()
@@ -167,7 +188,7 @@ class StreamingWindow:
 
     def no_sums(self, steps: int) -> LayerSums:
         """What :meth:`layer_sums` gives of a window of ``steps`` steps where no coordinate is watched: zeros."""
-        terms = 1 + len(CoordinateSums._fields) + 3 * self.sampled
+        terms = term_count(sampled=self.sampled)
         shapes = ((steps, 7, self.num_layers), (steps, 2), (terms, self.num_layers))
         return LayerSums(*(torch.zeros(shape, dtype=torch.float64) for shape in shapes))
 
@@ -199,7 +220,10 @@ class StreamingWindow:
             return
         for name in self._state_names:
             target = getattr(self, name)
-            target[: len(state[name])].copy_(state[name])
+            if name in state or name not in self.ADDED:
+                target[: len(state[name])].copy_(state[name])
+            else:
+                target.fill_(math.nan)  # what the window knows of it is not all
         self.steps = int(state["steps"])
         mobility = state["mobility"]
         self._take_mobility(mobility.to(self.scatter.device) if isinstance(mobility, Tensor) else mobility)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -44,6 +44,8 @@ class ActivationRecord:
         engine: Type of engine of the function, see :func:`~thermo_callbacks.functional.engine_type`.
         engine_reason: Why ``engine`` is None.
         powers: Sums by replicate, for means over several activations and their errors.
+        ratios: Numerator and denominator of each value that is a ratio, by its name, for activations that are shown as
+            one; that of the Carnot bound is what it falls short of 1 by.
     """
 
     name: str
@@ -57,13 +59,14 @@ class ActivationRecord:
     engine: Literal["passive", "driven"] | None
     engine_reason: str | None
     powers: Powers
+    ratios: dict[str, tuple[float, float]]
 
 
 def make_records(calls: Sequence[Call], verdicts: Sequence[Verdict]) -> dict[str, ActivationRecord]:
     """Records of the finished calls by name; what depends on sums that aren't finite is NaN."""
     powers = [_powers(call.sums) for call in calls]
     records = {}
-    for call, verdict, own, values in zip(calls, verdicts, powers, _values(calls, powers), strict=True):
+    for call, verdict, own, (values, ratios) in zip(calls, verdicts, powers, _values(calls, powers), strict=True):
         work, learning, bound, dead, saturated, gain = values
         records[call.name] = ActivationRecord(
             name=call.name,
@@ -77,6 +80,7 @@ def make_records(calls: Sequence[Call], verdicts: Sequence[Verdict]) -> dict[str
             engine=verdict.engine,
             engine_reason=verdict.reason,
             powers=own,
+            ratios=ratios,
         )
     return records
 
@@ -88,17 +92,21 @@ def _powers(sums: CallSums) -> Powers:
     return Powers(sums.input_power, sums.output_power, arrived, sent)
 
 
-def _values(calls: Sequence[Call], powers: Sequence[Powers]) -> list[list[float]]:
-    """Efficiencies, Carnot bound, dead and saturated fractions and implied gain of each call."""
+def _values(
+    calls: Sequence[Call], powers: Sequence[Powers]
+) -> Iterator[tuple[list[float], dict[str, tuple[float, float]]]]:
+    """Efficiencies, Carnot bound, dead and saturated fractions and implied gain of each call, and their parts."""
     heat, work, arrived, sent = (_column([own[side] for own in powers]) for side in range(4))
     sums = [call.sums for call in calls]
     counts = _column([call.shape.numel() for call in calls])
     efficiency, learning = power_ratio(work, heat), power_ratio(arrived, sent)
     hot = variance_from_sums(heat, _column([own.input_sum for own in sums]), counts)
     cold = variance_from_sums(work, _column([own.output_sum for own in sums]), counts)
-    dead = ratio_of_sums(_column([own.constant for own in sums]), _column([own.neurons for own in sums]))
+    constant, neurons = _column([own.constant for own in sums]), _column([own.neurons for own in sums])
+    dead = ratio_of_sums(constant, neurons)
     slopes = [(None, None) if own.slopes is None else own.slopes for own in sums]
-    saturated = ratio_of_sums(*(_column([own[side] for own in slopes]) for side in (0, 1)))
+    flat, reached = (_column([own[side] for own in slopes]) for side in (0, 1))
+    saturated = ratio_of_sums(flat, reached)
     columns = [
         efficiency,
         learning,
@@ -107,7 +115,16 @@ def _values(calls: Sequence[Call], powers: Sequence[Powers]) -> list[list[float]
         torch.where(learning.isfinite(), saturated, torch.nan),
         implied_init_gain(efficiency),
     ]
-    return [list(row) for row in torch.stack(columns, 1).tolist()]
+    parts = {
+        "work_efficiency": (work, heat),
+        "learning_efficiency": (arrived, sent),
+        "carnot_bound": (cold * counts, hot * counts),
+        "dead_fraction": (constant, neurons),
+        "saturated_fraction": (flat, reached),
+    }
+    pairs = (torch.stack(sides, 1).tolist() for sides in parts.values())
+    for row, *ratios in zip(torch.stack(columns, 1).tolist(), *pairs, strict=True):
+        yield row, {name: (top, bottom) for name, (top, bottom) in zip(parts, ratios, strict=True)}
 
 
 def _column(values: Sequence[Tensor | float | None]) -> Tensor:

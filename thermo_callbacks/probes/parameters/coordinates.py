@@ -14,6 +14,8 @@ from thermo_callbacks.probes.parameters.selection import Selection, chunk_layers
 from thermo_callbacks.probes.sharding import Part, local_part
 
 Watch = Callable[[Tensor], Tensor]
+Sample = int | None | Callable[[str], int | None]
+"""Coordinates to watch in each layer, or in that of a name; None for all."""
 
 
 def choose_coordinates(total: int, sample: int | None, *, seed: int, layer: str) -> np.ndarray | None:
@@ -72,7 +74,7 @@ class CoordinateProbe:
         self,
         layers: Mapping[str, Sequence[nn.Parameter]],
         *,
-        sample: int | None,
+        sample: Sample,
         seed: int,
         chunk: int,
         parts: Mapping[nn.Parameter, Part] | None = None,
@@ -85,13 +87,20 @@ class CoordinateProbe:
         self.dtype = torch.float64 if torch.float64 in dtypes else torch.float32
         self.signature = tuple(id(parameter) for parameter in parameters)
         choices = {
-            name: choose_coordinates(sum(p.numel() for p in owned), sample, seed=seed, layer=name)
+            name: choose_coordinates(
+                sum(p.numel() for p in owned),
+                sample(name) if callable(sample) else sample,
+                seed=seed,
+                layer=name,
+            )
             for name, owned in layers.items()
         }
         self.sampled = any(choice is not None for choice in choices.values())
         lengths = [
             sum(p.numel() for p in layers[name]) if choice is None else len(choice) for name, choice in choices.items()
         ]
+        self.layer_watched = lengths
+        self.layer_sizes = [sum(p.numel() for p in owned) for owned in layers.values()]
         self.chunk_layers = chunk_layers(lengths, chunk)
         self.whole_chunk_layers = self.chunk_layers  # those of a process that holds the whole model
         selections = [select(owned, choices[name], parts) for name, owned in layers.items()]
@@ -99,6 +108,9 @@ class CoordinateProbe:
             self.chunk_layers = chunk_layers([sum(part.here for part in parts_of) for parts_of in selections], chunk)
         self._buffer = torch.zeros(4, self.chunk_layers.numel() * chunk, device=self.device, dtype=self.dtype)
         self._segments: list[_Segment] = []
+        self._missed = torch.zeros(
+            len(self.names), dtype=torch.float64
+        )  # coordinates of parameters without any in a sample
         starts = torch.searchsorted(self.chunk_layers, torch.arange(len(selections))) * chunk
         for layer, (start, selected) in enumerate(zip(starts.tolist(), selections, strict=True)):
             self._place(layer, selected, start, sharded=parts is not None)
@@ -112,6 +124,8 @@ class CoordinateProbe:
                 before, gradient, _, after = (row[start:stop] for row in self._buffer)
                 views = (before, gradient, after)
                 self._segments.append(_Segment(parameter, layer, index, start, stop, views, watched, sharded))
+            else:
+                self._missed[layer] += parameter.numel()
             start = stop
 
     @property
@@ -148,6 +162,27 @@ class CoordinateProbe:
             segment.missing += segment.absent
         torch.sub(self._buffer[3], self._buffer[0], out=self._buffer[2])
 
+    def read_gradients(self, row: Tensor, scale: Tensor | float = 1.0) -> None:
+        """Read the gradients as they are now, times ``scale``, into a row like those of :attr:`rows`."""
+        for segment in self._segments:
+            target, gradient = row[segment.start : segment.stop], segment.parameter.grad
+            if gradient is None:
+                target.zero_()
+            else:
+                read(segment.part(gradient), segment.index, target)
+        if isinstance(scale, Tensor) or scale != 1.0:
+            row.mul_(scale)
+
+    def layer_scales(self) -> Tensor | float:
+        """Factor from the watched to all coordinates of its layer for each watched one, or one for all."""
+        factors = [size / max(1, watched) for size, watched in zip(self.layer_sizes, self.layer_watched, strict=True)]
+        layers = {segment.parameter: segment.layer for segment in self._segments}
+        return self.spread(lambda parameter, _: factors[layers[parameter]])
+
+    def without_gradient(self, steps: int) -> set[int]:
+        """Identities of the watched parameters that had no gradient in any of the window's steps."""
+        return {id(segment.parameter) for segment in self._segments if steps and segment.missing >= steps}
+
     def forget_missing(self) -> None:
         """Reset the counts of missing gradients, at the start of a window."""
         for segment in self._segments:
@@ -164,12 +199,15 @@ class CoordinateProbe:
 
     def coordinates(self, steps: int) -> tuple[Tensor, Tensor]:
         """Watched n_l and all N_l, float64 ``[L]``, without parameters that never had a gradient."""
-        counts = torch.zeros(2, len(self.names), dtype=torch.float64)
+        counts = torch.zeros(3, len(self.names), dtype=torch.float64)
         for segment in self._segments:
+            here = torch.tensor([segment.watched, segment.parameter.numel()])
+            counts[2, segment.layer] += here[1]
             if segment.missing < steps:
-                counts[0, segment.layer] += segment.watched
-                counts[1, segment.layer] += segment.parameter.numel()
-        return counts[0], counts[1]
+                counts[:2, segment.layer] += here
+        # a sample of a large layer may miss a small parameter, which had a gradient as often as the others
+        missed = torch.where(counts[2] > 0, self._missed * counts[1] / counts[2], 0.0)
+        return counts[0], counts[1] + missed
 
     def spread(self, value: Callable[[nn.Parameter, Watch], Tensor | float]) -> Tensor | float:
         """Values of watched coordinates as a flat row like :attr:`rows`, ones between layers; or one for all."""

@@ -12,6 +12,8 @@ from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RAda
 
 from thermo_callbacks.functional import MomentumResponse, momentum_response
 
+# mobility of an optimizer's parameter now, of what a function picks of a tensor of its shape; NaN where unknown
+MobilityOf = Callable[[Optimizer, dict[str, Any], nn.Parameter, Callable[[Tensor], Tensor]], Tensor | float]
 _PLAIN_STATE = frozenset({"step", "momentum_buffer"})
 _KNOWN = frozenset({SGD, Adam, AdamW, RMSprop, Adagrad, SparseAdam})
 _MEMORY_KNOWN = frozenset(
@@ -164,7 +166,13 @@ def _step_count(state: dict[str, Any], group: dict[str, Any]) -> Tensor | float 
     return step
 
 
-def decay_contraction(optimizer: Optimizer, group: dict[str, Any], mobility: Tensor | float) -> Tensor | float:
+def decay_contraction(
+    optimizer: Optimizer,
+    group: dict[str, Any],
+    parameter: nn.Parameter,
+    watch: Callable[[Tensor], Tensor],
+    mobility: MobilityOf = parameter_mobility,
+) -> Tensor | float:
     r"""Share by which the optimizer's own weight decay shrinks a parameter in one step.
 
     Coupled decay adds :math:`w q` to the gradient and contracts by :math:`m w`, with the mobility m; decoupled decay
@@ -177,7 +185,7 @@ def decay_contraction(optimizer: Optimizer, group: dict[str, Any], mobility: Ten
         >>> import torch
         >>> parameter = torch.nn.Parameter(torch.ones(2))
         >>> optimizer = torch.optim.SGD([parameter], lr=0.5, momentum=0.5, weight_decay=0.1)
-        >>> decay_contraction(optimizer, optimizer.param_groups[0], mobility=1.0)  # 0.5 / (1 - 0.5)
+        >>> decay_contraction(optimizer, optimizer.param_groups[0], parameter, lambda tensor: tensor)
         0.1
     """
     decay = float(group.get("weight_decay", 0.0))
@@ -185,7 +193,7 @@ def decay_contraction(optimizer: Optimizer, group: dict[str, Any], mobility: Ten
         return 0.0
     if group.get("decoupled_weight_decay", isinstance(optimizer, _DECOUPLED)):
         return float(group["lr"]) * decay
-    return mobility * decay
+    return mobility(optimizer, group, parameter, watch) * decay
 
 
 # a search along lines, signs, and Muon, which makes its momentum an orthogonal matrix

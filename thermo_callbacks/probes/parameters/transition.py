@@ -65,7 +65,13 @@ class TypeOneTransition:
             self._start[name] = _Start(tensors, (heat or {}).get(name, 0.0))
 
     def close_window(
-        self, layers: Layers, *, losses: Tensor | None, heat: Mapping[str, float], warn_once: WarnOnce
+        self,
+        layers: Layers,
+        *,
+        losses: Tensor | None,
+        heat: Mapping[str, float],
+        warn_once: WarnOnce,
+        by_layer: bool = True,
     ) -> dict[str, float]:
         """Temperatures by tag, from the initial state to the end of a window; new layers start here."""
         # heat is cumulative; losses are those of each step, NaN where not known, the first window's first that of the
@@ -74,6 +80,8 @@ class TypeOneTransition:
         now = self._measure(layers)
         changes = {name: entropy_change(self._start[name].tensors, tensors) for name, tensors in now.items()}
         record = {} if losses is None else self._global(losses, changes.values(), warn_once)
+        if not by_layer:
+            return record
         # a layer without an entropy at the start will never have a temperature
         able = [name for name in changes if any(math.isfinite(one.entropy) for one in self._start[name].tensors)]
         released = [self._start[name].heat - heat[name] if name in heat else math.nan for name in able]
@@ -89,8 +97,8 @@ class TypeOneTransition:
                 f"no transition temperature (NaN) for {', '.join(missing[:3])}: the entropy of the weights has not "
                 "changed beyond its error, has become infinite (equal weights), or the heat is not known.",
             )
-        by_layer = zip(able, values, strict=True)
-        return record | {f"thermo_transition_temperature/{name}": value for name, value in by_layer}
+        named = zip(able, values, strict=True)
+        return record | {f"thermo_transition_temperature/{name}": value for name, value in named}
 
     def _measure(self, layers: Layers) -> dict[str, list[TensorEntropy]]:
         return weight_entropies(layers, sample=self._sample, seed=self._seed, choices=self._choices)

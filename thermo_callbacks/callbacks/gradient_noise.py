@@ -1,0 +1,155 @@
+"""Signal and noise of a run's gradients: windows give products, extra passes what the move between two steps adds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
+from thermo_callbacks.catalog import Scalars
+from thermo_callbacks.functional.gradient_noise import noise_scale_interval, signal_share_of, steady_mean
+from thermo_callbacks.functional.statistics import Estimate
+from thermo_callbacks.functional.window.estimates import with_total
+from thermo_callbacks.functional.window.statistics import WindowStatistics
+from thermo_callbacks.functional.window.successive import GradientProducts
+from thermo_callbacks.functional.window.temperature import kinetic_temperature_sums
+
+WINDOWS = 12
+"""Windows that a mean may reach back over, half of the shortest planned run."""
+PASSES = 6
+"""Extra passes that the shift is a mean of: its error falls slowly, and the curvature that makes it changes."""
+
+
+class GradientNoise:
+    """Signal share and noise scale of the layers of one optimizer, and of all of them in the last column."""
+
+    def __init__(self) -> None:
+        self._names: tuple[str, ...] = ()
+        self._shares: list[Tensor] = []  # each a window's, [L + 1]
+        self._variances: list[Tensor] = []
+        self._shifts: list[Tensor] = []  # each an extra pass', per unit of learning rate, [L + 1]
+        self._batch_size = 1.0
+        self._at_one_point = False
+
+    def add_pass(self, names: Sequence[str], shift: Tensor, power: Tensor, rate: float) -> None:
+        """Take in an extra pass: g.(g'(q + D) - g'(q)) and |g|^2 of each layer, and the learning rate."""
+        self._begin(names)
+        if rate:
+            self._shifts = [*self._shifts[1 - PASSES :], with_total(shift) / with_total(power) / rate]
+
+    def add_window(self, names: Sequence[str], window: GradientProducts, batch_size: float) -> None:
+        """Take in a window of steps with this mean number of samples."""
+        self._begin(names)
+        self._at_one_point = window.at_one_point
+        if len(window.products) < 2:
+            return
+        share = signal_share_of(with_total(window.products), with_total(window.powers))
+        if self._shares and batch_size != self._batch_size:
+            self._rescale(batch_size / self._batch_size)
+        self._batch_size = batch_size
+        self._degrees = share.degrees_of_freedom
+        self._shares = [*self._shares[1 - WINDOWS :], share.value]
+        self._variances = [*self._variances[1 - WINDOWS :], share.stderr.square()]
+
+    def _begin(self, names: Sequence[str]) -> None:
+        if tuple(names) != self._names:  # layers thaw and freeze
+            self._names, self._shares, self._variances, self._shifts = tuple(names), [], [], []
+
+    def _rescale(self, factor: float) -> None:
+        """Shares that gradients of ``factor`` times as many samples would have had."""
+        for shares, variances in ((self._shares, self._variances),):
+            for index, share in enumerate(shares):
+                scale = share * factor + 1.0 - share
+                shares[index] = share * factor / scale
+                variances[index] = variances[index] * (factor / scale.square()).square()
+
+    def take(self, windows: Sequence[OptimizerWindow], complete: Sequence[OptimizerWindow], samples: float) -> Scalars:
+        """Take in the windows that have ended, and give the values; ``samples``: see :meth:`record`."""
+        ended = [window for window in windows if window.products is not None and window.last is not None]
+        if len(ended) < len(windows) or len(complete) < len(windows) or len({id(w.optimizer) for w in windows}) != 1:
+            return {}  # gradients of two optimizers may be those of two losses
+        found = [window.products for window in windows if window.products is not None]
+        steps = min(len(each.products) for each in found)
+        products = torch.cat([each.products[:steps] for each in found], 1)
+        powers = torch.cat([each.powers[:steps] for each in found], 1)
+        joined = GradientProducts(products, powers, all(each.at_one_point for each in found))
+        names = [name for window in windows for name in window.probe.names]
+        self.add_window(names, joined, windows[0].batch_size)
+        rate = max(float(group.get("lr", math.nan)) for group in windows[0].optimizer.param_groups)
+        record = self.record(rate, samples)
+        if record and steps:
+            statistics = WindowStatistics.join([window.last for window in windows if window.last is not None])
+            record |= self._temperature(statistics, joined.powers.mean(0), rate)
+        return record
+
+    def _temperature(self, window: WindowStatistics, power: Tensor, rate: float) -> Scalars:
+        """Kinetic temperature with the noise at one point instead of the scatter in the window, which slopes add to."""
+        share = self.share(rate)
+        if share is None or window.steps < 2:
+            return {}
+        temperature = kinetic_temperature_sums(window).estimate()
+        factor = power * (1.0 - share.value[:-1]) / window.gradient_square.mean(0)
+        weights = torch.where((factor * temperature.layers.value).isfinite(), window.sizes, 0.0)
+        hot = torch.where(weights > 0, weights * temperature.layers.value, 0.0)
+        value = (hot * factor.nan_to_num()).sum() / weights.sum()
+        stderr = temperature.whole.stderr * (value / (hot.sum() / weights.sum())).abs()
+        return {"thermo/noise_temperature": float(value), "thermo/noise_temperature_stderr": float(stderr)}
+
+    def share(self, rate: float) -> Estimate | None:
+        """Signal share at this learning rate, ``[L + 1]``; None before there is one."""
+        if not self._shares or not (self._shifts or self._at_one_point):
+            return None
+        value, variance = steady_mean(self._shares, self._variances)
+        if not self._at_one_point:
+            shifts = torch.stack(self._shifts) * rate
+            # one pass does not tell its error: it may be as large as the shift
+            error = shifts.var(0) / len(shifts) if len(shifts) > 1 else shifts[0].square()
+            value, variance = value - shifts.mean(0), variance + error
+        return Estimate(value, variance.sqrt(), self._degrees)
+
+    def record(self, rate: float, samples: float) -> Scalars:
+        """Values under their tags; ``samples`` is the size of what batches are drawn from without replacement."""
+        share = self.share(rate)
+        if share is None:
+            return {}
+        record = _tagged("signal_share", "", share.value, self._names)
+        record["thermo/signal_share_stderr"] = float(share.stderr[-1])
+        if self._batch_size >= 1.0:  # else unknown
+            scale = noise_scale_interval(share, self._batch_size, samples=samples)
+            record |= _tagged("noise_scale", "", scale.value, self._names)
+            record |= {
+                "thermo/noise_scale_lower": float(scale.lower[-1]),
+                "thermo/noise_scale_upper": float(scale.upper[-1]),
+            }
+        return record
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint."""
+        return {
+            "names": list(self._names),
+            "shares": [share.clone() for share in self._shares],
+            "variances": [variance.clone() for variance in self._variances],
+            "shifts": [shift.clone() for shift in self._shifts],
+            "degrees": self._degrees.clone() if self._shares else None,
+            "batch_size": self._batch_size,
+            "at_one_point": self._at_one_point,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the checkpoint was written; an empty state is a fresh start."""
+        if not state:
+            return
+        self._names = tuple(state["names"])
+        self._shares, self._variances = list(state["shares"]), list(state["variances"])
+        self._shifts, self._degrees = list(state["shifts"]), state["degrees"]
+        self._batch_size, self._at_one_point = state["batch_size"], state["at_one_point"]
+
+
+def _tagged(name: str, end: str, column: Tensor, layers: Sequence[str]) -> Scalars:
+    *parts, whole = column.tolist()
+    by_layer = {f"thermo_{name}{end}/{layer}": part for layer, part in zip(layers, parts, strict=True)}
+    return {f"thermo/{name}{end}": whole, **by_layer}
