@@ -76,11 +76,6 @@ class Steps:
         _, d, g = self.window(start, stop, names)
         return functional.heat(d, g).item()
 
-    def noise_scale(self, gradients: Tensor, batch_size: int) -> float:
-        """Noise scale, where the signal stands out of what a window can't tell from none."""
-        resolved = functional.signal_share(gradients) >= 2.0 / len(gradients)
-        return functional.gradient_noise_scale(gradients, batch_size).item() if resolved else math.nan
-
     def record(self, start: int, stop: int, batch_size: int) -> dict[str, float]:
         """What a window of these steps is to be logged as; ``start`` 0 is the first watched step of the run."""
         q, d, g = self.window(start, stop)
@@ -88,16 +83,12 @@ class Steps:
             "thermo/temperature": self.temperature(start, stop),
             "thermo/virial_temperature": functional.virial_temperature(q, g),
             "thermo/equilibrium_ratio": functional.equilibrium_ratio(q, d),
-            "thermo/noise_scale": self.noise_scale(g, batch_size),
-            "thermo/signal_share": functional.signal_share(g),
             "thermo/heat": self.heat(0, stop),
             "thermo/internal_energy": self.sign * math.fsum(self.losses[start:stop]) / (stop - start),
         }
         for name in self.layers:
             _, _, g = self.window(start, stop, [name])
             values[f"thermo_temperature/{name}"] = self.temperature(start, stop, [name])
-            values[f"thermo_noise_scale/{name}"] = self.noise_scale(g, batch_size)
-            values[f"thermo_signal_share/{name}"] = functional.signal_share(g)
             _, d, g = self.window(0, stop, [name])
             values[f"thermo_heat/{name}"] = functional.heat(d, g)
         return {tag: float(value) for tag, value in values.items()}

@@ -35,10 +35,6 @@ ALL_TAGS = [
     *TEMPERATURE_TAGS,
     "thermo/equilibrium_ratio",
     "thermo/equilibrium_ratio_stderr",
-    "thermo/noise_scale",
-    *(f"thermo_noise_scale/{layer}" for layer in LAYERS),
-    "thermo/signal_share",
-    *(f"thermo_signal_share/{layer}" for layer in LAYERS),
     "thermo/update_ratio",
     *(f"thermo_update_ratio/{layer}" for layer in LAYERS),
     "thermo/gradient_norm",
@@ -56,6 +52,19 @@ ALL_TAGS = [
 ]
 
 
+NOISE_TAGS = [
+    "thermo/signal_share",
+    *(f"thermo_signal_share/{layer}" for layer in LAYERS),
+    "thermo/signal_share_stderr",
+    "thermo/noise_scale",
+    *(f"thermo_noise_scale/{layer}" for layer in LAYERS),
+    "thermo/noise_scale_lower",
+    "thermo/noise_scale_upper",
+    "thermo/noise_temperature",
+    "thermo/noise_temperature_stderr",
+]
+
+
 @pytest.mark.parametrize(
     ("rest", "batches", "accumulate", "ends"),
     [
@@ -68,7 +77,9 @@ ALL_TAGS = [
 def test_rows_stand_beside_lightnings_own(rest: int | None, batches: int, accumulate: int, ends: list[int]) -> None:
     monitor = ThermoMonitor("light", window=8, steps_between_windows=rest)
     logger = fit(LoggingRegression(), monitor, loader(batches, 2), accumulate_grad_batches=accumulate)
-    assert [(step, list(row)) for step, row in logger.thermo_rows] == [(end, ALL_TAGS) for end in ends]
+    # the batches of a step tell signal from noise
+    noise = [] if accumulate == 1 else NOISE_TAGS
+    assert [(step, list(row)) for step, row in logger.thermo_rows] == [(end, ALL_TAGS + noise) for end in ends]
     own = [step for step, row in logger.user_rows if "loss" in row]
     assert own == list(range(-(-batches // accumulate)))
     steps = [step for step, _ in logger.rows]

@@ -266,7 +266,7 @@ def test_checkpoint_holds_nothing_that_torch_refuses_to_load(tmp_path: Any) -> N
         "thermo_callbacks.TemperatureMonitor{'window': 9, 'rest': None, 'sample': 4096, 'layers': None, 'seed': 0}",
     ]
     assert all(callbacks[key]["version"] == 3 for key in keys)
-    assert len(callbacks[keys[0]]["extra_passes"]["collectors"]) == 3
+    assert len(callbacks[keys[0]]["extra_passes"]["collectors"]) == 4
 
 
 class Freezable(Regression):

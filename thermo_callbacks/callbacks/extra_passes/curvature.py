@@ -46,7 +46,9 @@ class CurvatureCollector(Collector):
         wanted: Collection[str],
         measured: MeasuredStep,
     ) -> None:
-        super().__init__(f"{settings.name}'s measurement of curvature", quiet=not trainer.is_global_zero)
+        super().__init__(
+            f"{settings.name}'s measurement of curvature", quiet=not trainer.is_global_zero, told=settings.told
+        )
         self._trainer, self._layers, self._wanted = trainer, layers, frozenset(wanted)
         self._mobility_of = mobility
         with self.guard.protect("looking at the training step"):

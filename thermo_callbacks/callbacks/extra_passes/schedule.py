@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch.optim import Optimizer
@@ -29,6 +29,7 @@ class ExtraPassSettings:
     activation_groups: dict[str, Any]  # takes what is in each group
     most_activations: int | None  # more are grouped; None for never
     bulk_probe: BulkProbe
+    told: set[str] = field(default_factory=set)  # faults of the training step that a collector has told
 
 
 class Collector:
@@ -41,8 +42,8 @@ class Collector:
     key: ClassVar[str]
     """Name of its state in a checkpoint."""
 
-    def __init__(self, name: str, *, quiet: bool) -> None:
-        self.guard = Guard(name)
+    def __init__(self, name: str, *, quiet: bool, told: set[str] | None = None) -> None:
+        self.guard = Guard(name, told=told)
         self.guard.quiet = quiet
 
     def before_forward(self, batch: Any, batch_idx: int) -> None:

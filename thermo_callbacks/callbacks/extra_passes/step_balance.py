@@ -45,7 +45,9 @@ class StepBalanceCollector(Collector):
         measured: MeasuredStep,
         add_shift: ShiftSink,
     ) -> None:
-        super().__init__(f"{settings.name}'s energy balance of a step", quiet=not trainer.is_global_zero)
+        super().__init__(
+            f"{settings.name}'s energy balance of a step", quiet=not trainer.is_global_zero, told=settings.told
+        )
         self._trainer, self._layers, self._step, self._add_shift = trainer, layers, measured, add_shift
         self._own_loss = settings.loss_fn is not None  # gradients are to be those of this loss, not of the step
         with self.guard.protect("looking at the training step"):

@@ -139,7 +139,8 @@ class Session:
                 for window in self.windows:
                     window.read_backward()
         planned = self.trainer.accumulate_grad_batches
-        if self._micro_batches == planned // 2 and self.pl_module.automatic_optimization and not self.sharded:
+        # with several processes only the last gradient is averaged: what stands here is another one in each
+        if self._micro_batches == planned // 2 and self.pl_module.automatic_optimization and self._processes == 1.0:
             self._read_halves(planned)
 
     def _read_halves(self, planned: int) -> None:
