@@ -281,11 +281,7 @@ class OptimizerWindow(WindowSchedule):
         return {
             "names": list(self.probe.names),
             "chunk_layers": self.probe.whole_chunk_layers.clone(),
-            "steps": self._steps,
-            "undone": self._undone + self.pending,
-            "paused": self._paused,
-            "bridge": self._bridge,
-            "skipped": self.skipped + self.pending,  # a step that is still pending when its batch has ended
+            **self.schedule_state(),
             "mobility": mobility.cpu().clone() if isinstance(mobility, Tensor) else mobility,
             "response": self._dynamics.state_dict(open_window=not self._sharded),
             "losses": self._losses.cpu().clone(),
@@ -300,8 +296,6 @@ class OptimizerWindow(WindowSchedule):
             "energy_balance": self.balance.state_dict(),
             "history": self._history.state_dict(open_window=not self._sharded),
             "last": None if self.last is None else dict(vars(self.last)),
-            "plan": None if self._plan is None else self._plan.state_dict(),
-            "left": self._left,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
@@ -312,9 +306,7 @@ class OptimizerWindow(WindowSchedule):
         same_parameters = len(state["missing"]) == len(self.probe.missing_counts())
         if not same_layers or not same_parameters or len(state["losses"]) != self._window or not same_sums(state):
             return False
-        self._steps, self._paused = state["steps"], state["paused"]
-        self._restore_plan(state)
-        self._bridge, self.skipped = state["bridge"], state["skipped"]
+        self.restore_schedule(state)
         self._dynamics.restore(state["mobility"], state.get("response"))
         self._losses.copy_(state["losses"])
         stream = state["stream"]
@@ -336,16 +328,3 @@ class OptimizerWindow(WindowSchedule):
         self._history.load_state_dict(state.get("history"))
         self.last = None if state["last"] is None else completed(state["last"])
         return True
-
-    def _restore_plan(self, state: Mapping[str, Any]) -> None:
-        """Go on with a window's own plan; up to the end that the run has now, if that is a later one."""
-        self._undone = state.get("undone", 0)
-        kept = state.get("plan")
-        if self._plan is None or kept is None:
-            self._plan = None
-            return
-        end, self._plan = self._plan.end, WindowPlan(**kept)
-        self._left = state["left"]
-        if end > self._plan.end:
-            planned, self._plan = self._plan.count, self._plan.extended(end)
-            self._left += self._plan.count - planned
