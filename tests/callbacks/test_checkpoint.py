@@ -21,8 +21,17 @@ CURVED = tuple(
 """Values that were averages over extra passes then, and are those of one pass now."""
 
 BALANCE = ("thermo/entropy_production", "thermo/entropy_rate", "thermo/second_law")
+BRIDGED = ("thermo/heat", "thermo_heat", "thermo/first_law", "thermo/transition", "thermo_transition")
 NOISE = ("thermo/noise_scale", "thermo_noise_scale", "thermo/signal_share", "thermo_signal_share")
-ELSEWHERE = (*BALANCE, "thermo_entropy_production", *NOISE, *CURVED, "thermo_carnot_bound", "thermo_dead_fraction")
+ELSEWHERE = (
+    *BALANCE,
+    "thermo_entropy_production",
+    *NOISE,
+    *CURVED,
+    "thermo_carnot_bound",
+    "thermo_dead_fraction",
+    *BRIDGED,
+)
 """Of which version 2 logged another quantity under the same name."""
 
 

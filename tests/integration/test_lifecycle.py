@@ -28,6 +28,8 @@ TEMPERATURE_TAGS = [
     "thermo/virial_temperature_stderr",
     "thermo/einstein_temperature",
     "thermo/einstein_temperature_stderr",
+    "thermo/einstein_excess",
+    "thermo/einstein_excess_stderr",
 ]
 ALL_TAGS = [
     *TEMPERATURE_TAGS,
@@ -42,6 +44,7 @@ ALL_TAGS = [
     "thermo/weight_growth",
     "thermo/weight_growth_stderr",
     "thermo/heat",
+    "thermo/heat_stderr",
     *(f"thermo_heat/{layer}" for layer in LAYERS),
     "thermo/internal_energy",
     "thermo/first_law_residual",

@@ -206,6 +206,7 @@ def test_layers_that_thaw_are_watched_from_the_next_window_on() -> None:
     assert_logged(third, expected)
 
 
+@pytest.mark.filterwarnings("ignore:no value")
 @pytest.mark.parametrize("alike", [True, False], ids=["of one class", "of two classes"])
 def test_layer_split_between_optimizers_is_a_layer_of_each(alike: bool) -> None:
     class Split(Regression):

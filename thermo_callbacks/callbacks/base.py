@@ -105,8 +105,8 @@ class Monitor(ConfiguredCallback):
                 measured = MeasuredStep(trainer)
                 collectors = build_collectors(
                     self._plan, how, trainer, pl_module,
-                    layers=session.layers, sharded=session.sharded, measured=measured, add_shift=self._noise.add_pass,
-                    offer=session.watch_directions,
+                    layers=session.layers, mobility=session.mobility_of, sharded=session.sharded,
+                    measured=measured, add_shift=self._noise.add_pass, offer=session.watch_directions,
                 )  # fmt: skip
                 self._extra_passes = ExtraPassSchedule(collectors, **self._timetable.of_extra_passes, measured=measured)
                 self._extra_passes.load_state_dict(self._extra_pass_state)

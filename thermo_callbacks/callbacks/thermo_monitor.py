@@ -30,10 +30,12 @@ class ThermoMonitor(Monitor):
       one in equilibrium
     - ``thermo/einstein_temperature`` with ``_stderr`` (in units of the loss): another thermometer, equal to the kinetic
       one for optimizers that add no noise
+    - ``thermo/einstein_excess`` with ``_stderr``: share of the agitation that does not come through the gradient, per
+      share that does
     - ``thermo/internal_energy`` (in units of the loss): mean loss in the window (with several processes, of the first
       one's batches)
-    - ``thermo/heat``, ``thermo_heat/<layer>`` (in units of the loss): cumulative heat; that of steps between windows is
-      interpolated
+    - ``thermo/heat`` with ``_stderr``, ``thermo_heat/<layer>`` (in units of the loss): cumulative heat, and the error
+      of what is interpolated between windows
     - ``thermo/first_law_residual`` (in units of the loss): what the heat leaves unexplained of the change of the loss
       since the first window
     - ``thermo/skipped_steps``: steps left out since their gradient was not finite

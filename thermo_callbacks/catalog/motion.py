@@ -17,11 +17,13 @@ QUANTITIES = (
         meaning="How hard the noise of the gradient shakes the weights. Hot weights explore, cold ones settle. It "
         "falls when the learning rate falls or the batch grows. The run's value is the mean over all weights, so "
         "large layers count more.",
-        caution="While the loss drops steeply within a window, the drop counts as noise and T reads too high. A "
-        "value below zero is zero within its error.",
+        caution="While the loss drops steeply within a window, the drop counts as noise and T reads too high. In "
+        "shuffled epochs of K batches T is low by about 1/K, since no batch comes twice. A value below zero is zero "
+        "within its error.",
         action="Too hot late in training: lower the learning rate or take larger batches; T follows both in "
         "proportion. One layer far above the others: give it a lower learning rate of its own.",
         missing="too few steps of the window had a finite gradient",
+        needs=("response",),
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor", "EntropyMonitor", "FreeEnergyMonitor"),
         charts=(
@@ -52,6 +54,7 @@ QUANTITIES = (
         caution="If the noise of one step carries over to the next (samples in a fixed order), the band is too narrow.",
         action="Take a longer `window`: the error falls with its square root. Shuffle the data.",
         missing="too few steps of the window had a finite gradient",
+        needs=("response",),
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor", "EntropyMonitor", "FreeEnergyMonitor"),
         family_logged_by=(*FULL, "TemperatureMonitor"),
@@ -66,7 +69,8 @@ QUANTITIES = (
         meaning="The same temperature read off how far the weights swing. It equals T in thermal equilibrium: a gap "
         "beyond the errors says that the run is not there.",
         caution="Agreement proves nothing: in a window shorter than the swing of the weights, plain SGD makes it "
-        "follow T wherever it is. Weights that drift make it anything, also negative.",
+        "follow T wherever it is. Weights that drift make it anything, also negative. With shuffled epochs noise "
+        "cancels within an epoch: the weights swing 3 to 30 times less than T says, and nothing follows from T_v = T.",
         action="Where it differs from T, train on before you read what holds in equilibrium only: the Rugh "
         "temperature, or a balance of the entropy.",
         missing="too few steps of the window had a finite gradient",
@@ -91,11 +95,31 @@ QUANTITIES = (
         summary="another thermometer, equal to the kinetic one for optimizers that add no noise",
         meaning="The same temperature read off how far each step jumps. It equals T for ordinary optimizers; above "
         "T, the optimizer adds noise of its own (Langevin dynamics).",
-        caution="It has no value for optimizers whose mobility m is unknown, nor with Nesterov momentum.",
-        action="Where it is above T and you add no noise on purpose, look for what else moves the weights.",
-        missing="the optimizer does not tell how far it moves a weight per unit of gradient (Nesterov's look-ahead, "
-        "or a preconditioner that its state does not show)",
-        needs=("mobility",),
+        caution="Some percent above T are the drift of a falling loss, not noise: the Einstein excess tells the two "
+        "apart. It has no value for optimizers whose mobility m can't be measured.",
+        action="Read the Einstein excess beside it, which has an error.",
+        missing="how far the optimizer moves a weight per unit of gradient is not told and could not be measured in "
+        "the window (a step that is no linear response, or a preconditioner that its state does not show)",
+        needs=("response", "mobility"),
+        when="window",
+        logged_by=(*LIGHT, "TemperatureMonitor"),
+    ),
+    Quantity(
+        name="Einstein excess",
+        tags=("thermo/einstein_excess", "thermo/einstein_excess_stderr"),
+        unit="none",
+        formula="-φ Σ (Var(D - μ D₋) / m) / Σ Cov(D - μ D₋, g) - 1",
+        summary="share of the agitation that does not come through the gradient, per share that does",
+        meaning="Near 0 for ordinary optimizers. Above 0.1 by more than three times its error, the optimizer adds "
+        "noise of its own: at 1 as much as the batches do. It compares each step with its own gradient, so a loss "
+        "that falls within the window does not move it.",
+        caution="A preconditioner that changes fast within a window (the first window of Adam, or a second moment of "
+        "short memory) leaves some percent. Where the optimizer's response is measured, what it leaves unexplained "
+        "counts as noise.",
+        action="Above 0.1 beyond its error and you add no noise on purpose: look for what else moves the weights, "
+        "such as an average of weights that is copied back or a second optimizer.",
+        missing="too few steps of the window had a finite gradient",
+        needs=("response", "mobility"),
         when="window",
         logged_by=(*LIGHT, "TemperatureMonitor"),
     ),
@@ -125,11 +149,12 @@ QUANTITIES = (
     ),
     Quantity(
         name="Heat Q",
-        tags=("thermo/heat",),
+        tags=("thermo/heat", "thermo/heat_stderr"),
         family="thermo_heat",
         unit="loss",
-        formula="Q = (N / n) Σ g·D, where Σ is over all steps so far; those between windows are interpolated",
-        summary="cumulative heat; that of steps between windows is interpolated",
+        formula="Q = (N / n) Σ g·D, where Σ is over all steps so far; between windows heat per learning rate is "
+        "interpolated by factors",
+        summary="cumulative heat, and the error of what is interpolated between windows",
         meaning="How much the moves of the weights have changed the loss since the start, each move on its own "
         "batch. Negative: it went down. The layer with the most negative heat took most off the loss.",
         caution="Fitting the noise of each batch counts too, so Q goes on falling when U stands still. At high "

@@ -13,8 +13,9 @@ FULL = ("full",)
 
 When = Literal["window", "average", "extra pass", "start", "validation"]
 
-Need = Literal["motion", "mobility", "batch size"]
-"""What a window has to know besides gradients: that weights move, how far per unit of gradient, samples in a batch."""
+Need = Literal["motion", "response", "mobility", "batch size"]
+"""What a window has to know besides gradients: that weights move, how the optimizer answers a gradient over time, how
+far it moves a weight per unit of gradient, samples in a batch."""
 
 
 class ScalarChart(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from thermo_callbacks.functional.window.arrays import ArrayWindow
@@ -59,6 +60,70 @@ def heat_sums(window: WindowStatistics) -> HeatSums:
 def heat_by_step(window: WindowStatistics) -> Tensor:
     """Heat of all coordinates of each layer in each step of a window, ``[W, L]``."""
     return window.gradient_displacement * window.sample_scale
+
+
+class Bridge(NamedTuple):
+    """Heat of unwatched steps, and how it follows from that of the windows around them."""
+
+    heat: float
+    straight: float  # the same by straight lines, whose distance says how far the interpolation can be trusted
+    by_before: float  # derivative by the pace of the window before
+    by_after: float  # derivative by that of the window after
+
+
+def bridged_heat(
+    before: float, after: float, rates: Tensor, unwatched: int, *, margins: tuple[float, float] = (0.0, 0.0)
+) -> Bridge:
+    r"""Heat of steps that nobody watched, from the windows before and after them.
+
+    .. math:: Q = \sum_s \eta_s\, y_0^{1-w_s}\, y_1^{w_s}
+
+    with the pace :math:`y = \sum Q / \sum \eta` (heat per learning rate) of each window, and :math:`w_s` the place of
+    the step between the windows' middles. Heat follows the learning rate at once, and its pace changes by factors, not
+    by amounts, as gradients shrink. Where the schedule jumps (by half or more from one step to the next) the paces on
+    both sides have nothing to do with each other: each holds up to the jump. Paces of different sign, or a million
+    times apart, are joined by a straight line. Unit: that of the loss.
+
+    Args:
+        before: Pace of the window before.
+        after: Pace of the window after.
+        rates: Learning rates of the unwatched steps and of the one on either side, evenly thinned, ``[K + 2]``.
+        unwatched: Their number.
+        margins: Steps from the middle of either window to its end.
+
+    Returns:
+        The heat, and what its error is made of.
+
+    Example:
+        >>> import torch
+        >>> bridge = bridged_heat(-4.0, -1.0, torch.ones(5, dtype=torch.float64), 3)  # the step in the middle: -2
+        >>> round(bridge.heat, 6), bridge.straight
+        (-6.828427, -7.5)
+    """
+    inner = rates[1:-1]
+    count = len(inner)
+    if not count or not unwatched:
+        return Bridge(0.0, 0.0, 0.0, 0.0)
+    places = (torch.arange(count, dtype=rates.dtype) + 0.5) * (unwatched / count)
+    weights = (margins[0] + places) / (margins[0] + unwatched + margins[1])
+    smaller, larger = torch.minimum(rates[1:], rates[:-1]), torch.maximum(rates[1:], rates[:-1])
+    if len(jumps := torch.nonzero(larger >= JUMP * smaller)[:, 0]):
+        steps = torch.arange(count)
+        weights = torch.where(steps < jumps[0], 0.0, torch.where(steps >= jumps[-1], 1.0, 0.5)).to(rates)
+    shares = inner * (unwatched / count)
+    straight = before * (1.0 - weights) + after * weights
+    paces = straight
+    parts = (1.0 - weights, weights)
+    if before * after > 0.0 and 1.0 / FARTHEST < before / after < FARTHEST:
+        paces = before * (after / before) ** weights
+        parts = (paces * (1.0 - weights) / before, paces * weights / after)
+    return Bridge(*(float(shares @ each) for each in (paces, straight, *parts)))
+
+
+FARTHEST = 1e6
+"""Factor between two paces from which on one of them is next to nothing, and no curve leads there."""
+JUMP = 1.5
+"""Factor between the learning rates of two steps from which on a schedule jumps."""
 
 
 def first_law_residual(energy_initial: Tensor, energy_final: Tensor, heat: Tensor) -> Tensor:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import normal
-from torch import Tensor
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
 
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
+from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
+from thermo_callbacks.callbacks.windows.rate_history import MOST_RATES, RateRecord
 
 
 def constant(rate: float, steps: int) -> Tensor:
@@ -40,28 +43,110 @@ def test_windows_back_to_back_add_their_heat() -> None:
         assert balance.energy == float(index)
 
 
-@given(
-    rates=st.lists(st.floats(-1.0, 0.0), min_size=2, max_size=5),
-    steps_between_windows=st.integers(0, 100),
-    steps=st.integers(1, 50),
-)
-def test_heat_between_windows_is_interpolated_between_the_rates_around_it(
-    rates: list[float], steps_between_windows: int, steps: int
-) -> None:
-    balance = EnergyBalance()
-    for index, rate in enumerate(rates):
-        balance.add(["a"], constant(rate, steps), unwatched=steps_between_windows if index else 0, energy=0.0)
-    bridges = sum(steps_between_windows * (first + second) / 2 for first, second in itertools.pairwise(rates))
-    assert balance.total == pytest.approx(sum(rates) * steps + bridges, abs=1e-9)
-
-
-def test_linear_rates_are_interpolated_without_error() -> None:
-    """Each window's mean rate is that of its middle: between equal windows the line through both is the truth."""
-    rate = torch.linspace(-2.0, -1.0, 40, dtype=torch.float64)[:, None]
+def test_rates_that_fall_by_factors_are_bridged_without_error() -> None:
+    """Heat of a loss that decays exponentially: 20 steps between two windows of 10 that nobody watched."""
+    rate = -torch.exp(-0.02 * torch.arange(40, dtype=torch.float64))[:, None]
     balance = EnergyBalance()
     balance.add(["a"], rate[:10], unwatched=0, energy=0.0)
     balance.add(["a"], rate[30:], unwatched=20, energy=0.0)
-    assert balance.total == pytest.approx(rate.sum().item())
+    assert balance.total == pytest.approx(rate.sum().item(), rel=3e-3)
+    assert 0.0 < balance.variance**0.5 < 0.06 * abs(balance.total)  # the fall within a window counts as noise
+
+
+@given(
+    rates=st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=5),
+    steps_between_windows=st.integers(0, 100),
+    steps=st.integers(1, 50),
+)
+def test_heat_between_windows_lies_between_the_rates_around_it(
+    rates: list[float], steps_between_windows: int, steps: int
+) -> None:
+    balance = EnergyBalance()
+    low = high = 0.0
+    for index, rate in enumerate(rates):
+        unwatched = steps_between_windows if index else 0
+        balance.add(["a"], constant(rate, steps), unwatched=unwatched, energy=0.0)
+        around = (rate, rates[max(0, index - 1)])
+        low, high = low + rate * steps + min(around) * unwatched, high + rate * steps + max(around) * unwatched
+    assert low - 1e-9 <= balance.total <= high + 1e-9
+
+
+def test_heat_follows_the_learning_rate_of_steps_that_nobody_watched() -> None:
+    """Heat of twice the learning rate, which rises between the windows and falls again."""
+    rates = torch.cat([torch.full((10,), 0.1), 0.1 + torch.linspace(0, 0.4, 30).sin(), torch.full((10,), 0.1)]).double()
+    heat = -2.0 * rates[:, None]
+    balance = EnergyBalance()
+    balance.add(["a"], heat[:10], unwatched=0, energy=0.0, rates=rates[:10].tolist())
+    between = {"unwatched": 30, "rates": rates[40:].tolist(), "unwatched_rates": rates[10:40].tolist()}
+    balance.add(["a"], heat[40:], energy=0.0, **between)
+    assert balance.total == pytest.approx(heat.sum().item())
+
+
+def test_a_step_of_the_schedule_parts_the_paces() -> None:
+    """Ten times the learning rate, and heat per learning rate that falls to a third at once with it."""
+    rates = [0.1] * 30 + [0.01] * 30
+    paces = torch.tensor([-3.0] * 30 + [-1.0] * 30, dtype=torch.float64)
+    heat = (paces * torch.tensor(rates, dtype=torch.float64))[:, None]
+    balance = EnergyBalance()
+    balance.add(["a"], heat[:10], unwatched=0, energy=0.0, rates=rates[:10])
+    balance.add(["a"], heat[50:], unwatched=40, energy=0.0, rates=rates[50:], unwatched_rates=rates[10:50])
+    assert balance.total == pytest.approx(heat.sum().item())
+
+
+def test_rates_of_a_long_pause_are_thinned_evenly() -> None:
+    record = RateRecord()
+    for step in range(3 * MOST_RATES):
+        record.add(float(step))
+    assert record.steps == 3 * MOST_RATES
+    assert len(record.rates) <= MOST_RATES
+    assert len(set(torch.tensor(record.rates).diff().tolist())) == 1
+    other = RateRecord()
+    other.load_state_dict(record.state_dict())
+    other.add(1.0)
+    assert (record.steps, other.steps) == (3 * MOST_RATES, 3 * MOST_RATES + 1)
+
+
+SCHEDULES: dict[str, Callable[[int], float]] = {
+    "constant": lambda step: 1.0,
+    "cosine": lambda step: 0.5 * (1.0 + math.cos(math.pi * step / RUN)),
+    "step decay": lambda step: 0.1 ** (step // 450),
+    "warm-up": lambda step: min(1.0, (step + 1) / 300),
+}
+RUN = 1200
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_heat_of_a_run_is_that_of_all_its_steps(schedule: str) -> None:
+    """Two layers of a classifier of handwritten digits, windows of 25 steps with pauses as long as the run so far."""
+    data, targets = load_digits(return_X_y=True)
+    inputs, labels = torch.tensor(data / 16.0).double(), torch.tensor(targets)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10)).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, SCHEDULES[schedule])
+    layers = {"first": list(model[0].parameters()), "last": list(model[2].parameters())}
+    window = OptimizerWindow(optimizer, layers, window=25, steps_between_windows=None, sample=None, seed=0)
+    truth = reached = 0.0
+    for step in range(RUN):
+        chosen = torch.randint(len(inputs), (32,))
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs[chosen]), labels[chosen]).backward()
+        with torch.no_grad():
+            before = [parameter.clone() for parameter in model.parameters()]
+            if window.announce(step):
+                window.read_before(1.0)
+            optimizer.step()
+            if window.arrive():
+                window.read_after()
+            for start, parameter in zip(before, model.parameters(), strict=True):
+                assert parameter.grad is not None
+                truth += float((parameter.grad * (parameter - start)).sum())
+            if window.full:
+                window.close()
+                reached = truth
+        rates.step()
+    assert window.balance.total == pytest.approx(reached, rel=0.05)
+    assert abs(window.balance.total - reached) < 4.0 * window.balance.variance**0.5
 
 
 def test_a_layer_that_appears_later_is_bridged_with_its_own_rate() -> None:

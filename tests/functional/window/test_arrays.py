@@ -28,7 +28,8 @@ def test_all_sums_are_those_of_watched_steps(momentum: float, nesterov: bool) ->
     assert window.batch_size == BATCH_SIZE
     for field in fields(WindowStatistics):
         value = getattr(expected, field.name)
-        if isinstance(value, torch.Tensor):
+        # the powers are those of a sample whose steps are kept, which a stream of sums knows nothing of
+        if isinstance(value, torch.Tensor) and not field.name.endswith("_power"):
             assert_near(getattr(window, field.name), value, 1e-11)
 
 

@@ -15,6 +15,7 @@ from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPas
 from thermo_callbacks.callbacks.extra_passes.sharpness import SharpnessCollector
 from thermo_callbacks.callbacks.extra_passes.step_balance import ShiftSink, StepBalanceCollector
 from thermo_callbacks.callbacks.presets import Plan
+from thermo_callbacks.probes.parameters.optimizers import MobilityOf
 from thermo_callbacks.probes.parameters.projections import WatchedDirections
 
 
@@ -25,6 +26,7 @@ def build_collectors(
     pl_module: Any,
     *,
     layers: Callable[[], Layers],
+    mobility: MobilityOf,
     sharded: bool,
     measured: MeasuredStep,
     add_shift: ShiftSink,
@@ -35,10 +37,8 @@ def build_collectors(
     if plan.activations:
         collectors.append(ActivationCollector(trainer, pl_module, settings))
     if plan.curvature:
-        curvature = CurvatureCollector(
-            trainer, pl_module, settings, layers=layers, wanted=plan.curvature, measured=measured
-        )
-        collectors.append(curvature)
+        sources: dict[str, Any] = {"layers": layers, "mobility": mobility, "measured": measured}
+        collectors.append(CurvatureCollector(trainer, pl_module, settings, wanted=plan.curvature, **sources))
     if plan.step_balance:
         balance = StepBalanceCollector(
             trainer, pl_module, settings, layers=layers, measured=measured, add_shift=add_shift

@@ -18,7 +18,7 @@ from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.curvature import CurvatureProbe, CurvatureSample, SampleCurvatureProbe
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProbe
-from thermo_callbacks.probes.parameters.optimizers import decay_contraction, parameter_mobility
+from thermo_callbacks.probes.parameters.optimizers import MobilityOf, decay_contraction
 from thermo_callbacks.probes.replay import Replay
 from thermo_callbacks.probes.sharding import is_sharded, local_part, sum_over_parts
 
@@ -44,6 +44,7 @@ class CurvatureCollector(Collector):
         settings: ExtraPassSettings,
         *,
         layers: Callable[[], Layers],
+        mobility: MobilityOf,
         wanted: Collection[str],
         measured: MeasuredStep,
     ) -> None:
@@ -51,6 +52,7 @@ class CurvatureCollector(Collector):
             f"{settings.name}'s measurement of curvature", quiet=not trainer.is_global_zero, told=settings.told
         )
         self._trainer, self._layers, self._wanted = trainer, layers, frozenset(wanted)
+        self._mobility_of = mobility
         with self.guard.protect("looking at the training step"):
             self._replay = Replay(pl_module, settings.loss_fn)
         self._module, self._sharded = pl_module, is_sharded(pl_module)
@@ -142,10 +144,13 @@ class CurvatureCollector(Collector):
             for parameter in group["params"]
         }
         sums = [
-            math.fsum(_total(decay_contraction(*owners[parameter], parameter, _all), parameter) for parameter in owned)
+            math.fsum(_total(self._contraction(*owners[parameter], parameter), parameter) for parameter in owned)
             for owned in layers.values()
         ]
         return torch.tensor(sums, dtype=torch.float64) / self._rate
+
+    def _contraction(self, optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter) -> Tensor | float:
+        return decay_contraction(optimizer, group, parameter, _all, self._mobility_of)
 
     def _relative_mobilities(self) -> dict[nn.Parameter, Tensor | float]:
         """Displacement of each parameter per unit of gradient and of the largest learning rate."""
@@ -156,7 +161,7 @@ class CurvatureCollector(Collector):
         mobilities: dict[nn.Parameter, Tensor | float] = {}
         for optimizer, group in groups:
             for parameter in group["params"]:
-                mobility = parameter_mobility(optimizer, group, parameter, _all)
+                mobility = self._mobility_of(optimizer, group, parameter, _all)
                 mobilities[parameter] = mobility / self._rate if self._rate else math.nan
         return mobilities
 

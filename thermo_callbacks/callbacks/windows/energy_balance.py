@@ -10,36 +10,79 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional import first_law_residual
+from thermo_callbacks.functional.energy import bridged_heat
+from thermo_callbacks.functional.statistics import batch_sums
 
 
 class EnergyBalance:
     """Cumulative heat of each layer, and what it leaves unexplained of the loss.
 
-    Steps between two windows are not watched; their heat is interpolated linearly between the mean heat per step of the
-    window before and of the window after. The mean loss of a window is set against the mean over its steps of the heat
-    before each: what a loss that falls fast within a window does to one, it does to the other.
+    Steps between two windows are not watched; their heat is :func:`bridged_heat`. The mean loss of a window is set
+    against the mean over its steps of the heat before each: what a loss that falls fast within a window does to one, it
+    does to the other.
     """
 
     def __init__(self) -> None:
         self.heat: dict[str, float] = {}
-        self._rate: dict[str, float] = {}
+        self.variance = 0.0  # of the total, from what is bridged
+        self._pace: dict[str, float] = {}  # heat per learning rate in the last window
+        self._whole = (math.nan, 0.0)  # that of all layers together, and its variance
+        self._rate, self._margin = 1.0, 0.0  # learning rate at the end of that window, and half its length
         self._start: tuple[float, float] | None = None  # energy of the first window, mean heat before its steps
         self._now: tuple[float, float] | None = None
 
-    def add(self, names: Sequence[str], heat: Tensor, *, unwatched: int, energy: float) -> None:
-        """Enter a window: heat ``[W, L]``, unwatched steps before it, and mean loss, NaN if unknown."""
+    def add(
+        self,
+        names: Sequence[str],
+        heat: Tensor,
+        *,
+        unwatched: int,
+        energy: float,
+        rates: Sequence[float] = (),
+        unwatched_rates: Sequence[float] = (),
+    ) -> None:
+        """Enter a window.
+
+        Args:
+            names: Its layers.
+            heat: Heat of each step, ``[W, L]``.
+            unwatched: Steps before it that nobody watched.
+            energy: Mean loss; NaN if unknown.
+            rates: Learning rates of its steps; as if they were constant where none are given.
+            unwatched_rates: Learning rates of the unwatched steps, evenly thinned.
+        """
         steps = len(heat)
+        pace = torch.tensor(list(rates) or [1.0], dtype=heat.dtype)
+        margins = (self._margin, steps / 2.0)
+        between = torch.tensor([self._rate, *(unwatched_rates or [self._rate]), float(pace[0])], dtype=heat.dtype)
+        total = float(pace.mean()) * steps  # steps that were left out have no heat either
         for name, value in zip(names, heat.sum(0).tolist(), strict=True):
-            # a window that lost all its steps tells nothing of the rate
-            rate = value / steps if steps else self._rate.get(name, 0.0)
-            bridge = unwatched * (self._rate.get(name, rate) + rate) / 2.0
+            # a window that lost all its steps tells nothing of the pace
+            now = value / total if total else self._pace.get(name, 0.0)
+            bridge = bridged_heat(self._pace.get(name, now), now, between, unwatched, margins=margins).heat
             self.heat[name] = self.heat.get(name, 0.0) + bridge + value
-            self._rate[name] = rate
+            self._pace[name] = now
+        if total:
+            self._add_variance(heat.sum(1), total, between, unwatched, margins)
+            self._rate, self._margin = float(pace[-1]), steps / 2.0
         # the heat of step s = 1..W lies behind the losses of the W - s steps after it, and ahead of s of them
         ahead = torch.arange(1, steps + 1, dtype=heat.dtype) / max(steps, 1)
         self._now = (energy, self.total - float(ahead @ heat.sum(1)))
         if self._start is None:
             self._start = self._now
+
+    def _add_variance(
+        self, heat: Tensor, total: float, between: Tensor, unwatched: int, margins: tuple[float, float]
+    ) -> None:
+        """What the bridge before a window may be wrong by: the noise of both windows, and the curve between them."""
+        batches = batch_sums(heat)
+        count = len(batches)
+        noise = float(batches.var()) * count / total**2 if count > 1 else 0.0
+        now = (float(heat.sum()) / total, noise)
+        (before, variance), self._whole = (now if math.isnan(self._whole[0]) else self._whole), now
+        bridge = bridged_heat(before, now[0], between, unwatched, margins=margins)
+        self.variance += bridge.by_before**2 * variance + bridge.by_after**2 * noise
+        self.variance += ((bridge.heat - bridge.straight) / 2.0) ** 2
 
     @property
     def total(self) -> float:
@@ -62,9 +105,23 @@ class EnergyBalance:
 
     def state_dict(self) -> dict[str, Any]:
         """The balance as plain numbers, for a checkpoint."""
-        return {"heat": dict(self.heat), "rate": dict(self._rate), "start": self._start, "now": self._now}
+        return {
+            "heat": dict(self.heat),
+            "pace": dict(self._pace),
+            "variance": self.variance,
+            "whole": self._whole,
+            "rate": self._rate,
+            "margin": self._margin,
+            "start": self._start,
+            "now": self._now,
+        }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back :meth:`state_dict`."""
-        self.heat, self._rate = dict(state["heat"]), dict(state["rate"])
+    def load_state_dict(self, state: dict[str, Any], rate: float = 1.0) -> None:
+        """Take back :meth:`state_dict`; an earlier version knew the heat per step, at the learning rate of now."""
+        if "pace" not in state:
+            pace = {name: value / rate if rate else 0.0 for name, value in state["rate"].items()}
+            state = {**state, "pace": pace, "variance": 0.0, "whole": (math.nan, 0.0), "rate": rate, "margin": 0.0}
+        self.heat, self._pace = dict(state["heat"]), dict(state["pace"])
+        self.variance, self._whole = state["variance"], tuple(state["whole"])
+        self._rate, self._margin = state["rate"], state["margin"]
         self._start, self._now = state["start"], state["now"]

@@ -27,6 +27,7 @@ class OpenedWindow:
     statistics: WindowStatistics
     optimizer: str  # its class
     resting: Collection[str] = ()  # layers whose learning rate was zero in all its steps
+    response: str = ""  # why the optimizer's response leaves values unknown
 
 
 class MissingValues:
@@ -99,8 +100,12 @@ class MissingValues:
             rests = {name for opened in self._windows for name in opened.resting}
             resting = all(self.names[column] in rests for column in columns)
             return "the learning rate was zero" if resting else "the weights did not move in the window"
+        if "response" in quantity.needs and bool(window.innovation_gradient[:, columns].isnan().any()):
+            told = [f"{each.optimizer}: {each.response}" for each in self._windows if each.response]
+            return " and ".join(dict.fromkeys(told))
         if "mobility" in quantity.needs and bool(window.innovation_square[:, columns].isnan().any()):
-            return f"{self._without_mobility()} does not tell how far it moves a weight per unit of gradient"
+            name = self._without_mobility()
+            return f"{name} does not tell how far it moves a weight per unit of gradient, nor do its steps"
         if "batch size" in quantity.needs and math.isnan(window.batch_size):
             return "the loader does not tell its batch size"
         return quantity.missing

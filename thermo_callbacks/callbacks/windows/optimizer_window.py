@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -16,8 +15,11 @@ from thermo_callbacks.callbacks.windows.dynamics import Dynamics
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
 from thermo_callbacks.callbacks.windows.missing import OpenedWindow
 from thermo_callbacks.callbacks.windows.projections import ProjectionWatch, WindowBalance
+from thermo_callbacks.callbacks.windows.rate_history import RateHistory
 from thermo_callbacks.callbacks.windows.rates import Rates
+from thermo_callbacks.callbacks.windows.response_trace import ResponseSums
 from thermo_callbacks.callbacks.windows.schedule import WindowSchedule
+from thermo_callbacks.callbacks.windows.window_state import SharedSums, completed, same_sums
 from thermo_callbacks.functional.energy import heat_by_step
 from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
@@ -25,7 +27,7 @@ from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.functional.window.successive import GradientProducts, SuccessiveGradients
 from thermo_callbacks.probes.parameters.clipping import Clipping, ClippingProbe
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe, Sample
-from thermo_callbacks.probes.parameters.optimizers import gradient_sign
+from thermo_callbacks.probes.parameters.optimizers import MobilityOf, gradient_sign, group_rate
 from thermo_callbacks.probes.parameters.untrained import seen_untrained
 from thermo_callbacks.probes.sharding import part_of
 
@@ -57,6 +59,7 @@ class OptimizerWindow(WindowSchedule):
         super().__init__(window, steps_between_windows, plan)
         self.optimizer = optimizer
         self.balance = EnergyBalance()
+        self._history = RateHistory()
         self.last: WindowStatistics | None
         self._sharded, self._sample, self._seed, self._clips = sharded, sample, seed, clips
         self.rebuild(layers)
@@ -68,7 +71,7 @@ class OptimizerWindow(WindowSchedule):
         self._resting: set[str] = set()  # layers whose learning rate was zero in all of it
         self._layers = layers
         self.taken = 0
-        self._shared: tuple[LayerSums, Tensor, Tensor] | None = None  # what all processes saw of the open window
+        self._shared: SharedSums | None = None  # what all processes saw of the open window
         parts = None
         if self._sharded:
             parts = {parameter: part_of(parameter, name) for name, owned in layers.items() for parameter in owned}
@@ -100,8 +103,8 @@ class OptimizerWindow(WindowSchedule):
         # some groups may climb while others descend: then the loss is no energy that all of them lower
         self._energy_sign = next(iter(signs.values())) if same else math.nan
         self._gradient_sign: Tensor | float = self.probe.spread(lambda parameter, _: signs[parameter])
-        self._dynamics = Dynamics(self.optimizer, self.probe, groups)
-        self.rates = Rates(self.optimizer, self.probe, groups)
+        self._dynamics = Dynamics(self.optimizer, self.probe, groups, length=self._window, sharded=self._sharded)
+        self.rates = Rates(self.optimizer, self.probe, groups, self._dynamics.mobility_of)
         self.clipping = Clipping()  # in the last window
         able = self._clips is not None
         self._clipping = ClippingProbe(self.probe, self._window, expected=bool(self._clips)) if able else None
@@ -141,7 +144,9 @@ class OptimizerWindow(WindowSchedule):
     def arrive(self) -> bool:
         """The step has happened: whether :meth:`read_after` is to be called."""
         self._shared = None
-        return super().arrive()
+        read = super().arrive()
+        self._history.add(group_rate(self.optimizer.param_groups[0]), read=read, opened=self.taken > 0)
+        return read
 
     def read_after(self) -> None:
         """Read the displacement, and take the step into the window."""
@@ -150,12 +155,11 @@ class OptimizerWindow(WindowSchedule):
             self._losses.fill_(torch.nan)
             self._samples.clear()
         dynamics = self._dynamics
-        dynamics.update_momentum()
         self.probe.after_step()
         self.projections.after_step()
+        dynamics.take_step(self.stream.steps + 1)
         if self._pairs is not None:
             self._pairs.update(self.probe.rows[1], self._half)
-        dynamics.update_mobility(self.stream.steps + 1)
         self.rates.take_step()
         if self._clipping is not None:
             self._clipping.read_last(self.stream.steps, self._scale)
@@ -178,23 +182,32 @@ class OptimizerWindow(WindowSchedule):
         """Sums of this process's part of the open window and its losses, float64 on the CPU; zeros if not able."""
         if not able:
             nothing = (torch.zeros(self.taken, *shape, dtype=torch.float64) for shape in ((), (3,)))
-            return [*self.stream.no_sums(self.taken), *nothing]
-        return [*self._own_sums(), self._own_losses(), self._own_squares()]
+            return [*self.stream.no_sums(self.taken), *self._dynamics.no_response_sums(self.taken), *nothing]
+        return [*self._own_sums(), *self._dynamics.response_sums(), self._own_losses(), self._own_squares()]
 
     def accept(self, shares: Sequence[Tensor], processes: int) -> None:
         """Go on with the sums over all processes of what each gave as :meth:`own_share`."""
-        series, flags, terms, losses, squares = shares
+        series, flags, terms, *response, losses, squares = shares
         # a gradient that was not finite in one process's part was not finite
         flags = (flags > processes - 0.5).to(flags)
-        self._shared = (LayerSums(series, flags, terms), losses / processes, squares)
+        sums = LayerSums(series, flags, terms)
+        self._shared = SharedSums(sums, ResponseSums(*response), losses / processes, squares)
 
     def close(self) -> None:
         """End the window, enter it into the energy balance, and pause."""
-        statistics = self.peek()
+        statistics = self.peek(final=True)
         self.products = None if self._pairs is None else self._pairs.close()
         self.skipped += statistics.skipped
         heat = heat_by_step(statistics)
-        self.balance.add(self.probe.names, heat, unwatched=self._bridge, energy=self.energy())
+        self.balance.add(
+            self.probe.names,
+            heat,
+            unwatched=self._bridge,
+            energy=self.energy(),
+            rates=self._history.watched,
+            unwatched_rates=self._history.unwatched,
+        )
+        self._history.turn()
         self.last = statistics
         self.resolved = self.projections.close()
         resting = self.rates.resting
@@ -202,7 +215,7 @@ class OptimizerWindow(WindowSchedule):
         self.untrained = seen_untrained(self._layers, statistics, idle=idle, resting=resting)
         self._resting = self._at_rest(resting)
         if self._clipping is not None:
-            self.clipping = self._clipping.result(self._own_squares() if self._shared is None else self._shared[2])
+            self.clipping = self._clipping.result(self._own_squares() if self._shared is None else self._shared.squares)
             self._clipping.clear()
         self.rates.clear()
         self.stream.clear()
@@ -217,20 +230,27 @@ class OptimizerWindow(WindowSchedule):
         """What is known of the last window; None before there is one."""
         if self.last is None:
             return None
-        return OpenedWindow(self.probe.names, self.last, type(self.optimizer).__name__, self._resting)
+        return self._known(self.last, self._resting)
 
     def opened(self) -> OpenedWindow:
         """What is known of the window so far."""
-        statistics, resting = self.peek(), self._at_rest(self.rates.resting)
-        return OpenedWindow(self.probe.names, statistics, type(self.optimizer).__name__, resting)
+        return self._known(self.peek(), self._at_rest(self.rates.resting))
 
-    def peek(self) -> WindowStatistics:
-        """Statistics of the window so far, which goes on."""
+    def _known(self, statistics: WindowStatistics, resting: set[str]) -> OpenedWindow:
+        name = type(self.optimizer).__name__
+        return OpenedWindow(self.probe.names, statistics, name, resting, self._dynamics.reason)
+
+    def peek(self, *, final: bool = False) -> WindowStatistics:
+        """Statistics of the window so far, which goes on unless ``final``."""
         watched, sizes = self.probe.coordinates(self.stream.steps)
         momentum = self._dynamics.momentum_by_layer()
-        sums = self._own_sums() if self._shared is None else self._shared[0]
+        if self._shared is None:
+            sums, response = self._own_sums(), self._dynamics.response_sums()
+        else:
+            sums, response = self._shared.sums, self._shared.response
         whole = torch.tensor([self.probe.layer_watched, self.probe.layer_sizes], dtype=torch.float64)
-        return sums.statistics(watched, sizes, momentum, batch_size=self.batch_size, whole=(whole[0], whole[1]))
+        statistics = sums.statistics(watched, sizes, momentum, batch_size=self.batch_size, whole=(whole[0], whole[1]))
+        return self._dynamics.judge(response, statistics, final=final)
 
     def _own_sums(self) -> LayerSums:
         contraction = self.rates.contraction(self.stream.steps)
@@ -240,10 +260,19 @@ class OptimizerWindow(WindowSchedule):
         steps = self.stream.steps
         return torch.full((steps, 3), math.nan) if self._clipping is None else self._clipping.squares(steps)
 
+    def watches(self, parameter: nn.Parameter) -> bool:
+        """Whether a parameter is one of those that are watched here."""
+        return id(parameter) in self.probe.signature
+
+    @property
+    def mobility_of(self) -> MobilityOf:
+        """Mobility of a parameter that is watched here."""
+        return self._dynamics.mobility_of
+
     def losses(self) -> Tensor:
         """Loss of each step of the window so far, ``[steps]`` on the host; NaN where it is not known."""
         # that of this process's samples, or of all processes' where parameters are sharded
-        return self._own_losses() if self._shared is None else self._shared[1]
+        return self._own_losses() if self._shared is None else self._shared.losses
 
     def _own_losses(self) -> Tensor:
         return self._losses[: self.stream.steps].cpu().double()
@@ -260,12 +289,9 @@ class OptimizerWindow(WindowSchedule):
         return {
             "names": list(self.probe.names),
             "chunk_layers": self.probe.whole_chunk_layers.clone(),
-            "steps": self._steps,
-            "undone": self._undone + self.pending,
-            "paused": self._paused,
-            "bridge": self._bridge,
-            "skipped": self.skipped + self.pending,  # a step that is still pending when its batch has ended
+            **self.schedule_state(),
             "mobility": mobility.cpu().clone() if isinstance(mobility, Tensor) else mobility,
+            "response": self._dynamics.state_dict(open_window=not self._sharded),
             "losses": self._losses.cpu().clone(),
             "missing": self.probe.missing_counts(),
             # a checkpoint holds what the first process knows: of a sharded window, only how long it was
@@ -277,9 +303,8 @@ class OptimizerWindow(WindowSchedule):
             "clipping": {} if self._sharded or self._clipping is None else self._clipping.state_dict(),
             "energy_balance": self.balance.state_dict(),
             "projections": self.projections.state_dict(),
+            "history": self._history.state_dict(open_window=not self._sharded),
             "last": None if self.last is None else dict(vars(self.last)),
-            "plan": None if self._plan is None else self._plan.state_dict(),
-            "left": self._left,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
@@ -288,12 +313,10 @@ class OptimizerWindow(WindowSchedule):
         own = self.probe.whole_chunk_layers
         same_layers = state["names"] == list(self.probe.names) and torch.equal(state["chunk_layers"], own)
         same_parameters = len(state["missing"]) == len(self.probe.missing_counts())
-        if not same_layers or not same_parameters or len(state["losses"]) != self._window or not _same_sums(state):
+        if not same_layers or not same_parameters or len(state["losses"]) != self._window or not same_sums(state):
             return False
-        self._steps, self._paused = state["steps"], state["paused"]
-        self._restore_plan(state)
-        self._bridge, self.skipped = state["bridge"], state["skipped"]
-        self._dynamics.restore_mobility(state["mobility"])
+        self.restore_schedule(state)
+        self._dynamics.restore(state["mobility"], state.get("response"))
         self._losses.copy_(state["losses"])
         stream = state["stream"]
         self.interrupted = state.get("interrupted", 0)
@@ -310,37 +333,8 @@ class OptimizerWindow(WindowSchedule):
             self.rates.load_state_dict(state.get("rates", {}))
         if stream and self._clipping is not None:
             self._clipping.load_state_dict(state.get("clipping", {}))
-        self.balance.load_state_dict(state["energy_balance"])
         self.projections.load_state_dict(state.get("projections", {}))
-        self.last = None if state["last"] is None else WindowStatistics(**_completed(state["last"]))
+        self.balance.load_state_dict(state["energy_balance"], group_rate(self.optimizer.param_groups[0]))
+        self._history.load_state_dict(state.get("history"))
+        self.last = None if state["last"] is None else completed(state["last"])
         return True
-
-    def _restore_plan(self, state: Mapping[str, Any]) -> None:
-        """Go on with a window's own plan; up to the end that the run has now, if that is a later one."""
-        self._undone = state.get("undone", 0)
-        kept = state.get("plan")
-        if self._plan is None or kept is None:
-            self._plan = None
-            return
-        end, self._plan = self._plan.end, WindowPlan(**kept)
-        self._left = state["left"]
-        if end > self._plan.end:
-            planned, self._plan = self._plan.count, self._plan.extended(end)
-            self._left += self._plan.count - planned
-
-
-def _same_sums(state: dict[str, Any]) -> bool:
-    """Whether a window's state holds the sums that this version keeps."""
-    stream, last = state["stream"], state["last"]
-    return (not stream or set(stream) | StreamingWindow.ADDED == StreamingWindow.state_keys()) and (
-        last is None or set(last) | _ADDED == {field.name for field in fields(WindowStatistics)}
-    )
-
-
-def _completed(last: dict[str, Any]) -> dict[str, Any]:
-    """Statistics of a window, without a value of what an earlier version did not know."""
-    return {name: torch.full_like(last["watched"], math.nan) for name in _ADDED} | last
-
-
-_ADDED = {"weight_square", "growth_sampling_variance", "decay_square", "decay_displacement"}
-"""Statistics that states of earlier versions do not have."""

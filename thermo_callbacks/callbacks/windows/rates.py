@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
-from thermo_callbacks.probes.parameters.optimizers import decay_contraction
+from thermo_callbacks.probes.parameters.optimizers import MobilityOf, decay_contraction, parameter_mobility
 
 
 class Rates:
@@ -19,8 +19,13 @@ class Rates:
     """
 
     def __init__(
-        self, optimizer: Optimizer, probe: CoordinateProbe, groups: Mapping[nn.Parameter, dict[str, Any]]
+        self,
+        optimizer: Optimizer,
+        probe: CoordinateProbe,
+        groups: Mapping[nn.Parameter, dict[str, Any]],
+        mobility: MobilityOf = parameter_mobility,
     ) -> None:
+        self._mobility = mobility
         self._optimizer, self._probe, self._groups = optimizer, probe, groups
         self.clear()
 
@@ -66,7 +71,7 @@ class Rates:
             group = groups.get(id(self._groups[parameter]))
             if group is None or id(parameter) in idle:
                 return 0.0
-            return decay_contraction(self._optimizer, group, parameter, watch)
+            return decay_contraction(self._optimizer, group, parameter, watch, self._mobility)
 
         return self._probe.spread(shrinks)
 

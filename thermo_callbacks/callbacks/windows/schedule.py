@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from thermo_callbacks.callbacks.planning import WindowPlan
 
 LONGEST_PAUSE = 19
@@ -87,3 +90,30 @@ class WindowSchedule:
             self._left = max(0, self._left - 1)
             return self._plan.pause(self._steps + self._undone, self._left)
         return min(LONGEST_PAUSE * self._window, self._steps) if self._between is None else self._between
+
+    def schedule_state(self) -> dict[str, Any]:
+        """Where the run is between its windows, as plain numbers for a checkpoint."""
+        return {
+            "steps": self._steps,
+            "undone": self._undone + self.pending,
+            "paused": self._paused,
+            "bridge": self._bridge,
+            "skipped": self.skipped + self.pending,  # a step that is still pending when its batch has ended
+            "plan": None if self._plan is None else self._plan.state_dict(),
+            "left": self._left,
+        }
+
+    def restore_schedule(self, state: Mapping[str, Any]) -> None:
+        """Go on with a window's own plan; up to the end that the run has now, if that is a later one."""
+        self._steps, self._paused = state["steps"], state["paused"]
+        self._bridge, self.skipped = state["bridge"], state["skipped"]
+        self._undone = state.get("undone", 0)
+        kept = state.get("plan")
+        if self._plan is None or kept is None:
+            self._plan = None
+            return
+        end, self._plan = self._plan.end, WindowPlan(**kept)
+        self._left = state["left"]
+        if end > self._plan.end:
+            planned, self._plan = self._plan.count, self._plan.extended(end)
+            self._left += self._plan.count - planned

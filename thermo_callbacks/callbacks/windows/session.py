@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
+from thermo_callbacks.probes.parameters.optimizers import is_known, parameter_mobility
 from thermo_callbacks.probes.parameters.projections import WatchedDirections
 from thermo_callbacks.probes.sharding import is_sharded
 
@@ -93,6 +94,15 @@ class Session:
     def layers(self) -> dict[str, list[nn.Parameter]]:
         """Layers that are trained now, under the names that their values are logged under."""
         return self._optimizers.layers()
+
+    def mobility_of(
+        self, optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]
+    ) -> Tensor | float:
+        """Mobility of a parameter now, as its optimizer tells it or the last window has measured it; NaN if neither."""
+        if is_known(optimizer):
+            return parameter_mobility(optimizer, group, parameter, watch)
+        window = next((each for each in self._optimizers.of(optimizer) if each.watches(parameter)), None)
+        return math.nan if window is None else window.mobility_of(optimizer, group, parameter, watch)
 
     def untrained(self) -> dict[int, str]:
         """Parameters that the last windows did not train, by identity, and why."""

@@ -12,6 +12,8 @@ from thermo_callbacks.functional.window.drift import (
     drift_sums,
 )
 from thermo_callbacks.functional.window.einstein import (
+    einstein_excess,
+    einstein_excess_sums,
     einstein_temperature,
     einstein_temperature_contributions,
     einstein_temperature_sums,
@@ -55,6 +57,7 @@ __all__ = [
     "decay_share",
     "drift_p_value",
     "drift_share",
+    "einstein_excess",
     "einstein_temperature",
     "einstein_temperature_contributions",
     "equilibrium_ratio",
@@ -80,6 +83,7 @@ SUMS: Mapping[str, Callable[[WindowStatistics], Any]] = {
     "einstein_temperature": einstein_temperature_sums,
     "drift_share": drift_sums,
     "drift_p_value": drift_p_value_sums,
+    "einstein_excess": einstein_excess_sums,
     "equilibrium_ratio": equilibrium_ratio_sums,
     "entropy": parameter_entropy_sums,
     "update_ratio": update_ratio_sums,

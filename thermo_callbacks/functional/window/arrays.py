@@ -48,6 +48,12 @@ class LayerArrays:
         _, fresh = innovations(self.gradients, self.gradients, self.response.momentum)
         return self.kicks * helmert_contrasts(fresh)
 
+    @cached_property
+    def driven(self) -> Tensor:
+        """Minus half the products of the kicks with contrasts of the same steps' gradients, ``[K - 1, n]``."""
+        same = self.gradients if self.response.momentum == 0.0 else self.gradients[1:-1]
+        return -self.kicks * helmert_contrasts(same) / 2.0
+
     @property
     def slopes(self) -> Tensor:
         """Contrasts of the gradients, ``[W - 1, n]``."""
@@ -89,6 +95,8 @@ class LayerArrays:
 _SUMS: dict[str, Callable[[LayerArrays], Tensor]] = {
     "innovation_gradient": lambda layer: layer.pushes.sum(1),
     "innovation_square": lambda layer: (layer.kicks.square() / layer.mobility).sum(1),
+    "excess_power": lambda layer: (layer.kicks.square() / layer.mobility / 2.0 - layer.driven).sum(1),
+    "driven_power": lambda layer: layer.driven.sum(1),
     "position_gradient": lambda layer: (helmert_contrasts(layer.parameters) * layer.slopes).sum(1),
     "gradient_square": lambda layer: layer.slopes.square().sum(1),
     "position_displacement": lambda layer: (layer.parameters * layer.displacements).sum(1),

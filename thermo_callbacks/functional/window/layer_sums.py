@@ -65,6 +65,9 @@ class LayerSums(NamedTuple):
             gradient_displacement=raw[:, WORK],
             displacement_square=raw[:, MOVE],
             mean_gradient_square=terms[0],
+            # no rows: they are those of a smaller sample, whose steps are kept one by one
+            excess_power=pair_sums[:0, PAIR],
+            driven_power=pair_sums[:0, PAIR],
             temperature_sampling_variance=_sampling_variance(halves, pair_rows, watched, sizes, momentum),
             **entropy._asdict(),
             **self._weights(*(whole or (watched, sizes))),

@@ -26,6 +26,10 @@ class WindowStatistics:
     displacement_square: Tensor  # squares of displacements, [W, L]
     mean_gradient_square: Tensor  # squared norm of the mean gradient
     temperature_sampling_variance: Tensor  # of each layer's kinetic temperature, from watching a sample
+    # of each step, of all coordinates, from a sample: what the innovation's square has over its part that the gradient
+    # drives, divided by twice the mobility, and that part; as temperatures times coordinates, [.., L]
+    excess_power: Tensor
+    driven_power: Tensor
     moving: Tensor  # watched coordinates that moved; of these are the sums of the next three
     log_variance: Tensor  # logarithms of the parameters' variances, free of the bias of independent steps
     log_variance_square: Tensor

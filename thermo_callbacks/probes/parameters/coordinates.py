@@ -221,6 +221,26 @@ class CoordinateProbe:
             row[segment.start : segment.stop] = watched
         return row
 
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Parameters that have watched coordinates, in the order of the rows."""
+        return [segment.parameter for segment in self._segments]
+
+    @property
+    def layer_of_parameters(self) -> Tensor:
+        """Layer of each of :attr:`parameters`, int64 on the CPU."""
+        return torch.tensor([segment.layer for segment in self._segments], dtype=torch.long)
+
+    def sub_sample(self, most: int, in_all: int) -> tuple[Tensor, Tensor]:
+        """Places in the rows of up to ``most`` coordinates of each parameter, evenly, and the parameter of each."""
+        each = min(most, max(4, in_all // max(1, len(self._segments))))
+        places, owners = [], []
+        for number, segment in enumerate(self._segments):
+            count = min(each, here := segment.stop - segment.start)
+            places.append(segment.start + torch.arange(count) * here // max(1, count))
+            owners.append(torch.full((count,), number))
+        return torch.cat(places).to(self.device), torch.cat(owners)
+
     def mean_by_layer(self, value: Callable[[nn.Parameter], float]) -> Tensor:
         """Mean over each layer's watched coordinates of one number a parameter, float64 on the CPU, ``[L]``."""
         sums = torch.zeros(2, len(self.names), dtype=torch.float64)

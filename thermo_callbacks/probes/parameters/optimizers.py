@@ -8,11 +8,44 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, NAdam, Optimizer, RAdam
+from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop, Rprop, SparseAdam
 
 from thermo_callbacks.functional import MomentumResponse, momentum_response
 
+# mobility of an optimizer's parameter now, of what a function picks of a tensor of its shape; NaN where unknown
+MobilityOf = Callable[[Optimizer, dict[str, Any], nn.Parameter, Callable[[Tensor], Tensor]], Tensor | float]
 _PLAIN_STATE = frozenset({"step", "momentum_buffer"})
+_KNOWN = frozenset({SGD, Adam, AdamW, RMSprop, Adagrad, SparseAdam})
+_MEMORY_KNOWN = frozenset(
+    getattr(torch.optim, name)
+    for name in ("NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Adafactor")
+    if hasattr(torch.optim, name)
+)
+_SECOND_MOMENTS = ("max_exp_avg_sq", "exp_avg_sq", "square_avg", "sum")
+
+
+def is_known(optimizer: Optimizer) -> bool:
+    """Whether an optimizer's groups and state say all of its response; that of others has to be measured."""
+    # a class derived from one of these may do anything with what it calls momentum
+    return type(optimizer) in _KNOWN
+
+
+def is_memory_known(optimizer: Optimizer) -> bool:
+    """Whether what an optimizer's groups call momentum is one, as it is with those of torch that average gradients."""
+    return type(optimizer) in _KNOWN or type(optimizer) in _MEMORY_KNOWN
+
+
+def is_nonlinear(optimizer: Optimizer) -> bool:
+    """Whether an optimizer's step is no linear response to the gradient, by its name: there is nothing to measure."""
+    return isinstance(optimizer, _NONLINEAR)
+
+
+def group_rate(group: dict[str, Any]) -> float:
+    """Learning rate of a group, 1 where it has none, or has it on a device that one would have to wait for."""
+    rate = group.get("lr")
+    if isinstance(rate, Tensor):
+        return float(rate) if rate.device.type == "cpu" else 1.0
+    return 1.0 if rate is None else float(rate)
 
 
 def group_momentum(optimizer: Optimizer, group: dict[str, Any]) -> MomentumResponse:
@@ -51,44 +84,94 @@ def gradient_sign(group: dict[str, Any]) -> float:
 def parameter_mobility(
     optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]
 ) -> Tensor | float:
-    r"""Whole displacement of a parameter per unit of gradient, :math:`m = \eta \phi M`.
-
-    M is read from the optimizer's state: 1 for SGD and for optimizers that keep no state, the inverse root of the
-    second moment for the Adam family, RMSprop and Adagrad.
+    r"""Whole displacement of a parameter per unit of gradient, :math:`m = \eta c f`, as the optimizer's state tells it.
 
     Returns:
-        The mobility of each watched coordinate, or one number for all; NaN for an optimizer whose preconditioner is not
-        known, and with Nesterov's look-ahead.
+        The mobility of each watched coordinate, or one number for all; NaN for an optimizer that does not tell.
     """
-    momentum, factor = group_momentum(optimizer, group)
-    learning_rate: Tensor | float = group.get("lr", math.nan)
+    scale = stated_scale(optimizer, group, parameter)
+    rate: Tensor | float = group.get("lr", math.nan)
+    return scale if math.isnan(scale) else _times(rate, scale, mobility_shape(optimizer, group, parameter, watch))
+
+
+def _times(rate: Tensor | float, scale: float, shape: Tensor | float) -> Tensor | float:
+    if isinstance(shape, Tensor):
+        return shape * (rate * scale)
+    return float(rate) * scale * shape
+
+
+def measured_mobility(
+    optimizer: Optimizer,
+    group: dict[str, Any],
+    parameter: nn.Parameter,
+    watch: Callable[[Tensor], Tensor],
+    scale: float,
+) -> Tensor | float:
+    """Mobility of an optimizer whose ``scale``, displacement per learning rate and shape, was measured."""
+    rate: Tensor | float = 1.0 if group.get("lr") is None else group["lr"]
+    return _times(rate, scale, mobility_shape(optimizer, group, parameter, watch))
+
+
+def stated_scale(optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter) -> float:
+    """Mobility per learning rate and :func:`mobility_shape` by the conventions of torch; NaN where none says it."""
     state: dict[str, Any] = optimizer.state.get(parameter, {})
-    # a tensor, or a plain number (SparseAdam), or the group's (fused optimizers outside of torch)
-    step: Tensor | float = state.get("step", group.get("step", math.nan))
-    if isinstance(step, Tensor):
-        step = step.to(parameter.device)
-    # RAdam multiplies by a rectification that its state does not hold
-    if isinstance(optimizer, (LBFGS, RAdam, *_ORTHOGONALISED)) or (
-        momentum and not math.isclose(factor, 1 / (1 - momentum))
-    ):
+    momentum, factor = group_momentum(optimizer, group)
+    if isinstance(optimizer, _UNTOLD):
         return math.nan
     if set(state) <= _PLAIN_STATE:
-        return float(learning_rate) * factor * (1.0 - float(group.get("dampening", 0.0)))
-    if "exp_avg_sq" in state and state["exp_avg_sq"].shape == parameter.shape:
-        second_moment = watch(state.get("max_exp_avg_sq", state["exp_avg_sq"]))
-        corrected = second_moment / (1.0 - float(group["betas"][1]) ** step)
-        # the average of gradients doesn't amplify: no factor
-        return learning_rate / (corrected.sqrt() + float(group["eps"]))
-    if "square_avg" in state and "acc_delta" not in state and not group.get("centered", False):
-        return learning_rate * factor / (watch(state["square_avg"]).sqrt() + float(group["eps"]))
-    if "sum" in state and "lr_decay" in group:
-        decay = 1.0 + (step - 1) * float(group["lr_decay"])
-        return learning_rate / decay / (watch(state["sum"]).sqrt() + float(group["eps"]))
-    return math.nan
+        # Nesterov's look-ahead moves part of the answer to the present step, and leaves the whole as it is
+        return (1.0 - float(group.get("dampening", 0.0))) / (1.0 - momentum)
+    if "exp_avg_sq" in state and state["exp_avg_sq"].shape == parameter.shape and "betas" in group:
+        # the average of gradients doesn't amplify
+        return math.nan if _step_count(state, group) is None else 1.0
+    if "square_avg" in state and "acc_delta" not in state:
+        return factor
+    return 1.0 if "sum" in state and "lr_decay" in group else math.nan
+
+
+def mobility_shape(
+    optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]
+) -> Tensor | float:
+    """Mobility of the watched coordinates up to a factor that all of a parameter have in common.
+
+    The inverse root of a second moment where the optimizer's state shows one, 0 for a coordinate that never had a
+    gradient: what its first one does, the epsilon does not tell. Else 1.
+
+    Returns:
+        The shape, of each watched coordinate or one number for all.
+    """
+    state: dict[str, Any] = optimizer.state.get(parameter, {})
+    name = next((each for each in _SECOND_MOMENTS if each in state and state[each].shape == parameter.shape), None)
+    if name is None:
+        return 1.0
+    moment = watch(state[name])
+    step = _step_count(state, group)
+    if isinstance(step, Tensor):
+        step = step.to(parameter.device)
+    # without a count of steps the correction of the average is a part of the scale
+    if step is not None and "betas" in group and name.endswith("exp_avg_sq"):
+        moment = moment / (1.0 - float(group["betas"][-1]) ** step)
+    if group.get("centered", False) and "grad_avg" in state:
+        moment = (moment - watch(state["grad_avg"]).square()).clamp(min=0.0)
+    epsilon = group.get("eps", 0.0)
+    shape = 1.0 / (moment.sqrt() + (float(epsilon) if isinstance(epsilon, (int, float)) else 0.0))
+    if name == "sum" and step is not None:
+        shape = shape / (1.0 + (step - 1) * float(group.get("lr_decay", 0.0)))
+    return torch.where(moment > 0, shape, 0.0)
+
+
+def _step_count(state: dict[str, Any], group: dict[str, Any]) -> Tensor | float | None:
+    """Steps made: a tensor, or a plain number (SparseAdam), or the group's (fused optimizers outside of torch)."""
+    step: Tensor | float | None = state.get("step", group.get("step"))
+    return step
 
 
 def decay_contraction(
-    optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]
+    optimizer: Optimizer,
+    group: dict[str, Any],
+    parameter: nn.Parameter,
+    watch: Callable[[Tensor], Tensor],
+    mobility: MobilityOf = parameter_mobility,
 ) -> Tensor | float:
     r"""Share by which the optimizer's own weight decay shrinks a parameter in one step.
 
@@ -110,11 +193,17 @@ def decay_contraction(
         return 0.0
     if group.get("decoupled_weight_decay", isinstance(optimizer, _DECOUPLED)):
         return float(group["lr"]) * decay
-    return parameter_mobility(optimizer, group, parameter, watch) * decay
+    return mobility(optimizer, group, parameter, watch) * decay
 
 
-# Muon turns its momentum into an orthogonal matrix: no number multiplies the gradient
-_ORTHOGONALISED: tuple[type[Optimizer], ...] = (torch.optim.Muon,) if hasattr(torch.optim, "Muon") else ()
+# a search along lines, signs, and Muon, which makes its momentum an orthogonal matrix
+_NONLINEAR: tuple[type[Optimizer], ...] = (
+    LBFGS,
+    Rprop,
+    *([torch.optim.Muon] if hasattr(torch.optim, "Muon") else []),
+)
+# nor rectification and look-ahead, which no state shows
+_UNTOLD: tuple[type[Optimizer], ...] = (*_NONLINEAR, RAdam, NAdam)
 _DECOUPLED: tuple[type[Optimizer], ...] = (
     torch.optim.AdamW,  # marks its groups, but did not always
     *(getattr(torch.optim, name) for name in ("Adafactor", "Muon") if hasattr(torch.optim, name)),
