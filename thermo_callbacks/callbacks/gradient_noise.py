@@ -69,16 +69,16 @@ class GradientNoise:
 
     def take(self, windows: Sequence[OptimizerWindow], complete: Sequence[OptimizerWindow], samples: float) -> Scalars:
         """Take in the windows that have ended, and give the values; ``samples``: see :meth:`record`."""
-        ended = [window for window in windows if window.products is not None and window.last is not None]
+        ended = [window for window in windows if window.pairs.products is not None and window.last is not None]
         if len(ended) < len(windows) or len(complete) < len(windows) or len({id(w.optimizer) for w in windows}) != 1:
             return {}  # gradients of two optimizers may be those of two losses
-        found = [window.products for window in windows if window.products is not None]
+        found = [window.pairs.products for window in windows if window.pairs.products is not None]
         steps = min(len(each.products) for each in found)
         products = torch.cat([each.products[:steps] for each in found], 1)
         powers = torch.cat([each.powers[:steps] for each in found], 1)
         joined = GradientProducts(products, powers, all(each.at_one_point for each in found))
         names = [name for window in windows for name in window.probe.names]
-        self.add_window(names, joined, windows[0].batch_size)
+        self.add_window(names, joined, windows[0].pairs.batch_size)
         rate = max(float(group.get("lr", math.nan)) for group in windows[0].optimizer.param_groups)
         record = self.record(rate, samples)
         if record and steps:

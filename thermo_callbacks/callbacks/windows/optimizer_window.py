@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.dynamics import Dynamics
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
+from thermo_callbacks.callbacks.windows.gradient_pairs import GradientPairs
 from thermo_callbacks.callbacks.windows.missing import OpenedWindow
 from thermo_callbacks.callbacks.windows.projections import ProjectionWatch, WindowBalance
 from thermo_callbacks.callbacks.windows.rate_history import RateHistory
@@ -24,7 +25,6 @@ from thermo_callbacks.functional.energy import heat_by_step
 from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
-from thermo_callbacks.functional.window.successive import GradientProducts, SuccessiveGradients
 from thermo_callbacks.probes.parameters.clipping import Clipping, ClippingProbe
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe, Sample
 from thermo_callbacks.probes.parameters.optimizers import MobilityOf, gradient_sign, group_rate
@@ -84,10 +84,7 @@ class OptimizerWindow(WindowSchedule):
             dtype=self.probe.dtype,
             sampled=self.probe.sampled,
         )
-        # what a shard sees of a gradient has no product with another's
-        self._pairs = None if self._sharded else self._signal_stream()
-        self.products: GradientProducts | None = None  # of the last window
-        self._samples: list[float] = []  # behind the gradient of each step
+        self.pairs = GradientPairs(self.probe, self._window, sharded=self._sharded)
         self._losses = torch.full((self._window,), torch.nan, device=self.probe.device, dtype=self.probe.dtype)
         watched = [parameter for owned in layers.values() for parameter in owned]
         self.projections = ProjectionWatch(self.optimizer, watched, self._window)
@@ -114,16 +111,9 @@ class OptimizerWindow(WindowSchedule):
         if self._clipping is not None and self.measuring:
             self._clipping.read_first(self.stream.steps)
 
-    def _signal_stream(self) -> SuccessiveGradients:
-        probe = self.probe
-        return SuccessiveGradients(
-            probe.chunk_layers, len(probe.names), length=self._window, device=probe.device, dtype=probe.dtype
-        )
-
     def read_half(self, scale: Tensor | float) -> None:
         """Read the gradients of a step's first batches; ``scale`` makes them those of the mean loss."""
-        if self._pairs is not None:
-            self.probe.read_gradients(self._pairs.first_half, scale * self._gradient_sign)
+        self.pairs.read_half(scale * self._gradient_sign)
 
     def read_before(self, scale: Tensor | float, half: float = 0.0) -> None:
         """Read parameters and gradients; ``scale`` makes the gradients those of the mean loss.
@@ -132,7 +122,7 @@ class OptimizerWindow(WindowSchedule):
         """
         self._scale = scale * self._gradient_sign
         self._reading = self.probe.before_step(self._scale)
-        self._half = half
+        self.pairs.announce(half)
         if self.stream.steps == 0:
             self.projections.start()
         self.projections.before_step(scale)
@@ -153,26 +143,15 @@ class OptimizerWindow(WindowSchedule):
         self._reading = False
         if self.stream.steps == 0:
             self._losses.fill_(torch.nan)
-            self._samples.clear()
         dynamics = self._dynamics
         self.probe.after_step()
         self.projections.after_step()
         dynamics.take_step(self.stream.steps + 1)
-        if self._pairs is not None:
-            self._pairs.update(self.probe.rows[1], self._half)
+        self.pairs.take_step(first=self.stream.steps == 0)
         self.rates.take_step()
         if self._clipping is not None:
             self._clipping.read_last(self.stream.steps, self._scale)
         self.stream.update(self.probe.rows, dynamics.momentum, dynamics.response, dynamics.mobility)
-
-    def record_samples(self, samples: float) -> None:
-        """Keep the number of samples of the step that was read last; NaN if unknown."""
-        self._samples.append(samples)
-
-    @property
-    def batch_size(self) -> float:
-        """Samples behind the gradients of the window so far, as their noise averages them; NaN if unknown."""
-        return len(self._samples) / sum(1.0 / count for count in self._samples) if self._samples else math.nan
 
     def record_loss(self, loss: Tensor) -> None:
         """Keep the mean loss of the batch of the step that was read last."""
@@ -196,7 +175,7 @@ class OptimizerWindow(WindowSchedule):
     def close(self) -> None:
         """End the window, enter it into the energy balance, and pause."""
         statistics = self.peek(final=True)
-        self.products = None if self._pairs is None else self._pairs.close()
+        self.pairs.close()
         self.skipped += statistics.skipped
         heat = heat_by_step(statistics)
         self.balance.add(
@@ -249,7 +228,9 @@ class OptimizerWindow(WindowSchedule):
         else:
             sums, response = self._shared.sums, self._shared.response
         whole = torch.tensor([self.probe.layer_watched, self.probe.layer_sizes], dtype=torch.float64)
-        statistics = sums.statistics(watched, sizes, momentum, batch_size=self.batch_size, whole=(whole[0], whole[1]))
+        statistics = sums.statistics(
+            watched, sizes, momentum, batch_size=self.pairs.batch_size, whole=(whole[0], whole[1])
+        )
         return self._dynamics.judge(response, statistics, final=final)
 
     def _own_sums(self) -> LayerSums:
@@ -295,8 +276,7 @@ class OptimizerWindow(WindowSchedule):
             "losses": self._losses.cpu().clone(),
             "missing": self.probe.missing_counts(),
             # a checkpoint holds what the first process knows: of a sharded window, only how long it was
-            "pairs": {} if self._pairs is None else self._pairs.state_dict(),
-            "samples": list(self._samples),
+            **self.pairs.state_dict(),
             "stream": {} if self._sharded else self.stream.state_dict(),
             "interrupted": self.taken if self._sharded else 0,
             "rates": {} if self._sharded else self.rates.state_dict(),
@@ -325,9 +305,7 @@ class OptimizerWindow(WindowSchedule):
         self._bridge += self.interrupted
         self.probe.restore_missing(state["missing"] if stream else [0] * len(state["missing"]))
         self.stream.load_state_dict(stream)
-        if self._pairs is not None:
-            self._pairs.load_state_dict(state.get("pairs", {}))
-        self._samples = list(state.get("samples", []))
+        self.pairs.load_state_dict(state)
         self.taken = self.stream.steps
         if stream:
             self.rates.load_state_dict(state.get("rates", {}))

@@ -272,7 +272,7 @@ class Session:
             self._samples.append(self._samples_in(batch))
             samples = self._processes * sum(count or math.nan for count in self._samples)
             for window in self._read:
-                window.record_samples(samples)
+                window.pairs.record_samples(samples)
             if self._losses:
                 loss = self._losses[0] if len(self._losses) == 1 else torch.stack(self._losses).mean()
                 for window in self._read:

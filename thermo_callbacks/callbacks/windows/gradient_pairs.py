@@ -1,0 +1,66 @@
+"""Pairs of gradients with independent noise in a window, and how many samples are behind each gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from thermo_callbacks.functional.window.successive import GradientProducts, SuccessiveGradients
+from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
+
+
+class GradientPairs:
+    """Takes in the gradients of a window's steps; None of a model in shards, whose parts have no product."""
+
+    def __init__(self, probe: CoordinateProbe, length: int, *, sharded: bool) -> None:
+        self._probe = probe
+        self._stream: SuccessiveGradients | None = None
+        if not sharded:
+            self._stream = SuccessiveGradients(
+                probe.chunk_layers, len(probe.names), length=length, device=probe.device, dtype=probe.dtype
+            )
+        self._half = 0.0
+        self._samples: list[float] = []  # behind the gradient of each step
+        self.products: GradientProducts | None = None  # of the last window
+
+    def read_half(self, scale: Tensor | float) -> None:
+        """Read the gradients of a step's first batches; ``scale`` makes them those of the mean loss."""
+        if self._stream is not None:
+            self._probe.read_gradients(self._stream.first_half, scale)
+
+    def announce(self, half: float) -> None:
+        """The gradients of a step are read, of which those read before make up ``half``, 0 if none were."""
+        self._half = half
+
+    def take_step(self, *, first: bool) -> None:
+        """The step has happened, the first of a window or a later one."""
+        if first:
+            self._samples.clear()
+        if self._stream is not None:
+            self._stream.update(self._probe.rows[1], self._half)
+
+    def record_samples(self, samples: float) -> None:
+        """Keep the number of samples of the step that was read last; NaN if unknown."""
+        self._samples.append(samples)
+
+    @property
+    def batch_size(self) -> float:
+        """Samples behind the gradients of the window so far, as their noise averages them; NaN if unknown."""
+        return len(self._samples) / sum(1.0 / count for count in self._samples) if self._samples else math.nan
+
+    def close(self) -> None:
+        """End the window."""
+        self.products = None if self._stream is None else self._stream.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint."""
+        pairs = {} if self._stream is None else self._stream.state_dict()
+        return {"pairs": pairs, "samples": list(self._samples)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken; a state of an earlier version holds nothing of it."""
+        if self._stream is not None:
+            self._stream.load_state_dict(state.get("pairs", {}))
+        self._samples = list(state.get("samples", []))
