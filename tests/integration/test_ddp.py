@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import signal
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ import torch
 from integration.by_hand import assert_logged
 from integration.models import RecordingLogger, Regression, TwoOptimizers, examples, momentum_sgd, quiet_trainer, sgd
 from lightning.pytorch import Callback
-from torch.optim import SGD
 from torch.utils.data import DataLoader, TensorDataset
 
 from thermo_callbacks import ThermoMonitor
@@ -111,6 +111,8 @@ def test_two_processes_are_one_with_twice_the_batch(name: str, options: dict[str
     for (step, expected), *rows in zip(alone["rows"], *(process["rows"] for process in both), strict=True):
         assert [same_step for same_step, _ in rows] == [step, step]
         first, second = (row for _, row in rows)
+        # halves of a step tell signal from noise where one process holds them
+        expected = {tag: value for tag, value in expected.items() if not re.search("noise_|signal_share", tag)}
         assert first.keys() == second.keys() == expected.keys()
         for tag in ENERGIES & expected.keys():  # each process knows the loss of its own samples
             assert (first.pop(tag) + second.pop(tag)) / 2 == pytest.approx(expected.pop(tag), rel=1e-9, abs=1e-12)
@@ -119,7 +121,7 @@ def test_two_processes_are_one_with_twice_the_batch(name: str, options: dict[str
 
 
 def test_a_warning_comes_once_and_not_once_a_process(tmp_path: Path) -> None:
-    module = SharedRegression(optimizer=lambda p: SGD(p, lr=0.01, momentum=0.9, nesterov=True))
+    module = SharedRegression(optimizer=lambda p: torch.optim.Rprop(p, lr=0.01))
     first, second = (process["warnings"] for process in report(module, tmp_path, 2))
     assert len([text for text in first if "thermo/einstein_temperature" in text]) == 1
     assert second == []

@@ -36,7 +36,7 @@ class Scaled(Regression):
 
 def dimension(tag: str) -> int:
     """Powers of the unit of the loss in a value."""
-    names = ("ratio", "noise_scale", "share", "drift", "skipped", "weight_norm", "weight_growth")
+    names = ("ratio", "noise_scale", "share", "drift", "skipped", "weight_norm", "weight_growth", "excess")
     return 0 if any(name in tag for name in names) else 1
 
 
@@ -78,6 +78,7 @@ def test_a_batch_in_parts_is_the_batch(parts: int) -> None:
         assert_logged(actual, expected, relative=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore:no value")
 def test_a_constant_gradient_has_no_noise() -> None:
     class Slope(Regression):
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:

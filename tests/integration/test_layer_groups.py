@@ -51,7 +51,7 @@ def group_members(monitor: ThermoMonitor) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize(
     "family",
-    ["thermo_heat", "thermo_entropy", "thermo_laplacian", "thermo_entropy_destruction", "thermo_entropy_production"],
+    ["thermo_heat", "thermo_entropy", "thermo_laplacian", "thermo_entropy_destruction"],
 )
 def test_what_adds_up_is_the_sum_over_the_members(both: Any, family: str) -> None:
     grouped, alone, monitor = both

@@ -20,6 +20,7 @@ import thermo_callbacks
 CALLBACKS = sorted(name for name in thermo_callbacks.__all__ if isinstance(getattr(thermo_callbacks, name), type))
 ARGUMENTS: dict[str, tuple[Any, Any]] = {
     "activations": (["torch.nn.Softshrink", "torch.sin"], [nn.Softshrink, torch.sin]),
+    "batch_size": (8, 8),
     "curvature_every_n_steps": (70, 70),
     "every_n_seconds": (2.5, 2.5),
     "datasets": (["seen", "new"], ["seen", "new"]),

@@ -258,6 +258,7 @@ class Parts(Regression):
         return SGD(groups, lr=0.01)
 
 
+@pytest.mark.filterwarnings("ignore:no value")
 def test_untrained_layers_are_told_with_the_reason_until_they_thaw(tmp_path: Path) -> None:
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -98,7 +98,7 @@ def bridged_heat(
         >>> import torch
         >>> bridge = bridged_heat(-4.0, -1.0, torch.ones(5, dtype=torch.float64), 3)  # the step in the middle: -2
         >>> round(bridge.heat, 6), bridge.straight
-        (-6.828427, -7.5)
+        (-6.434723, -7.5)
     """
     inner = rates[1:-1]
     count = len(inner)

@@ -13,8 +13,8 @@ from torch import Tensor
 from thermo_callbacks.functional.statistics import Estimate, check_window, ratio_of_sums
 
 STEADY = 1.0
-"""Standard errors that a longer mean may differ by from a shorter one: on runs whose signal share halves within five
-windows, 1 keeps the bias below a third of the error and leaves half of what averaging can gain (docs/decisions.md)."""
+"""Standard errors that a longer mean may differ by from a shorter one. Of .6, 1 and 1.5, tried on digits at rates where
+the signal share falls tenfold in 350 steps, 1 came nearest to the truth: less scatters, more lags."""
 
 
 class NoiseScale(NamedTuple):

@@ -242,12 +242,12 @@ NOISY = {"thermo/noise_scale": 96.0, "thermo/signal_share": 0.25, "thermo/intern
     [
         ({"window": 10, "batch_size": 32}, True),
         ({"window": 10, "batch_size": None}, False),  # a loader that does not tell
-        ({"batch_size": 32}, False),
-        ({"window": "ten", "batch_size": 32}, False),
+        ({"batch_size": 32}, True),
+        ({"window": "ten", "batch_size": "many"}, False),
         ({}, False),  # as logs of older versions
     ],
 )
-def test_the_noise_is_not_spoken_of_where_window_or_batch_are_not_known(configuration, known):
+def test_the_noise_is_not_spoken_of_where_the_batch_is_not_known(configuration, known):
     run = run_with(dict.fromkeys((9, 19), NOISY))
     if configuration:
         run.texts["thermo/run_configuration"] = configuration_text(configuration)

@@ -26,7 +26,7 @@ _SUBJECTS = {  # name of a row, family whose members are the rows, what there is
         "layer",
         "thermo_laplacian",
         "Laplacian of a layer: wait for the first extra pass",
-        "Production: in the last window; all else: mean of past extra passes, the recent ones most.",
+        "At the last extra pass.",
     ),
     "activations": (
         "activation",

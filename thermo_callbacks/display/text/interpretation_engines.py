@@ -51,7 +51,7 @@ def _dead(record: Record) -> list[str]:
     if not dead:
         return []
     most = max(dead, key=dead.__getitem__)
-    text = f"In {most}, {percent(dead[most])} of the units gave the same output for every sample of the batch"
+    text = f"In {most}, {percent(dead[most])} of the units never left the flat part of the function in the batch"
     if dead[most] >= _MANY_DEAD:
         text += ", more than do anything: a smaller learning rate or an activation that is never flat may help"
     return [text + "."]
