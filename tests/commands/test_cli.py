@@ -169,6 +169,7 @@ def test_bad_values_are_refused_in_one_line(arguments, message, monkeypatch, tmp
     ("below", "message"),
     [
         ("file", "--logdir must be a folder, got '{}', which is a file: give another name"),
+        ("x" * 300, "--logdir has a name of {length} signs, longer than this file system takes: give a shorter one"),
         ("file/logs", "--logdir '{}' can't be written to (Not a directory): give a folder that is yours to write"),
     ],
 )
@@ -177,7 +178,20 @@ def test_logdir_that_cannot_be_written_is_refused(below, message, tmp_path, caps
     with pytest.raises(SystemExit) as end:
         main(["demo", "--logdir", str(tmp_path / below)])
     assert end.value.code == 2
-    assert capsys.readouterr().err == f"thermo-callbacks: error: {message.format(tmp_path / below)}\n"
+    assert (
+        capsys.readouterr().err
+        == f"thermo-callbacks: error: {message.format(tmp_path / below, length=len(str(tmp_path / below)))}\n"
+    )
+
+
+def test_logdir_without_a_name_is_refused(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["demo", "--logdir", ""])
+    assert end.value.code == 2
+    message = "--logdir: give the name of a folder, . for the one that you are in, not ''"
+    assert capsys.readouterr().err == f"thermo-callbacks: error: {message}\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_logdir_without_permission_is_refused(monkeypatch, tmp_path, capsys):
@@ -273,6 +287,57 @@ def test_interrupt_ends_in_order(step, shown, monkeypatch, tmp_path, capsys):
     assert shown in text
     assert ("whole model" in text) == (step == 9)
     assert "tensorboard --logdir" in text
+
+
+class Terminated(training.DigitClassifier):
+    """Is sent SIGTERM at a step, or at the end, where Lightning looks for it no more."""
+
+    at_end = False
+
+    def training_step(self, batch, batch_idx):
+        if self.global_step == 3 and not self.at_end:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().training_step(batch, batch_idx)
+
+    def on_train_end(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("at_end", [False, True], ids=["in training", "at its end"])
+def test_sigterm_ends_with_the_status_of_it(at_end, monkeypatch, tmp_path, capsys):
+    Terminated.at_end = at_end
+    monkeypatch.setattr(training, "DigitClassifier", Terminated)
+    before = (process_state(), signal.getsignal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as end:
+        main(["demo", "--logdir", str(tmp_path), "--max-epochs", "1"])
+    assert end.value.code == 143
+    assert (process_state(), signal.getsignal(signal.SIGTERM)) == before
+    assert "What this says" not in capsys.readouterr().out
+
+
+def test_sigterm_that_the_caller_sees_to_is_left_to_him(monkeypatch, tmp_path):
+    Terminated.at_end = False
+    monkeypatch.setattr(training, "DigitClassifier", Terminated)
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: seen.append(number))
+    try:
+        with pytest.raises(SystemExit) as end:
+            main(["demo", "--logdir", str(tmp_path), "--max-epochs", "1"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIGTERM]
+    assert end.value.code == 143  # and not 0, with which Lightning ends
+
+
+@pytest.mark.parametrize("module", ["thermo_callbacks", "thermo_callbacks.commands.cli"])
+def test_module_is_the_command(module):
+    for arguments, status, text in (
+        (["--version"], 0, f"thermo-callbacks {thermo_callbacks.__version__}\n"),
+        (["demo", "--seed", "-1"], 2, "thermo-callbacks: error: --seed: give a whole number from 0 to 4294967295"),
+    ):
+        done = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=60)
+        assert done.returncode == status
+        assert (done.stderr or done.stdout).startswith(text)
 
 
 def test_output_without_the_signs_of_the_progress_bar_is_no_error(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 0, 130 after Ctrl-C, or 2 for wrong arguments."""
+    """Run the command line; the exit status is 0, 130 after Ctrl-C, 143 after SIGTERM, or 2 for wrong arguments."""
     parser = Parser(prog=PROGRAM, description="A thermometer for PyTorch Lightning runs.", version=__version__)
     commands = parser.add_subcommands(required=False, dest="command")
     for name, command in COMMANDS.items():
@@ -79,3 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(fault))
     with forgiving_output():
         return command.run(parser, settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -77,8 +77,16 @@ def choice(names: Collection[str]) -> dict[str, Any]:
 
 POSITIVE = _number("number", float, [(">", 0.0), ("<", float("inf"))], "a number above 0 such as 0.01", "X")
 SHARE = _number("share", float, [(">=", 0.0), ("<", 1.0)], "a share from 0 to below 1 such as 0.01 for 1 %", "X")
-FOLDER = {"type": OptionType("folder", Path), "metavar": "DIR"}
-FILE = {"type": OptionType("file", Path), "metavar": "FILE"}
+
+
+def _path(text: str | Path) -> Path:
+    if not str(text).strip():  # pathlib takes it for the current folder, which nobody asked to be written to
+        raise ValueError
+    return Path(text)
+
+
+FOLDER = {"type": OptionType("folder", _path, "the name of a folder, . for the one that you are in"), "metavar": "DIR"}
+FILE = {"type": OptionType("file", _path, "the name of a file"), "metavar": "FILE"}
 
 
 def settings_parser(settings: type, description: str) -> Parser:

@@ -21,6 +21,7 @@ NAMES: tuple[str, ...] = (
 )
 """Activations of torch.nn that can be asked for by name."""
 
+_LONGEST_NAME = 240  # bytes: file systems take 255, and a seed stands behind it
 _UNSAFE = re.compile(r"[^\w.=,()+-]+")
 
 
@@ -86,8 +87,8 @@ def candidates(activations: Sequence[Any] | Mapping[str, Any]) -> list[Candidate
         The candidates, in that order.
 
     Raises:
-        ValueError: If there are none, a name is not known, a class can't be built without arguments, or two have the
-            same name.
+        ValueError: If there are none, a name is not known, a class can't be built without arguments, a name is too
+            long for a folder, or two have the same name.
         TypeError: If one is none of these.
 
     Example:
@@ -100,6 +101,12 @@ def candidates(activations: Sequence[Any] | Mapping[str, Any]) -> list[Candidate
     found = [_candidate(name, given) for name, given in named]
     if not found:
         raise ValueError("activations must hold at least one activation such as 'ReLU', got none")
+    long = next((each.name for each in found if len(each.name.encode()) > _LONGEST_NAME), None)
+    if long is not None:
+        raise ValueError(
+            f"activations must have names of at most {_LONGEST_NAME} bytes, which folders can be named after, got "
+            f"{long[:30]}... of {len(long.encode())}: give a mapping such as {{'short': ...}}"
+        )
     # file systems may not tell capitals apart
     names = [candidate.name.lower() for candidate in found]
     twice = sorted({candidate.name for candidate in found if names.count(candidate.name.lower()) > 1})

@@ -69,8 +69,8 @@ def compare_activations(
         Records of all runs, with tables, a figure and a reading.
 
     Raises:
-        ValueError: If an argument is out of its range, or the directory holds runs of other settings, files that no
-            comparison made and this one would replace, or another comparison that goes on.
+        ValueError: If an argument is out of its range, or the directory holds runs of other settings, or files that no
+            comparison made or that were changed since, and this one would replace; or another comparison goes on in it.
         TypeError: If an argument is of a kind that can't be used.
 
     Example::
@@ -79,7 +79,7 @@ def compare_activations(
         print(*result.reading(), sep="\\n")
     """
     kwargs = DEFAULT_TRAINER if trainer_kwargs is None else trainer_kwargs
-    _check(kwargs, data, metrics)
+    _check(kwargs, data, metrics, directory)
     planned = [
         Job(
             candidate=candidate,
@@ -103,7 +103,7 @@ def compare_activations(
     return result
 
 
-def _check(kwargs: Mapping[str, Any], data: Any, metrics: Sequence[str]) -> None:
+def _check(kwargs: Mapping[str, Any], data: Any, metrics: Sequence[str], directory: str | Path) -> None:
     taken = [name for name in _OURS if name in kwargs]
     if taken:
         raise ValueError(
@@ -117,6 +117,8 @@ def _check(kwargs: Mapping[str, Any], data: Any, metrics: Sequence[str]) -> None
         raise ValueError(
             f"metrics must name validation loss and accuracy, as in ('val_loss', 'val_accuracy'), got {metrics!r}"
         )
+    if not str(directory).strip():
+        raise ValueError(f"directory must name a folder, got {directory!r}: give '.' for the one that you are in")
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:

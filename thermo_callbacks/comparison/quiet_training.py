@@ -8,8 +8,13 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
+from types import FrameType
 
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+TERMINATED = 128 + signal.SIGTERM
+"""The shell's exit status of a program ended by SIGTERM."""
 
 
 @contextlib.contextmanager
@@ -48,13 +53,31 @@ def one_thread() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the training and nothing else: Lightning exits the process, and leaves the signal switched off."""
-    handler = signal.getsignal(signal.SIGINT)
+    """Let Ctrl-C end the training and nothing else, and SIGTERM end the process with a status that says so.
+
+    At Ctrl-C Lightning exits the process, and leaves the signal switched off. At SIGTERM it exits with status 0, as if
+    all had been trained, or goes on if the signal comes after its last look. A handler of
+    one's own for SIGTERM is left in its place.
+
+    Raises:
+        SystemExit: At SIGTERM, with the status that shells give.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and handlers[signal.SIGTERM] is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
+    except SIGTERMException as end:
+        raise SystemExit(TERMINATED) from end
     except SystemExit as end:
         if end.code != 1:  # some other signal: the process is to end
             raise
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
+        if in_main_thread:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _terminate(_: int, __: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)

@@ -58,6 +58,11 @@ class PathPoint(NamedTuple):
     temperature: float
 
 
+def run_name(activation: str, seed: int) -> str:
+    """Name of a run, as of its folder."""
+    return f"{activation}-{seed}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """What one run came to.
@@ -85,7 +90,7 @@ class RunRecord:
     @property
     def name(self) -> str:
         """Name of the run, as of its folder."""
-        return f"{self.activation}-{self.seed}"
+        return run_name(self.activation, self.seed)
 
 
 class SeedEstimate(NamedTuple):

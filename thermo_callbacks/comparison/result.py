@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,9 @@ from typing import TYPE_CHECKING
 from thermo_callbacks.comparison.csv_files import runs_csv, summary_csv
 from thermo_callbacks.comparison.figure import comparison_figure
 from thermo_callbacks.comparison.interpretation import read_comparison
-from thermo_callbacks.comparison.ownership import FILES
 from thermo_callbacks.comparison.records import ActivationSummary, RunRecord, summarise
-from thermo_callbacks.comparison.storage import write_text
 from thermo_callbacks.comparison.tables import comparison_markdown, comparison_tables, run_notes
+from thermo_callbacks.comparison.written_files import FILES, write_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,10 +58,13 @@ class ComparisonResult:
         Returns:
             What is in a file to the file: ``"runs"`` and ``"summary"`` as CSV, ``"report"`` as Markdown, ``"figure"``
             as PNG.
+
+        Raises:
+            ValueError: If one of them would replace a file that no comparison wrote, or that was changed since.
         """
-        files = {Path(name).stem: self.directory / name for name in FILES}
-        write_text(files["runs"], runs_csv(self.records))
-        write_text(files["summary"], summary_csv(self.records))
-        write_text(files["report"], comparison_markdown(self.records, self.reading()) + "\n![](figure.png)\n")
-        self.figure().savefig(files["figure"], dpi=150)
-        return files
+        image = io.BytesIO()
+        self.figure().savefig(image, format="png", dpi=150)
+        report = comparison_markdown(self.records, self.reading()) + "\n![](figure.png)\n"
+        texts = [text.encode() for text in (runs_csv(self.records), summary_csv(self.records), report)]
+        write_files(self.directory, dict(zip(FILES, [*texts, image.getvalue()], strict=True)))
+        return {Path(name).stem: self.directory / name for name in FILES}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import os
-import shutil
 import threading
 import traceback
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from thermo_callbacks.callbacks import ThermoMonitor
 from thermo_callbacks.comparison.activations import Candidate
 from thermo_callbacks.comparison.fingerprint import describe, describe_data, describe_module
 from thermo_callbacks.comparison.modules import MakeModule, build_module
-from thermo_callbacks.comparison.ownership import is_own_run, mark
+from thermo_callbacks.comparison.ownership import clear_run
 from thermo_callbacks.comparison.parent_watchdog import end_with
 from thermo_callbacks.comparison.quiet_training import interruptible, one_thread, quiet
 from thermo_callbacks.comparison.recording import (
@@ -30,7 +29,7 @@ from thermo_callbacks.comparison.recording import (
     Stopwatch,
     ValidationRecorder,
 )
-from thermo_callbacks.comparison.records import MEASURES, RunRecord
+from thermo_callbacks.comparison.records import MEASURES, RunRecord, run_name
 from thermo_callbacks.comparison.seeding import DataOrder, seeded
 from thermo_callbacks.comparison.storage import RUNS, StoredRun, run_folder, write_run, write_text
 
@@ -61,7 +60,7 @@ class Job:
     @property
     def name(self) -> str:
         """Name of the run."""
-        return f"{self.candidate.name}-{self.seed}"
+        return run_name(self.candidate.name, self.seed)
 
     @property
     def folder(self) -> Path:
@@ -96,9 +95,7 @@ def execute(job: Job) -> StoredRun:
     """
     end_with(job.starter)
     with _alone:
-        if is_own_run(job.folder):
-            shutil.rmtree(job.folder, ignore_errors=True)  # what an unfinished run left
-        mark(job.folder)
+        clear_run(job.folder)
         settings: dict[str, str] = {}
         try:
             settings = job.settings()

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermo_callbacks.comparison.records import PathPoint, RunRecord
+from thermo_callbacks.comparison.records import PathPoint, RunRecord, run_name
 
 VERSION = 1
 RUNS = "runs"
@@ -35,12 +35,17 @@ def run_folder(directory: Path, name: str) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text as :func:`write_bytes` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically, by moving it to its place; its folder is created if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
@@ -71,13 +76,23 @@ def read_run(folder: Path) -> StoredRun | None:
         ) from fault
 
 
-def is_result(path: Path) -> bool:
-    """Whether a file is what a run of a comparison came to, whatever its version."""
+def result_name(path: Path) -> str:
+    """Name of the run whose result a file holds, whatever its version; empty if it holds none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.keys() == {"version", "settings", "record"}
+        return ""
+    if not isinstance(content, dict) or content.keys() != {"version", "settings", "record"}:
+        return ""
+    record = content["record"]
+    if not isinstance(record, dict) or not {"activation", "seed", "status", "values"} <= record.keys():
+        return ""
+    return run_name(record["activation"], record["seed"])
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file is what the run of its folder came to."""
+    return result_name(path) == path.parent.name
 
 
 def _record(fields: dict[str, Any]) -> RunRecord:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
@@ -15,6 +18,7 @@ from thermo_callbacks.commands.compare import data
 from thermo_callbacks.commands.compare.classifier import Classifier
 from thermo_callbacks.commands.compare.settings import INPUTS, SIZES, CompareSettings
 from thermo_callbacks.comparison import ComparisonResult, run
+from thermo_callbacks.comparison.ownership import held
 
 TINY = ["--data", "digits", "--depth", "2", "--width", "8", "--max-epochs", "1", "--seeds", "1", "--jobs", "1"]
 
@@ -116,6 +120,76 @@ def test_directory_that_is_a_file_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         compare(tmp_path / "file")
     assert "--directory must be a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("resume", ["auto", "never"])
+def test_a_project_with_files_of_its_own_is_refused_and_left_as_it_is(resume, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "execute", None)
+    for name in ("runs/exp7/weights.pt", "runs/ReLU-0/weights.pt", "summary.csv", "report.md", "figure.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("weeks of work")
+    for stranger in ("runs/ReLU-0", "summary.csv", "report.md", "figure.png"):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with pytest.raises(SystemExit) as end:
+            compare(".", "--activations", "ReLU", "--resume", resume)
+        assert end.value.code == 2
+        error = capsys.readouterr().err
+        assert f"directory '.' holds {stranger}, " in error or f"{str(tmp_path)!r} holds {stranger}, " in error
+        assert error.endswith("give another directory, or move that away\n")
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        (tmp_path / stranger).rename(tmp_path / f"moved-{Path(stranger).name}")
+
+
+def test_what_others_put_beside_a_comparison_outlives_it(tmp_path):
+    mine = tmp_path / "runs" / "exp7" / "weights.pt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("weeks of work")
+    for resume in ("auto", "never", "never"):
+        assert compare(tmp_path, "--activations", "ReLU", "--resume", resume) == 0
+    assert mine.read_text() == "weeks of work"
+
+
+@pytest.mark.parametrize("resume", ["auto", "never"])
+def test_a_second_comparison_in_one_directory_is_told(resume, tmp_path, capsys):
+    with held(tmp_path, []), pytest.raises(SystemExit) as end:
+        compare(tmp_path, "--activations", "ReLU", "--resume", resume)
+    assert end.value.code == 2
+    assert "is in use by another comparison: wait for its end, or give another directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "--directory: give the name of a folder, . for the one that you are in, not ''"),
+        ("x" * 300, "--directory has a name of 300 signs, longer than this file system takes: give a shorter one"),
+    ],
+    ids=["empty", "too long"],
+)
+def test_directory_without_a_name_or_with_one_too_long_is_refused(name, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        compare(name)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"thermo-callbacks: error: {message}\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_sigterm_ends_with_the_status_of_it_and_nothing_is_taken_for_finished(tmp_path, monkeypatch):
+    def terminate(self, batch, batch_idx):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the training went on")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "training_step", terminate)
+        with pytest.raises(SystemExit) as end:
+            compare(tmp_path, "--activations", "ReLU")
+    assert end.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert made(tmp_path) == {}
+    assert compare(tmp_path, "--activations", "ReLU") == 0
 
 
 def test_missing_package_is_named(tmp_path, capsys, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from thermo_callbacks import functional
 from thermo_callbacks.commands.cli import main
 from thermo_callbacks.commands.options import POSITIVE, SHARE, whole
 from thermo_callbacks.commands.topology import command
@@ -194,15 +195,31 @@ def test_a_file_that_cannot_be_written(capsys, tmp_path):
 def test_a_file_of_somebody_else_is_refused_and_an_own_one_replaced(capsys, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = Path("notes.csv")
-    file.write_text("rank,name\n1,mine\n")
-    message = refusal(capsys, *BUDGET, "--csv", str(file))
-    assert message.endswith(f"--csv {str(file)!r} exists and is no ranking of this program: give another name")
-    assert file.read_text() == "rank,name\n1,mine\n"
-    file.unlink()
     run(*BUDGET, "--csv", str(file))
     first = file.read_text()
     run(*BUDGET, "--csv", str(file))
     assert file.read_text() == first
+    header, row, *_ = first.splitlines()
+    monkeypatch.setattr(functional.topology, "survey", None)  # nothing is searched for before the refusal
+    for text in (
+        "rank,name\n1,mine\n",
+        "rank,topology,connections,neurons,my notes\n1,mine\n",
+        first + "my favourite is the third\n",
+        f"{header}\n{row},my favourite\n",
+        f"{header}\n{row.replace('-', ' and ')}\n",
+        "",
+    ):
+        file.write_text(text)
+        message = refusal(capsys, *BUDGET, "--csv", str(file))
+        assert message.endswith(
+            f"--csv {str(file)!r} exists and is no ranking of this program, or was changed since: give another name"
+        )
+        assert file.read_text() == text
+
+
+def test_a_name_of_a_file_that_is_empty_or_too_long_is_refused(capsys):
+    assert refusal(capsys, *BUDGET, "--csv", "").startswith("--csv: give the name of a file, not ''")
+    assert "can't be written (File name too long)" in refusal(capsys, *BUDGET, "--csv", "x" * 300)
 
 
 def test_ctrl_c(capsys, monkeypatch):

@@ -53,12 +53,14 @@ def _train(settings: CompareSettings) -> ComparisonResult:
     from thermo_callbacks.comparison.activations import candidates
     from thermo_callbacks.comparison.compare import compare_activations
     from thermo_callbacks.comparison.ownership import forget_runs
+    from thermo_callbacks.comparison.records import run_name
 
     check_installed(settings.data)
-    candidates(settings.activations)  # a name that is wrong makes no folder, and deletes nothing
+    chosen = candidates(settings.activations)  # a name that is wrong makes no folder, and deletes nothing
     prepare_folder(settings.folder, "--directory")
     if settings.resume == "never":
-        forget_runs(settings.folder)
+        planned = [run_name(each.name, seed) for each in chosen for seed in range(settings.seeds)]
+        forget_runs(settings.folder, planned)
     depth, width = settings.size
     network = NetworkSettings(
         model=settings.model, shape=SHAPES[settings.data], classes=CLASSES, depth=depth, width=width

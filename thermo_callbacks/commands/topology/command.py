@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +64,8 @@ def _rank(console: Console, asked: Ranking, settings: TopologySettings) -> None:
     shell = Shell(asked.n_in, asked.n_out, asked.depth, asked.budget, settings.tolerance)
     if asked.depth == 1 and settings.by != ORDERS[0]:
         raise ValueError(f"--by {settings.by} has no value for one hidden layer; give --depth 2 or more")
+    if settings.csv is not None:
+        _check_replaceable(settings.csv)
     found = survey(shell, samples=settings.samples, seed=settings.seed, most_candidates=_CANDIDATES)
     if not len(found.widths):
         raise ValueError(_nothing_found(found))
@@ -94,11 +98,25 @@ def _nothing_found(found: Survey) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    head = text[: text.index(",multiplicity")]
-    try:
-        if file.exists() and not file.read_text(encoding="utf-8", errors="replace").startswith(head):
-            raise ValueError(f"--csv {str(file)!r} exists and is no ranking of this program: give another name")
+    with _writable(file):
+        _check_replaceable(file)  # again: the ranking took a while
         file.write_text(text, encoding="utf-8")
+
+
+def _check_replaceable(file: Path) -> None:
+    from thermo_callbacks.commands.topology.tables import is_ranking_csv
+
+    with _writable(file):
+        if file.exists() and not is_ranking_csv(file.read_text(encoding="utf-8", errors="replace")):
+            raise ValueError(
+                f"--csv {str(file)!r} exists and is no ranking of this program, or was changed since: give another name"
+            )
+
+
+@contextlib.contextmanager
+def _writable(file: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as fault:
         raise ValueError(
             f"--csv {str(file)!r} can't be written ({fault.strerror}): give a file in a folder that is there"

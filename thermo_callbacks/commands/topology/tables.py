@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from thermo_callbacks.commands.topology.settings import parse_topology
 from thermo_callbacks.display.text.numbers import percent
 from thermo_callbacks.functional.topology import ORDERS, Order, Survey, Topology
 
@@ -32,6 +33,7 @@ _MEANINGS = {
     "stability": ("stability", "connections; least bend of F, negative: gives way"),
     "lowest_move": ("lowest move", "connections; F by the best move, negative: not stable"),
 }
+_RANKED = ("multiplicity", "disorder", "temperature", "efficiency", "free_energy", "stability", "lowest_move")
 _LONGEST_NAME = {False: 35, True: 24}  # what 80 columns leave, without and with a column of connections
 
 
@@ -111,19 +113,49 @@ def ranking_csv(survey: Survey, by: Order) -> str:
         >>> print(ranking_csv(survey(Shell(4, 2, 2, 27)), "disorder")[:52])
         rank,topology,connections,neurons,multiplicity,disor
     """
-    names = ("multiplicity", "disorder", "temperature", "efficiency", "free_energy", "stability", "lowest_move")
-    layers = [f"temperature_{layer}" for layer in range(1, survey.shell.depth + 1)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "topology", "connections", "neurons", *names, *layers])
+    writer.writerow(_header(survey.shell.depth))
     connections = survey.connections
     for rank, row in enumerate(survey.ranked(by), start=1):
         widths = survey.widths[row]
-        values = [float(getattr(survey.quantities, name)[row]) for name in names]
+        values = [float(getattr(survey.quantities, name)[row]) for name in _RANKED]
         values += survey.quantities.temperatures[row].tolist()
         numbers = ["" if math.isnan(value) else repr(value) for value in values]
         writer.writerow([rank, name_of(widths), int(connections[row]), int(widths[1:-1].sum()), *numbers])
     return text.getvalue()
+
+
+def is_ranking_csv(text: str) -> bool:
+    """Whether a text is all that :func:`ranking_csv` wrote, of whatever survey: one can be made again, notes can't.
+
+    Returns:
+        Whether every line of it is one of a ranking.
+
+    Example:
+        >>> from thermo_callbacks.functional.topology import Shell, survey
+        >>> text = ranking_csv(survey(Shell(4, 2, 2, 27)), "disorder")
+        >>> is_ranking_csv(text), is_ranking_csv(text + "my favourite"), is_ranking_csv("")
+        (True, False, False)
+    """
+    header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
+    return header == _header(len(header) - len(_header(0))) and all(
+        len(row) == len(header) and row[0] == str(rank) and _is_ranked(row) for rank, row in enumerate(rows, start=1)
+    )
+
+
+def _is_ranked(row: list[str]) -> bool:
+    _, topology, *values = row
+    try:
+        parse_topology(topology)
+        return all(value == "" or repr(float(value)) == value or str(int(value)) == value for value in values)
+    except ValueError:
+        return False
+
+
+def _header(depth: int) -> list[str]:
+    layers = [f"temperature_{layer}" for layer in range(1, depth + 1)]
+    return ["rank", "topology", "connections", "neurons", *_RANKED, *layers]
 
 
 def cell(name: str, value: float) -> str:
