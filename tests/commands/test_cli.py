@@ -85,9 +85,9 @@ def test_demo_fits_80_columns(demo):
 
 def test_demo_shows_the_logged_values(demo, events):
     for layer in LAYERS:
-        temperature, heat, drift, _, share = row(demo.text, layer)
+        temperature, heat, drift, _, update = row(demo.text, layer)
         assert temperature == f"{events.Scalars(f'thermo_temperature/{layer}')[-1].value:.2e}"
-        for shown, tag in ((heat, "heat"), (drift, "drift_share"), (share, "signal_share")):
+        for shown, tag in ((heat, "heat"), (drift, "drift_share"), (update, "update_ratio")):
             logged = events.Scalars(f"thermo_{tag}/{layer}")[-1].value
             assert float(shown) == pytest.approx(logged, rel=0.06, abs=0.006), (layer, tag)
     ends = [row(demo.text, name)[0] for name in ("95 % from", "to")]

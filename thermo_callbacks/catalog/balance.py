@@ -71,7 +71,6 @@ QUANTITIES = (
         charts=(
             ScalarChart(questions.NOISE, "Signal share of a gradient", ("thermo/signal_share", "thermo_signal_share")),
         ),
-        column=LayerColumn("layers", 60, "signal\nshare", 2),
     ),
     Quantity(
         name="Temperature of the gradient noise",

@@ -58,7 +58,6 @@ QUANTITIES = (
                 ("thermo/gradient_norm", "thermo_gradient_norm"),
             ),
         ),
-        column=LayerColumn("layers", 80, "gradient\nnorm", 2),
     ),
     Quantity(
         name="Weight norm",

@@ -69,8 +69,8 @@ def test_what_gives_out_more_than_it_takes_in(efficiency, told):
         (0.0, None),
         (0.009, None),
         (NAN, None),
-        (0.034, "In b, 3.4 % of the units gave the same output for every sample of the batch."),
-        (0.6, "In b, 60 % of the units gave the same output for every sample of the batch, more than do anything: "),
+        (0.034, "In b, 3.4 % of the units never left the flat part of the function in the batch."),
+        (0.6, "In b, 60 % of the units never left the flat part of the function in the batch, more than do anything: "),
     ],
 )
 def test_dead_units(fraction, said):

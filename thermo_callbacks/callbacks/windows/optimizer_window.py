@@ -296,7 +296,10 @@ class OptimizerWindow(WindowSchedule):
         if not same_layers or not same_parameters or len(state["losses"]) != self._window or not same_sums(state):
             return False
         self.restore_schedule(state)
-        self._dynamics.restore(state["mobility"], state.get("response"))
+        response = state.get("response")
+        if response and self._sharded:  # a trace of the open window is one of whole parameters
+            response = response | {"trace": {}}
+        self._dynamics.restore(state["mobility"], response)
         self._losses.copy_(state["losses"])
         stream = state["stream"]
         self.interrupted = state.get("interrupted", 0)
