@@ -120,7 +120,8 @@ def test_stiff_directions_balance(name: str) -> None:
     build, make = CASES[name]
     seed_everything(1, verbose=False)
     logger = train(build(), make, digits(), steps=1000, monitor=monitor_of(100, 200), batch=64)
-    ratio, error = pooled(logger, 4)
+    # the first pass comes before a window has measured how far an optimizer of one's own moves: it has no balance
+    ratio, error = pooled(logger, 3 if name == "Langevin" else 4)
     assert abs(ratio - 1.0) < 3.0 * error + 0.05
     assert error < 0.3
 

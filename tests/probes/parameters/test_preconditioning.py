@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from optimizer_zoo import LARS
 from torch import Tensor, nn, optim
 from torch.testing import assert_close
 
@@ -109,3 +110,38 @@ def test_watch_picks_what_a_process_holds() -> None:
     asked: list[Tensor] = []
     read_preconditioning(optimizer, owned, lambda tensor: asked.append(tensor) or tensor)  # type: ignore[func-returns-value]
     assert [tensor.shape for tensor in asked] == [parameter.shape for parameter in owned]
+
+
+@pytest.mark.parametrize("measured", [True, False], ids=["measured", "not yet measured"])
+def test_a_trust_ratio_is_that_of_the_steps_and_not_of_the_settings(measured: bool) -> None:
+    """Settings and state of LARS are those of heavy-ball SGD, and it moves a thousand times less."""
+    torch.manual_seed(0)
+    parameter = nn.Parameter(torch.randn(8, 8, dtype=torch.float64))
+    optimizer = LARS([parameter], weight_decay=0.0)
+    for _ in range(60):
+        parameter.grad = torch.randn_like(parameter)
+        start = parameter.detach().clone()
+        optimizer.step()
+    # the ratio of the last step, whose gradient its buffer holds whole
+    assert parameter.grad is not None
+    ratio = 1e-3 * float(start.norm() / parameter.grad.norm())
+    whole = optimizer.param_groups[0]["lr"] * ratio / (1.0 - 0.9) if measured else math.nan
+    seen = read_preconditioning(optimizer, [parameter], lambda tensor: tensor, lambda *_: whole)
+    assert seen.known == measured
+    if measured:
+        assert seen.preconditioner == [pytest.approx(ratio)]
+        buffer = optimizer.state[parameter]["momentum_buffer"]
+        kept = {**optimizer.state[parameter], "momentum_buffer": buffer.clone()}
+        moves = []
+        for kick in (0.0, 1e-6):  # one coordinate, so that the norm stays what it is to first order
+            other = nn.Parameter(start.clone())
+            twin = LARS([other], weight_decay=0.0)
+            twin.state[other].update({**kept, "momentum_buffer": buffer.clone()})
+            other.grad = parameter.grad.clone()
+            other.grad[0, 0] += kick
+            twin.step()
+            moves.append(other.detach()[0, 0])
+        at_once = float(moves[0] - moves[1]) / 1e-6
+        assert at_once == pytest.approx(seen.rate * ratio, rel=0.1)
+    else:
+        assert seen.reason == "LARS does not tell how far it moves a weight per unit of gradient"

@@ -45,7 +45,9 @@ def build_collectors(
         )
         collectors.append(balance)
     if plan.sharpness:
-        sharpness = SharpnessCollector(trainer, pl_module, settings, layers=layers, measured=measured, offer=offer)
+        sharpness = SharpnessCollector(
+            trainer, pl_module, settings, layers=layers, measured=measured, mobility=mobility, offer=offer
+        )
         if sharded:
             sharpness.guard.disable("it needs whole parameters in one process, and these are sharded")
         collectors.append(sharpness)

@@ -14,6 +14,7 @@ from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.curvature.eigenvectors import Directions, EigenvectorProbe
+from thermo_callbacks.probes.parameters.optimizers import MobilityOf
 from thermo_callbacks.probes.parameters.preconditioning import Preconditioning, read_preconditioning
 from thermo_callbacks.probes.parameters.projections import WatchedDirections
 from thermo_callbacks.probes.replay import Replay
@@ -44,10 +45,12 @@ class SharpnessCollector(Collector):
         *,
         layers: Callable[[], Layers],
         measured: MeasuredStep,
+        mobility: MobilityOf,
         offer: Callable[[Sequence[nn.Parameter], WatchedDirections], None],
     ) -> None:
         super().__init__(f"{settings.name}'s measurement of sharpness", quiet=not trainer.is_global_zero)
         self._trainer, self._layers, self._step, self._offer = trainer, layers, measured, offer
+        self._mobility_of = mobility
         with self.guard.protect("looking at the training step"):
             self._replay = Replay(pl_module, settings.loss_fn)
         self._seed = settings.seed
@@ -125,7 +128,7 @@ class SharpnessCollector(Collector):
         """How the one optimizer multiplies gradients, if that is known; why there is no edge of stability, if so."""
         if len(self._trainer.optimizers) != 1:
             return None, "several optimizers step, and each has an edge of its own"
-        seen = read_preconditioning(self._trainer.optimizers[0], parameters, lambda tensor: tensor)
+        seen = read_preconditioning(self._trainer.optimizers[0], parameters, lambda tensor: tensor, self._mobility_of)
         return seen if seen.known else None, seen.reason
 
     def _note_deviation(self, found: Directions) -> None:

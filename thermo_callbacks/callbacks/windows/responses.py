@@ -31,7 +31,7 @@ has less, and a layer of ten weights whose step is scaled to its norm has more."
 FEWEST_MEMORIES = 2.0
 """Window over the steps 1 / (1 - momentum) of a memory, from which on its whole effect shows."""
 _DOUBTFUL = 0.15  # relative error of a slope that confirms nothing any more
-_FORGETTING = 0.8  # weight of what earlier windows have shown of an optimizer that injects noise
+_FORGETTING = 0.95  # weight of what earlier windows have shown of an optimizer that injects noise
 
 
 class Responses:
@@ -99,8 +99,7 @@ class Responses:
         scale = torch.where(sharp, fit.scale, torch.where(confirmed, told, torch.nan))
         if bool(noisy.any()):
             common = self._pooled_fit(sums.moments[noisy].sum(0), sums.rows[noisy].sum())
-            sure = bool(common.linear) and float(common.scale_error) <= _DOUBTFUL
-            scale = torch.where(noisy, common.scale if sure else torch.nan, scale)
+            scale = torch.where(noisy, _through_noise(common, told), scale)
         if bool((~fit.measured & ~own.measured).all()):
             # no step that moved anything, or too few: what is told is all there is
             yes = torch.ones(len(told), dtype=torch.bool)
@@ -185,3 +184,13 @@ class Responses:
         self.measured = [None if each is None else MomentumResponse(*each) for each in state["measured"]]
         self._scales, self.used = list(state["scales"]), list(state["used"])
         self._pooled, self._pooled_rows = state["pooled"], state["pooled_rows"]
+
+
+def _through_noise(common: ResponseFit, told: Tensor) -> Tensor:
+    """Scale of parameters that share one slope under the optimizer's noise, ``[P]``; NaN while it is uncertain."""
+    error = common.scale_error
+    # what it says of itself is exact, where the slope agrees so closely that another convention is out of the question
+    apart = (common.scale / told - 1.0).abs()
+    agrees = (error <= _DOUBTFUL) & (apart <= TOLERANCE + 2.0 * error * (common.scale / told).abs())
+    measured = torch.where(error <= TOLERANCE, common.scale, torch.nan)
+    return torch.where(common.linear, torch.where(agrees, told, measured), torch.nan)

@@ -108,6 +108,8 @@ def measured_mobility(
     scale: float,
 ) -> Tensor | float:
     """Mobility of an optimizer whose ``scale``, displacement per learning rate and shape, was measured."""
+    if math.isnan(scale):  # one number says that it is not known, whatever the shape
+        return math.nan
     rate: Tensor | float = 1.0 if group.get("lr") is None else group["lr"]
     return _times(rate, scale, mobility_shape(optimizer, group, parameter, watch))
 

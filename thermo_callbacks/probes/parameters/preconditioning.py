@@ -12,7 +12,12 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 from thermo_callbacks.functional.stability import stability_threshold
 from thermo_callbacks.functional.window.linear_motion import Motion
-from thermo_callbacks.probes.parameters.optimizers import gradient_sign, group_momentum, parameter_mobility
+from thermo_callbacks.probes.parameters.optimizers import (
+    MobilityOf,
+    gradient_sign,
+    group_momentum,
+    parameter_mobility,
+)
 
 _KNOWN = (SGD, Adam, AdamW, RMSprop, Adagrad)
 
@@ -76,9 +81,13 @@ class Preconditioning(NamedTuple):
 
 
 def read_preconditioning(
-    optimizer: Optimizer, parameters: Sequence[nn.Parameter], watch: Callable[[Tensor], Tensor]
+    optimizer: Optimizer,
+    parameters: Sequence[nn.Parameter],
+    watch: Callable[[Tensor], Tensor],
+    mobility: MobilityOf = parameter_mobility,
 ) -> Preconditioning:
     """How an optimizer multiplies the gradients of these parameters now; ``watch`` picks what is held of a tensor."""
+    # mobility: what the state says, or what windows have measured of an optimizer that is not taken at its word
     owners = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
     groups = list({id(owners[parameter]): owners[parameter] for parameter in parameters}.values())
     responses = [group_momentum(optimizer, group) for group in groups]
@@ -90,7 +99,9 @@ def read_preconditioning(
     step = rate * (1.0 - response.momentum) if averaged else rate
     coupled, decoupled = zip(*(_decays(optimizer, owners[parameter]) for parameter in parameters), strict=True)
     preconditioner = [
-        _preconditioner(optimizer, owners[parameter], parameter, rate, watch) if one_kind and rate else math.nan
+        _preconditioner(mobility(optimizer, owners[parameter], parameter, watch), owners[parameter], rate)
+        if one_kind and rate
+        else math.nan
         for parameter in parameters
     ]
     motion = Motion(step, response, nesterov[0])
@@ -112,14 +123,9 @@ def _reason(optimizer: Optimizer, found: Preconditioning, one_kind: bool) -> str
     return ""
 
 
-def _preconditioner(
-    optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter, rate: float, watch: Callable[[Tensor], Tensor]
-) -> Tensor | float:
+def _preconditioner(mobility: Tensor | float, group: dict[str, Any], rate: float) -> Tensor | float:
     """Displacement per unit of gradient, without the buffer's sum, over the largest learning rate."""
-    if group.get("nesterov", False) and isinstance(optimizer, SGD):  # its mobility is that of the buffer alone
-        return float(group["lr"]) / rate
-    mobility = parameter_mobility(optimizer, group, parameter, watch)
-    summed = 1.0 - group_momentum(optimizer, group).momentum if "momentum" in group else 1.0
+    summed = 1.0 - float(group["momentum"]) if "momentum" in group else 1.0
     relative = mobility * (summed / rate)
     return relative if isinstance(relative, Tensor) else float(relative)
 
