@@ -74,9 +74,9 @@ def cells(text, name):
 
 def test_rows_are_the_layers_in_order_then_the_whole_model_with_its_interval():
     text = shown(RECORD)
-    assert cells(text, "body.0") == ["1.25e-05", "2.0e-06", "-2.25", "0.50", "-", "-0.010"]
-    assert cells(text, "head") == ["1.75e-04", "1.1e-05", "-0.25", "0.04", "120", "0.250"]
-    assert cells(text, "whole model") == ["2.40e-05", "3.1e-06", "-2.50", "0.88", "850", "0.125"]
+    assert cells(text, "body.0") == ["1.25e-05", "2.0e-06", "-2.25", "0.50", "-"]
+    assert cells(text, "head") == ["1.75e-04", "1.1e-05", "-0.25", "0.04", "120"]
+    assert cells(text, "whole model") == ["2.40e-05", "3.1e-06", "-2.50", "0.88", "850"]
     assert (cells(text, "95 % from"), cells(text, "to")) == (["1.80e-05"], ["3.00e-05"])
     rows = [line.split()[0] for line in text.splitlines() if "e-0" in line]
     assert rows == ["body.0", "head", "whole", "95", "to"]
@@ -89,7 +89,6 @@ def test_header_has_the_units():
         ["heat", "so", "far", "[loss]"],
         ["drift", "share"],
         ["noise", "scale", "[samples]"],
-        ["signal", "share"],
     ]
 
 
@@ -101,8 +100,8 @@ def test_value_that_does_not_exist_is_a_dash_with_its_reason():
 
 def test_each_column_has_a_reason_for_missing_values():
     text = shown(dict.fromkeys(RECORD, NAN), width=200)
-    assert cells(text, "head") == cells(text, "whole model") == ["-"] * 6
-    for name in ("temperature", "temperature stderr", "heat", "drift share", "noise scale", "signal share"):
+    assert cells(text, "head") == cells(text, "whole model") == ["-"] * 5
+    for name in ("temperature", "temperature stderr", "heat", "drift share", "noise scale"):
         assert text.count(f"- no {name}: ") == 1
     assert "nan" not in text
 
