@@ -4,10 +4,37 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import threading
 import time
 
 _CHECK_EVERY = 1.0  # seconds
+
+
+class ComparisonGoneError(RuntimeError):
+    """The comparison that a run belongs to has ended without it."""
+
+
+def check_starter(starter: int, host: str) -> None:
+    """Refuse to begin a run whose comparison is gone.
+
+    One that is killed while its workers start leaves them a queue of runs, and the folder free for the next comparison.
+
+    Args:
+        starter: Number of the process that the comparison goes on in.
+        host: Name of its machine; nothing is known of processes on another.
+
+    Raises:
+        ComparisonGoneError: If there is no such process.
+    """
+    if os.name != "posix" or host != platform.node():  # elsewhere, to ask for a process is to end it
+        return
+    try:
+        os.kill(starter, 0)
+    except ProcessLookupError:
+        raise ComparisonGoneError(f"the comparison in process {starter} has ended, and this run with it") from None
+    except PermissionError:
+        return  # it is there, and somebody else's
 
 
 @functools.cache

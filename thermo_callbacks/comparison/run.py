@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import platform
 import threading
 import traceback
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from thermo_callbacks.comparison.activations import Candidate
 from thermo_callbacks.comparison.fingerprint import describe, describe_data, describe_module
 from thermo_callbacks.comparison.modules import MakeModule, build_module
 from thermo_callbacks.comparison.ownership import clear_run
-from thermo_callbacks.comparison.parent_watchdog import end_with
+from thermo_callbacks.comparison.parent_watchdog import check_starter, end_with
 from thermo_callbacks.comparison.quiet_training import interruptible, one_thread, quiet
 from thermo_callbacks.comparison.recording import (
     DivergenceError,
@@ -46,6 +47,7 @@ class Job:
         data: A data module, or loaders for training and validation.
         metrics: Names under which the module logs validation loss and accuracy.
         starter: Number of the process that the comparison goes on in.
+        host: Name of that process's machine.
     """
 
     candidate: Candidate
@@ -56,6 +58,7 @@ class Job:
     metrics: tuple[str, ...]
     directory: Path
     starter: int = field(default_factory=os.getpid)
+    host: str = field(default_factory=platform.node)
 
     @property
     def name(self) -> str:
@@ -92,7 +95,10 @@ def execute(job: Job) -> StoredRun:
 
     Raises:
         KeyboardInterrupt: If Ctrl-C ended the run; nothing is written then.
+        ComparisonGoneError: If the comparison has ended without it; nothing is touched then.
+        ValueError: If the run's folder holds what no comparison made.
     """
+    check_starter(job.starter, job.host)
     end_with(job.starter)
     with _alone:
         clear_run(job.folder)
