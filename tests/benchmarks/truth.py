@@ -8,6 +8,7 @@ is taken for the first time at or after steps 50, 150, 500 and 1500, the logged 
 moment: noise scale and temperature from the gradients of all training samples one by one, the Laplacian and the
 destruction from the Hessian of the whole training loss and 64 random vectors, the sharpness from Lanczos steps on it,
 the heat from gradients and displacements of all weights at all steps. Truths of a window are taken at its last step.
+The temperature's truth knows nothing of clipping: where most steps are clipped (the decoder late), it is too high.
 
 The table gives the median of logged over true, mean and spread of z where an error is logged, and how often the 95 %
 interval covers the truth (with the truth's own error where it has one).

@@ -81,7 +81,8 @@ class GradientNoise:
         self.add_window(names, joined, windows[0].pairs.batch_size)
         rate = max(float(group.get("lr", math.nan)) for group in windows[0].optimizer.param_groups)
         record = self.record(rate, samples)
-        if record and steps:
+        # a preconditioner moves the coordinates that hold the signal least: what is noise of the power is none of T's
+        if record and steps and all(window.moves_alike for window in windows):
             statistics = WindowStatistics.join([window.last for window in windows if window.last is not None])
             record |= self._temperature(statistics, joined.powers.mean(0), rate)
         return record

@@ -111,6 +111,12 @@ class OptimizerWindow(WindowSchedule):
         if self._clipping is not None and self.measuring:
             self._clipping.read_first(self.stream.steps)
 
+    @property
+    def moves_alike(self) -> bool:
+        """Whether all coordinates move equally far per unit of gradient."""
+        mobility = self._dynamics.mobility
+        return isinstance(mobility, float) and math.isfinite(mobility)
+
     def read_half(self, scale: Tensor | float) -> None:
         """Read the gradients of a step's first batches; ``scale`` makes them those of the mean loss."""
         self.pairs.read_half(scale * self._gradient_sign)
