@@ -133,11 +133,13 @@ def test_layers_of_the_transformer_make_up_the_whole(run):
 
 
 @pytest.mark.slow
-def test_entropy_balance_comes_to_one(run):
-    rows = [numbers(line) for line in run("entropy_balance")[0].splitlines()[1:]]
-    entropies, ratios = [row[1] for row in rows], [row[-1] for row in rows]
-    assert entropies[-1] < entropies[0]
-    assert abs(ratios[-1] - 1.0) < 0.3 < abs(ratios[0] - 1.0)
+def test_entropy_balance_comes_to_one_and_depends_on_the_start(run):
+    lines = [line for line in run("entropy_balance")[0].splitlines() if line.strip()]
+    ratios = [numbers(line)[4] for line in lines if "+-" in line]
+    assert len(ratios) >= 4
+    assert abs(sum(ratios) / len(ratios) - 1.0) < 0.2
+    tight, broad = (numbers(line)[-1] for line in lines if line.split()[1:2] == ["ball"])
+    assert broad < 0.0 < tight
 
 
 def test_first_law_residual_halves_with_the_learning_rate(run):

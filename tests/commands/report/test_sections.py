@@ -28,7 +28,10 @@ def test_the_questions_are_those_of_the_tensorboard_page(runs):
 
 
 def test_each_chart_of_the_layout_is_drawn_with_all_its_values(runs):
-    layout = custom_scalar_layout({tag for run in runs for tag in run.tags})
+    # one without any value in any run would be empty: windows this short resolve no direction, for example
+    known = {tag for run in runs for tag in run.scalars if np.isfinite(run.scalars[tag].values).any()}
+    assert known < {tag for run in runs for tag in run.tags}
+    layout = custom_scalar_layout(known)
     titles = {panel.heading for panel in panels_of(runs)}
     for charts in layout.values():
         for title in charts:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from thermo_callbacks.catalog import ScalarChart
 from thermo_callbacks.commands.report.chart import Chart, Line, chart_of
 from thermo_callbacks.commands.report.colours import depth_colour, run_colour
@@ -98,7 +100,12 @@ def _overlaid(
                 dash = "" if len(runs) == 1 else _DASHES[number % len(_DASHES)]
                 lower, upper = [run.scalars.get(end) for end in band] or [None, None]
                 lines.append(Line(name, run.scalars[tag], colour, dash, lower, upper))
-    return [chart_of(title, lines, reference=reference)] if lines else []
+    return [chart_of(title, lines, reference=reference)] if _any_value(lines) else []
+
+
+def _any_value(lines: Sequence[Line]) -> bool:
+    """Whether there is anything to draw: a quantity may have no value in all of a run."""
+    return any(np.isfinite(line.series.values).any() for line in lines)
 
 
 def _by_member(
@@ -106,7 +113,7 @@ def _by_member(
 ) -> list[Panel]:
     """A chart for each run, all with the same axes."""
     drawn = [(run, _member_lines(run, families, whole, runs)) for run in runs]
-    drawn = [(run, lines) for run, lines in drawn if lines]
+    drawn = [(run, lines) for run, lines in drawn if _any_value(lines)]
     panels = []
     for run, lines in drawn:
         beside = [line for other, theirs in drawn if other is not run for line in theirs]
