@@ -10,7 +10,7 @@ import torch
 from scipy.stats import t as student_t
 from torch import Tensor
 
-from thermo_callbacks.functional.statistics import Estimate, check_window, ratio_of_sums
+from thermo_callbacks.functional.statistics import Estimate, RatioMoments, check_window, ratio_of_sums
 
 STEADY = 1.0
 """Standard errors that a longer mean may differ by from a shorter one. Of .6, 1 and 1.5, tried on digits at rates where
@@ -69,11 +69,10 @@ def pair_signal_share(first: Tensor, second: Tensor) -> Estimate:
 
 def signal_share_of(products: Tensor, powers: Tensor) -> Estimate:
     """Signal share of columns, from products of independent gradients and their mean squares, ``[K, L]``."""
-    count, power = len(products), powers.sum(0)
-    share = ratio_of_sums(products.sum(0), power)
-    residuals = (products - share * powers).square().sum(0)
-    variance = residuals * count / (count - 1) / power.square() if count > 1 else torch.full_like(share, torch.nan)
-    return Estimate(share, variance.sqrt(), torch.full_like(share, float(max(count - 1, 0))))
+    sums = (products, powers, products.square(), powers.square(), products * powers, torch.ones_like(products))
+    moments = RatioMoments(*(each.sum(0) for each in sums))
+    share = ratio_of_sums(moments.numerator, moments.denominator)
+    return Estimate(share, *moments.error(share))
 
 
 def noise_scale_interval(

@@ -190,3 +190,23 @@ def batch_sums(series: Tensor) -> Tensor:
 def ratio_of_sums(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Quotient, any shape, that is NaN where the denominator is not positive: there the quantity has no value."""
     return torch.where(denominator > 0, numerator / denominator, torch.nan)
+
+
+class RatioMoments(NamedTuple):
+    """Sums over replicates x and y of a ratio of their sums, any shape; weighted, and so their squares and products."""
+
+    numerator: Tensor
+    denominator: Tensor
+    numerator_square: Tensor
+    denominator_square: Tensor
+    product: Tensor
+    replicates: Tensor  # K; as many of equal weight as would have the same error, where weights differ
+
+    def error(self, ratio: Tensor) -> tuple[Tensor, Tensor]:
+        """Standard error of the ratio (delta method), NaN from a single replicate, and its degrees of freedom."""
+        # s(R)^2 = K/(K-1) sum_k (x_k - R y_k)^2 / (sum_k y_k)^2; its relative bias is of order 1/K
+        scatter = self.numerator_square - 2.0 * ratio * self.product + ratio.square() * self.denominator_square
+        several = self.replicates > 1.0 + 1e-9  # the sums' rounding leaves a single one at some 1e-16 above 1
+        correction = torch.where(several, self.replicates / (self.replicates - 1.0), torch.nan)
+        stderr = (correction * scatter.clamp(min=0.0)).sqrt() / self.denominator.abs()
+        return stderr, (self.replicates - 1.0).clamp(min=0.0)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.statistics import Estimate, ratio_of_sums
+from thermo_callbacks.functional.statistics import Estimate, RatioMoments, ratio_of_sums
 
 
 def step_efficiency(work: Tensor, heat: Tensor) -> Estimate:
@@ -71,11 +71,8 @@ class BalanceSums(NamedTuple):
     def estimate(self) -> Estimate:
         """Ratio of the sums with its error (delta method)."""
         ratio = -ratio_of_sums(self.work, -self.heat)
-        scatter = self.work_square - 2.0 * ratio * self.product + ratio.square() * self.heat_square
-        steps = self.weight.square() / self.weight_square  # as many of equal weight would have the same error
-        correction = torch.where(steps > 1.0 + 1e-9, steps / (steps - 1.0), torch.nan)
-        stderr = (correction * scatter.clamp(min=0.0)).sqrt() / self.heat.abs()
-        return Estimate(ratio, stderr, (steps - 1.0).clamp(min=0.0))
+        moments = RatioMoments(*self[:5], self.weight.square() / self.weight_square)
+        return Estimate(ratio, *moments.error(ratio))
 
 
 def balance_sums(work: Tensor, heat: Tensor) -> BalanceSums:

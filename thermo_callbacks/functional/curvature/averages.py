@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional.curvature.trace import rugh_temperature
-from thermo_callbacks.functional.statistics import Estimate
+from thermo_callbacks.functional.statistics import Estimate, RatioMoments
 
 
 class TraceSums(NamedTuple):
@@ -61,11 +61,8 @@ class RughSums(NamedTuple):
     def estimate(self) -> Estimate:
         """Rugh temperature of the means, with its standard error (delta method), which is NaN for a single update."""
         ratio = rugh_temperature(self.square_sum, self.laplacian_sum)
-        scatter = self.square_square - 2.0 * ratio * self.product + ratio.square() * self.laplacian_square
-        updates = self.weight_sum.square() / self.weight_square  # as many of equal weight would have the same error
-        correction = torch.where(updates > 1.0 + 1e-9, updates / (updates - 1.0), torch.nan)
-        stderr = (correction * scatter.clamp(min=0.0)).sqrt() / self.laplacian_sum
-        return Estimate(ratio, stderr, (updates - 1.0).clamp(min=0.0))
+        moments = RatioMoments(*self[:5], self.weight_sum.square() / self.weight_square)
+        return Estimate(ratio, *moments.error(ratio))
 
 
 def trace_sums(traces: Tensor, variances: Tensor, weight: float = 1.0) -> TraceSums:

@@ -7,7 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.statistics import Estimate, batch_sums, ratio_of_sums, sampling_variance_from_sums
+from thermo_callbacks.functional.statistics import (
+    Estimate,
+    RatioMoments,
+    batch_sums,
+    ratio_of_sums,
+    sampling_variance_from_sums,
+)
 from thermo_callbacks.functional.window.coordinate_terms import FEWEST_STEPS
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 
@@ -95,12 +101,8 @@ class RatioSums(NamedTuple):
 
     def estimate(self) -> LayerEstimates:
         """Ratio R, batches being the replicates of its error; NaN where the denominator is not positive."""
-        # delta method: s(R)^2 = K/(K-1) sum_b (x_b - R y_b)^2 / (sum_b y_b)^2; its relative bias is of order 1/K
         ratio = ratio_of_sums(self.numerator, self.denominator)
-        scatter = self.numerator_square - 2.0 * ratio * self.product + ratio.square() * self.denominator_square
-        correction = torch.where(self.batches > 1, self.batches / (self.batches - 1.0), torch.nan)
-        stderr = (correction * scatter.clamp(min=0.0)).sqrt() / self.denominator
-        return LayerEstimates(ratio, stderr, (self.batches - 1.0).clamp(min=0.0))
+        return LayerEstimates(ratio, *RatioMoments(*self).error(ratio))
 
 
 class ExtensiveSums(NamedTuple):
