@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from integration.deep_models import Encoder, deep_perceptron, seeded
-from integration.models import RecordingLogger, Regression, loader, momentum_sgd, quiet_trainer
+from integration.models import RecordingLogger, Regression, TwoOptimizers, loader, momentum_sgd, quiet_trainer
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -163,22 +163,12 @@ def test_patterns_show_the_layers_that_match_one_by_one() -> None:
     assert monitor.state_dict()["groups"] is None
 
 
-class Shared(Regression):
+class Shared(TwoOptimizers):
     """Matrices are one optimizer's, the rest another's."""
 
     def __init__(self) -> None:
-        super().__init__(seeded(deep_perceptron, 24, 23))
-        self.automatic_optimization = False
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        optimizers: Any = self.optimizers()
-        loss = self.loss(batch)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        self.manual_backward(loss)
-        for optimizer in optimizers:
-            optimizer.step()
-        return loss
+        super().__init__()
+        self.net = seeded(deep_perceptron, 24, 23)
 
     def configure_optimizers(self) -> Any:
         matrices = [one for one in self.parameters() if one.ndim > 1]

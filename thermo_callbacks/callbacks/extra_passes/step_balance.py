@@ -99,7 +99,6 @@ class StepBalanceCollector(Collector):
             return torch.full((3 * len(layers) + 2,), math.nan, dtype=torch.float64)
         own_before = mean_loss(self._replay, before, step.batches) if own_before is None else own_before
         own = mean_loss(self._replay, after, step.batches) - own_before
-        step.fresh = fresh
         rows = [
             torch.stack([_products(owned, gradients, other) for other in (moves, gradients, turned, fresh.gradients)])
             for owned in layers.values()

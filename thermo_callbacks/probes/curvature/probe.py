@@ -17,8 +17,9 @@ from thermo_callbacks.probes.curvature.products import (
     by_double_backward,
     by_finite_differences,
 )
-from thermo_callbacks.probes.curvature.vectors import leaf_of, probe_generator
+from thermo_callbacks.probes.curvature.vectors import probe_generator
 from thermo_callbacks.probes.replay import Replay, ReplayError, SkippedBatch
+from thermo_callbacks.probes.replay.losses import leaf
 
 Method = Literal["auto", "double_backward", "finite_difference"]
 
@@ -187,8 +188,8 @@ class CurvatureProbe:
     ) -> EvaluationPoint:
         """Evaluation point: leaves with the values, and the random vectors of a step."""
         # a step may write to its parameters: to the caller's values, but not to the run's
-        watched = {p: leaf_of(p, values.get(p, p)) for p in self._parameters}
-        rest = {p: leaf_of(p, value) for p, value in values.items() if p not in watched}
+        watched = {p: leaf(p, values.get(p, p)) for p in self._parameters}
+        rest = {p: leaf(p, value) for p, value in values.items() if p not in watched}
         return EvaluationPoint(
             {**rest, **watched}, batch, batch_idx, self._parameters, list(watched.values()),
             [] if step is None else self._draw(watched, step), self._order.groups, self._memory,

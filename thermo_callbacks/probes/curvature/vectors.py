@@ -1,20 +1,9 @@
-"""What a measurement of curvature starts from: values that can be differentiated by, and random numbers."""
+"""Random numbers of a measurement of curvature."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
-
-def leaf_of(parameter: nn.Parameter, value: Tensor) -> nn.Parameter:
-    """A value that takes the parameter's place, of at least single precision, and never the parameter's own memory."""
-    value = value.detach()
-    if value.dtype.itemsize < 4:
-        value = value.float()
-    elif value.data_ptr() == parameter.data_ptr():
-        value = value.clone()
-    return nn.Parameter(value, requires_grad=parameter.requires_grad)
 
 
 def probe_generator(seed: int, step: int, device: torch.device, *stream: int) -> torch.Generator:
