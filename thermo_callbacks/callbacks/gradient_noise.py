@@ -31,6 +31,7 @@ class GradientNoise:
         self._names: tuple[str, ...] = ()
         self._shares: list[Tensor] = []  # each a window's, [L + 1]
         self._variances: list[Tensor] = []
+        self._degrees: Tensor | None = None  # of freedom of the last window's share
         self._shifts: list[Tensor] = []  # each an extra pass', per unit of learning rate, [L + 1]
         self._batch_size = 1.0
         self._at_one_point = False
@@ -48,8 +49,9 @@ class GradientNoise:
         if len(window.products) < 2:
             return
         share = signal_share_of(with_total(window.products), with_total(window.powers))
-        if self._shares and batch_size != self._batch_size:
-            self._rescale(batch_size / self._batch_size)
+        factor = batch_size / self._batch_size
+        if factor != 1.0 and not math.isnan(factor):  # else the same, or unknown
+            self._rescale(factor)
         self._batch_size = batch_size
         self._degrees = share.degrees_of_freedom
         self._shares = [*self._shares[1 - WINDOWS :], share.value]
@@ -61,14 +63,19 @@ class GradientNoise:
 
     def _rescale(self, factor: float) -> None:
         """Shares that gradients of ``factor`` times as many samples would have had."""
-        for shares, variances in ((self._shares, self._variances),):
-            for index, share in enumerate(shares):
-                scale = share * factor + 1.0 - share
-                shares[index] = share * factor / scale
-                variances[index] = variances[index] * (factor / scale.square()).square()
+        scales = [share * factor + 1.0 - share for share in self._shares]
+        pairs = zip(self._variances, scales, strict=True)
+        self._variances = [variance * (factor / scale.square()).square() for variance, scale in pairs]
+        self._shares = [share * factor / scale for share, scale in zip(self._shares, scales, strict=True)]
 
     def take(self, windows: Sequence[OptimizerWindow], complete: Sequence[OptimizerWindow], samples: float) -> Scalars:
-        """Take in the windows that have ended, and give the values; ``samples``: see :meth:`record`."""
+        """Take in the windows that have ended, and give the values under their tags.
+
+        ``samples`` is the size of what batches are drawn from without replacement.
+
+        Returns:
+            The values; none before there is a share.
+        """
         ended = [window for window in windows if window.pairs.products is not None and window.last is not None]
         if len(ended) < len(windows) or len(complete) < len(windows) or len({id(w.optimizer) for w in windows}) != 1:
             return {}  # gradients of two optimizers may be those of two losses
@@ -80,29 +87,19 @@ class GradientNoise:
         names = [name for window in windows for name in window.probe.names]
         self.add_window(names, joined, windows[0].pairs.batch_size)
         rate = max(float(group.get("lr", math.nan)) for group in windows[0].optimizer.param_groups)
-        record = self.record(rate, samples)
-        # a preconditioner moves the coordinates that hold the signal least: what is noise of the power is none of T's
-        if record and steps and all(window.moves_alike for window in windows):
-            statistics = WindowStatistics.join([window.last for window in windows if window.last is not None])
-            record |= self._temperature(statistics, joined.powers.mean(0), rate)
-        return record
-
-    def _temperature(self, window: WindowStatistics, power: Tensor, rate: float) -> Scalars:
-        """Kinetic temperature with the noise at one point instead of the scatter in the window, which slopes add to."""
         share = self.share(rate)
-        if share is None or window.steps < 2:
+        if share is None:
             return {}
-        temperature = kinetic_temperature_sums(window).estimate()
-        factor = power * (1.0 - share.value[:-1]) / window.gradient_square.mean(0)
-        weights = torch.where((factor * temperature.layers.value).isfinite(), window.sizes, 0.0)
-        hot = torch.where(weights > 0, weights * temperature.layers.value, 0.0)
-        value = (hot * factor.nan_to_num()).sum() / weights.sum()
-        stderr = temperature.whole.stderr * (value / (hot.sum() / weights.sum())).abs()
-        return {"thermo/noise_temperature": float(value), "thermo/noise_temperature_stderr": float(stderr)}
+        record = self._record(share, samples)
+        # a preconditioner moves the coordinates that hold the signal least: what is noise of the power is none of T's
+        if steps and all(window.moves_alike for window in windows):
+            statistics = WindowStatistics.join([window.last for window in windows if window.last is not None])
+            record |= _temperature(statistics, joined.powers.mean(0), share)
+        return record
 
     def share(self, rate: float) -> Estimate | None:
         """Signal share at this learning rate, ``[L + 1]``; None before there is one."""
-        if not self._shares or not (self._shifts or self._at_one_point):
+        if self._degrees is None or not self._shares or not (self._shifts or self._at_one_point):
             return None
         value, variance = steady_mean(self._shares, self._variances)
         if not self._at_one_point:
@@ -112,16 +109,12 @@ class GradientNoise:
             value, variance = value - shifts.mean(0), variance + error
         return Estimate(value, variance.sqrt(), self._degrees)
 
-    def record(self, rate: float, samples: float) -> Scalars:
-        """Values under their tags; ``samples`` is the size of what batches are drawn from without replacement."""
-        share = self.share(rate)
-        if share is None:
-            return {}
-        record = _tagged("signal_share", "", share.value, self._names)
+    def _record(self, share: Estimate, samples: float) -> Scalars:
+        record = _tagged("signal_share", share.value, self._names)
         record["thermo/signal_share_stderr"] = float(share.stderr[-1])
         if self._batch_size >= 1.0:  # else unknown
             scale = noise_scale_interval(share, self._batch_size, samples=samples)
-            record |= _tagged("noise_scale", "", scale.value, self._names)
+            record |= _tagged("noise_scale", scale.value, self._names)
             record |= {
                 "thermo/noise_scale_lower": float(scale.lower[-1]),
                 # a chart with a band can't draw an infinite end
@@ -136,7 +129,7 @@ class GradientNoise:
             "shares": [share.clone() for share in self._shares],
             "variances": [variance.clone() for variance in self._variances],
             "shifts": [shift.clone() for shift in self._shifts],
-            "degrees": self._degrees.clone() if self._shares else None,
+            "degrees": None if self._degrees is None else self._degrees.clone(),
             "batch_size": self._batch_size,
             "at_one_point": self._at_one_point,
         }
@@ -151,7 +144,20 @@ class GradientNoise:
         self._batch_size, self._at_one_point = state["batch_size"], state["at_one_point"]
 
 
-def _tagged(name: str, end: str, column: Tensor, layers: Sequence[str]) -> Scalars:
+def _tagged(name: str, column: Tensor, layers: Sequence[str]) -> Scalars:
     *parts, whole = column.tolist()
-    by_layer = {f"thermo_{name}{end}/{layer}": part for layer, part in zip(layers, parts, strict=True)}
-    return {f"thermo/{name}{end}": whole, **by_layer}
+    by_layer = {f"thermo_{name}/{layer}": part for layer, part in zip(layers, parts, strict=True)}
+    return {f"thermo/{name}": whole, **by_layer}
+
+
+def _temperature(window: WindowStatistics, power: Tensor, share: Estimate) -> Scalars:
+    """Kinetic temperature with the noise at one point instead of the scatter in the window, which slopes add to."""
+    if window.steps < 2:
+        return {}
+    temperature = kinetic_temperature_sums(window).estimate()
+    factor = power * (1.0 - share.value[:-1]) / window.gradient_square.mean(0)
+    weights = torch.where((factor * temperature.layers.value).isfinite(), window.sizes, 0.0)
+    hot = torch.where(weights > 0, weights * temperature.layers.value, 0.0)
+    value = (hot * factor.nan_to_num()).sum() / weights.sum()
+    stderr = temperature.whole.stderr * (value / (hot.sum() / weights.sum())).abs()
+    return {"thermo/noise_temperature": float(value), "thermo/noise_temperature_stderr": float(stderr)}

@@ -32,7 +32,7 @@ class SuccessiveGradients:
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         self._previous = torch.zeros(len(chunk_layers) * CHUNK, **options)
         self.first_half = torch.zeros_like(self._previous)  # gradient of a step's first batches, to be written to
-        self._series = torch.zeros(length, 3, len(chunk_layers), **options)  # product, this square, the other's
+        self._series = torch.zeros(length, 2, len(chunk_layers), **options)  # products and squares of each step
         self._steps = 0
         self._halves = False
 
@@ -44,27 +44,28 @@ class SuccessiveGradients:
         if self._steps == 0:
             self._halves = bool(half)
         if self._halves and half:
-            # g = s h + (1 - s) h', with the means h and h' over the two halves: the product h.h', and |g|^2 twice
-            rest = (gradient - half * self.first_half) / (1.0 - half)
-            pairs = (rest * self.first_half, gradient.square(), gradient.square())
+            # g = s h + (1 - s) h', with the means h and h' over the two halves
+            product = (gradient - half * self.first_half) / (1.0 - half) * self.first_half
         elif self._halves:  # an epoch that ends in the middle of a step leaves one half
-            pairs = (torch.full_like(gradient, torch.nan),) * 3
+            product = torch.full_like(gradient, torch.nan)
         else:
-            pairs = (gradient * self._previous, gradient.square(), self._previous.square())
-        torch.sum(torch.stack(pairs).view(3, -1, CHUNK), -1, out=self._series[self._steps])
+            product = gradient * self._previous
+        pair = torch.stack((product, gradient.square()))
+        torch.sum(pair.view(2, -1, CHUNK), -1, out=self._series[self._steps])
         self._previous.copy_(gradient)
         self._steps += 1
 
     def close(self) -> GradientProducts:
         """End the window: products and powers of its steps, float64 on the CPU, without those that are not finite."""
         series = self._series[: self._steps].cpu().double()
-        rows = series.new_zeros(self._steps, 3, self._layers).index_add_(2, self._chunk_layers, series)
+        rows = series.new_zeros(self._steps, 2, self._layers).index_add_(2, self._chunk_layers, series)
+        products, powers = rows.unbind(1)
         if not self._halves:  # the first step's partner lies before the window
-            rows = rows[1:]
-        rows = rows[rows.isfinite().all(-1).all(-1)]
+            products, powers = products[1:], (powers[1:] + powers[:-1]) / 2.0
+        finite = (products.isfinite() & powers.isfinite()).all(-1)
         halves = self._halves
         self.clear()
-        return GradientProducts(rows[:, 0], rows[:, 1:].mean(1), halves)
+        return GradientProducts(products[finite], powers[finite], halves)
 
     def clear(self) -> None:
         """Begin with the next step."""
