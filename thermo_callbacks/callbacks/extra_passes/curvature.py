@@ -63,6 +63,9 @@ class CurvatureCollector(Collector):
         self._degrees_of_freedom = math.nan
         self._rate = math.nan  # largest learning rate at the extra pass
         self._step = measured
+        # of several optimizers each may have a loss of its own
+        self._takes_gradients = "rugh" in self._wanted and len(trainer.optimizers) == 1
+        measured.keeps_gradients |= self._takes_gradients
         self._memory = KeptMemory()
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
@@ -132,8 +135,7 @@ class CurvatureCollector(Collector):
 
     def _own_gradients(self) -> Mapping[nn.Parameter, Tensor] | None:
         """The step's gradients, where they are wanted and those of one loss."""
-        one_loss = "rugh" in self._wanted and len(self._trainer.optimizers) == 1  # each optimizer may have its own
-        return (self._step.gradients or None) if one_loss else None
+        return (self._step.gradients or None) if self._takes_gradients else None
 
     def _decay(self, layers: Layers) -> Tensor:
         """What the optimizers' own weight decay contracts, per largest learning rate, ``[L]``."""

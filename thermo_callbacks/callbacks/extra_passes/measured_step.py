@@ -29,12 +29,13 @@ class MeasuredStep:
     """What the collectors of an extra pass need of one step, copied once for all of them.
 
     The batch after the step knows nothing of the parameters before it, and nothing of the step's own batches: two
-    gradients at one place with independent noise.
+    gradients at one place with independent noise. Gradients and batches are kept where a collector asks for them.
     """
 
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
         self._memory = KeptMemory()
+        self.keeps_gradients = self.keeps_batches = False
         self.values: dict[nn.Parameter, Tensor] = {}  # this process's parts of the parameters before the step
         self.gradients: dict[nn.Parameter, Tensor] = {}  # of the mean loss, before clipping
         self.batches: list[StepBatch] = []  # that the step's gradient is made of, with dropout's masks
@@ -42,6 +43,8 @@ class MeasuredStep:
 
     def add_batch(self, batch: Any, batch_idx: int) -> None:
         """A batch is about to be run for the step: keep it as it is now, since the step may write to it."""
+        if not self.keeps_batches:
+            return
         try:
             kept = copy.deepcopy(batch)
         except Exception:  # whatever an object that can't be copied raises: the object itself must do
@@ -56,7 +59,7 @@ class MeasuredStep:
         for optimizer in self._trainer.optimizers:
             for parameter in _parameters(optimizer):
                 self.values[parameter] = self._copy(parameter, "value", local_part(parameter.detach()), 1.0)
-                if parameter.grad is not None:
+                if self.keeps_gradients and parameter.grad is not None:
                     gradient = local_part(parameter.grad.detach(), parameter).to_dense()
                     self.gradients[parameter] = self._copy(parameter, "gradient", gradient, factor)
 

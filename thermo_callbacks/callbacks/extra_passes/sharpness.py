@@ -51,6 +51,7 @@ class SharpnessCollector(Collector):
         super().__init__(f"{settings.name}'s measurement of sharpness", quiet=not trainer.is_global_zero)
         self._trainer, self._layers, self._step, self._offer = trainer, layers, measured, offer
         self._mobility_of = mobility
+        measured.keeps_batches = True
         with self.guard.protect("looking at the training step"):
             self._replay = Replay(pl_module, settings.loss_fn)
         self._seed = settings.seed

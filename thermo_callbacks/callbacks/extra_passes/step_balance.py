@@ -54,6 +54,9 @@ class StepBalanceCollector(Collector):
             self._replay = Replay(pl_module, settings.loss_fn)
         if is_sharded(pl_module):
             self.guard.disable("it needs whole parameters in one process, and these are sharded")
+        else:
+            measured.keeps_batches = True
+            measured.keeps_gradients |= not self._own_loss
         self._sums: dict[str, BalanceSums] = {}
         self._heat: dict[str, float] = {}
 
