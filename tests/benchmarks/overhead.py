@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from thermo_callbacks import ThermoMonitor
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
+from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.layers import layer_parameters
 
 
@@ -172,9 +173,8 @@ def memory(width: int) -> tuple[int, int]:
     """Parameters of an MLP of that width, and bytes that watching it takes."""
     net = mlp(width)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-    watch = OptimizerWindow(
-        optimizer, layer_parameters(net), window=50, steps_between_windows=None, sample=4096, seed=0
-    )
+    settings = WindowSettings(window=50, steps_between_windows=None, sample=4096, seed=0, pairs=True)
+    watch = OptimizerWindow(optimizer, layer_parameters(net), settings)
     return sum(parameter.numel() for parameter in net.parameters()), held_bytes(watch)
 
 

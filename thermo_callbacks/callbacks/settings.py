@@ -11,6 +11,7 @@ from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSettings
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.planning import EVERY, WINDOW, Timetable, planned_extra_passes, planned_windows
 from thermo_callbacks.callbacks.presets import Plan
+from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.bulk import BulkProbe
 
 _NO_CHOICE = frozenset({"loss_fn", "batch_size"})
@@ -110,8 +111,10 @@ class ConfiguredCallback(Callback):
         self._timetable = Timetable(window, self.steps_between_windows, windows, every, planned)
 
     @property
-    def _window_settings(self) -> dict[str, Any]:
-        return {**self._timetable.of_windows, "sample": self.sample, "seed": self.seed}
+    def _window_settings(self) -> WindowSettings:
+        # without the turn of the next gradient, which extra passes measure, products of successive ones tell nothing
+        pairs = self._plan.step_balance if self._plan.noise else None
+        return WindowSettings(**self._timetable.of_windows, sample=self.sample, seed=self.seed, pairs=pairs)
 
     def _extra_pass_settings(self, publisher: Publisher, most_activations: int | None) -> ExtraPassSettings:
         return ExtraPassSettings(

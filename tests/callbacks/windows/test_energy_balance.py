@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.rate_history import MOST_RATES, RateRecord
+from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 
 
 def constant(rate: float, steps: int) -> Tensor:
@@ -125,7 +126,9 @@ def test_heat_of_a_run_is_that_of_all_its_steps(schedule: str) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, SCHEDULES[schedule])
     layers = {"first": list(model[0].parameters()), "last": list(model[2].parameters())}
-    window = OptimizerWindow(optimizer, layers, window=25, steps_between_windows=None, sample=None, seed=0)
+    window = OptimizerWindow(
+        optimizer, layers, WindowSettings(window=25, steps_between_windows=None, sample=None, seed=0)
+    )
     truth = reached = 0.0
     for step in range(RUN):
         chosen = torch.randint(len(inputs), (32,))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
+from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 
 
 @torch.no_grad()
@@ -16,9 +17,8 @@ def watch(steps: int) -> OptimizerWindow:
     torch.manual_seed(0)
     layer = torch.nn.Linear(3, 2)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-    watching = OptimizerWindow(
-        optimizer, {"layer": list(layer.parameters())}, window=4, steps_between_windows=0, sample=None, seed=0
-    )
+    settings = WindowSettings(window=4, steps_between_windows=0, sample=None, seed=0, pairs=True)
+    watching = OptimizerWindow(optimizer, {"layer": list(layer.parameters())}, settings)
     for step in range(steps):
         layer.zero_grad()
         with torch.enable_grad():

@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader
 
 from thermo_callbacks import ThermoMonitor
 from thermo_callbacks.callbacks.windows.session import Session
+from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard
 
-SETTINGS = {"window": 8, "steps_between_windows": 0, "sample": None, "seed": 0}
+SETTINGS = WindowSettings(window=8, steps_between_windows=0, sample=None, seed=0)
 
 
 class DeepSpeedStrategy:

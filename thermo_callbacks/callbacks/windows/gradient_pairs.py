@@ -12,12 +12,12 @@ from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
 
 
 class GradientPairs:
-    """Takes in the gradients of a window's steps; None of a model in shards, whose parts have no product."""
+    """Takes in the gradients of a window's steps: all if ``wanted``, those read in halves if not, and none if None."""
 
-    def __init__(self, probe: CoordinateProbe, length: int, *, sharded: bool) -> None:
-        self._probe = probe
+    def __init__(self, probe: CoordinateProbe, length: int, *, wanted: bool | None) -> None:
+        self._probe, self._successive = probe, wanted
         self._stream: SuccessiveGradients | None = None
-        if not sharded:
+        if wanted is not None:
             self._stream = SuccessiveGradients(
                 probe.chunk_layers, len(probe.names), length=length, device=probe.device, dtype=probe.dtype
             )
@@ -38,7 +38,7 @@ class GradientPairs:
         """The step has happened, the first of a window or a later one."""
         if first:
             self._samples.clear()
-        if self._stream is not None:
+        if self._stream is not None and (self._successive or self._half):
             self._stream.update(self._probe.rows[1], self._half)
 
     def record_samples(self, samples: float) -> None:

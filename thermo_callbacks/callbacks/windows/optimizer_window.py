@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.dynamics import Dynamics
 from thermo_callbacks.callbacks.windows.energy_balance import EnergyBalance
 from thermo_callbacks.callbacks.windows.gradient_pairs import GradientPairs
@@ -20,13 +19,14 @@ from thermo_callbacks.callbacks.windows.rate_history import RateHistory
 from thermo_callbacks.callbacks.windows.rates import Rates
 from thermo_callbacks.callbacks.windows.response_trace import ResponseSums
 from thermo_callbacks.callbacks.windows.schedule import WindowSchedule
+from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.callbacks.windows.window_state import SharedSums, completed, same_sums
 from thermo_callbacks.functional.energy import heat_by_step
 from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.probes.parameters.clipping import Clipping, ClippingProbe
-from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe, Sample
+from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
 from thermo_callbacks.probes.parameters.optimizers import MobilityOf, gradient_sign, group_rate
 from thermo_callbacks.probes.parameters.untrained import seen_untrained
 from thermo_callbacks.probes.sharding import part_of
@@ -37,31 +37,18 @@ Layers = Mapping[str, Sequence[nn.Parameter]]
 class OptimizerWindow(WindowSchedule):
     """Windows of watched steps of one optimizer: ``window`` steps, then a pause that costs nothing.
 
-    All layers lie on one device; ``sample`` coordinates are watched in each, all if None. Where parameters are
+    All layers lie on one device. Where parameters are
     sharded, the window's sums have to be brought together (:meth:`own_share`, :meth:`accept`) before it is closed or
     looked into.
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        layers: Layers,
-        *,
-        window: int,
-        steps_between_windows: int | None,
-        sample: Sample,
-        seed: int,
-        plan: WindowPlan | None = None,
-        sharded: bool = False,
-        clips: bool | None = False,
-    ) -> None:
-        # clips: whether clipping of gradients is expected; None: it can't be seen
-        super().__init__(window, steps_between_windows, plan)
+    def __init__(self, optimizer: Optimizer, layers: Layers, settings: WindowSettings) -> None:
+        super().__init__(settings.window, settings.steps_between_windows, settings.plan)
         self.optimizer = optimizer
         self.balance = EnergyBalance()
         self._history = RateHistory()
         self.last: WindowStatistics | None
-        self._sharded, self._sample, self._seed, self._clips = sharded, sample, seed, clips
+        self._settings, self._sharded = settings, settings.sharded
         self.rebuild(layers)
 
     def rebuild(self, layers: Layers) -> None:
@@ -75,7 +62,8 @@ class OptimizerWindow(WindowSchedule):
         parts = None
         if self._sharded:
             parts = {parameter: part_of(parameter, name) for name, owned in layers.items() for parameter in owned}
-        self.probe = CoordinateProbe(layers, sample=self._sample, seed=self._seed, chunk=CHUNK, parts=parts)
+        settings = self._settings
+        self.probe = CoordinateProbe(layers, sample=settings.sample, seed=settings.seed, chunk=CHUNK, parts=parts)
         self.stream = StreamingWindow(
             self.probe.chunk_layers,
             len(self.probe.names),
@@ -84,7 +72,7 @@ class OptimizerWindow(WindowSchedule):
             dtype=self.probe.dtype,
             sampled=self.probe.sampled,
         )
-        self.pairs = GradientPairs(self.probe, self._window, sharded=self._sharded)
+        self.pairs = GradientPairs(self.probe, self._window, wanted=None if self._sharded else settings.pairs)
         self._losses = torch.full((self._window,), torch.nan, device=self.probe.device, dtype=self.probe.dtype)
         watched = [parameter for owned in layers.values() for parameter in owned]
         self.projections = ProjectionWatch(self.optimizer, watched, self._window)
@@ -103,8 +91,8 @@ class OptimizerWindow(WindowSchedule):
         self._dynamics = Dynamics(self.optimizer, self.probe, groups, length=self._window, sharded=self._sharded)
         self.rates = Rates(self.optimizer, self.probe, groups, self._dynamics.mobility_of)
         self.clipping = Clipping()  # in the last window
-        able = self._clips is not None
-        self._clipping = ClippingProbe(self.probe, self._window, expected=bool(self._clips)) if able else None
+        clips = settings.clips
+        self._clipping = None if clips is None else ClippingProbe(self.probe, self._window, expected=clips)
 
     def read_backward(self) -> None:
         """Read gradients that a backward pass has just left, which may be clipped before the step is announced."""

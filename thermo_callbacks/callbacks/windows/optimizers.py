@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from thermo_callbacks.callbacks.compat import expects_clipping, has_gradient_sca
 from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.trained_layers import trained_layers
+from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
 
@@ -27,7 +29,7 @@ class MonitoredOptimizers:
         *,
         guard: Guard,
         patterns: Sequence[str] | None,
-        settings: dict[str, Any] | None,
+        settings: WindowSettings | None,
         groups: LayerGroups = EACH_BY_ITSELF,
     ) -> None:
         self._trainer, self._module, self._guard = trainer, pl_module, guard
@@ -85,13 +87,15 @@ class MonitoredOptimizers:
         for device, layers in by_device.items():
             window = known.get(device)
             if window is None:
-                sample = self._groups.sample(self._settings["sample"])
-                settings = self._settings | {
-                    "plan": self._plan_from_now(),
-                    "sample": sample,
-                    "clips": self._clips(optimizer),
-                }
-                window = OptimizerWindow(optimizer, layers, sharded=self._sharded, **settings)
+                each = self._settings.sample
+                settings = replace(
+                    self._settings,
+                    sample=each if callable(each) else self._groups.sample(each),
+                    plan=self._plan_from_now(),
+                    sharded=self._sharded,
+                    clips=self._clips(optimizer),
+                )
+                window = OptimizerWindow(optimizer, layers, settings)
                 current.append(window)
                 self.all.append(window)
             elif window.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
@@ -99,7 +103,7 @@ class MonitoredOptimizers:
 
     def _plan_from_now(self) -> WindowPlan | None:
         """Plan for a window that begins now: layers may thaw when much of the run has gone."""
-        plan: WindowPlan | None = None if self._settings is None else self._settings.get("plan")
+        plan = None if self._settings is None else self._settings.plan
         return plan and plan.rest(steps_done(self._trainer))
 
 

@@ -21,6 +21,7 @@ from thermo_callbacks.callbacks.compat import (
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
+from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
 from thermo_callbacks.probes.parameters.optimizers import is_known, parameter_mobility
@@ -44,7 +45,7 @@ class Session:
         pl_module: Any,
         *,
         guard: Guard,
-        settings: dict[str, Any] | None,
+        settings: WindowSettings | None,
         patterns: Sequence[str] | None,
         groups: LayerGroups = EACH_BY_ITSELF,
         batch_size: int | None = None,

@@ -22,6 +22,8 @@ def margins() -> LayoutEngine:
     from matplotlib.layout_engine import LayoutEngine
 
     class Margins(LayoutEngine):
+        """Engine that measures each axes once."""
+
         _adjust_compatible = False
         _colorbar_gridspec = False
 
