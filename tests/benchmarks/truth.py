@@ -1,213 +1,63 @@
 """What is logged while a run moves, against the truth of that moment.
 
-    python tests/benchmarks/truth.py                       # all cases, 20 seeds, about an hour on two cores
+    python tests/benchmarks/truth.py                       # all cases, 20 seeds, about half an hour on two cores
     python tests/benchmarks/truth.py --cases mlp --seeds 3
 
 Runs through a real Trainer with the defaults that everybody gets (preset "full"). Where a window ends or an extra pass
 is taken for the first time at or after steps 50, 150, 500 and 1500, the logged value is set against a truth of that
-moment: noise scale and temperature from the gradients of all training samples one by one, the Laplacian and the
-destruction from the Hessian of the whole training loss and 64 random vectors, the sharpness from Lanczos steps on it,
-the heat from gradients and displacements of all weights at all steps. Truths of a window are taken at its last step.
-The temperature's truth knows nothing of clipping: where most steps are clipped (the decoder late), it is too high.
+moment:
 
-The table gives the median of logged over true, mean and spread of z where an error is logged, and how often the 95 %
-interval covers the truth (with the truth's own error where it has one).
+- noise scale: the gradients of all training samples one by one, at the window's last step;
+- temperature: the same at every fourth step of the window, with the sizes of its batches and what clipping left of
+  each gradient. Batches without replacement are less noisy by their share of the data, which the temperature holds and
+  the noise's temperature does not;
+- Laplacian and destruction: the Hessian of the whole training loss and 64 random vectors; sharpness: Lanczos steps on
+  it; production: the destruction along the directions that the window resolved, by the same Hessian, which it is equal
+  to in balance;
+- drift share: 40 replicas of the window with other batches. Their drift over their scatter is what Student's t would be
+  without chance; the truth is the median share that a window of such a drift shows;
+- heat: gradients and displacements of all weights at all steps.
+
+The table gives the median of logged over true, the median factor between them, mean and spread of z where an error is
+logged, and how often the 95 % interval covers the truth (with the truth's own error where it has one).
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import logging
 import math
 import statistics
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from scipy.stats import nct
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, TensorDataset
+from truth_cases import CASES, STEPS, Task
+from truth_moment import PROBES, Moment, Replicas
 
 from thermo_callbacks import ThermoMonitor
-from thermo_callbacks.commands.compare.data import load
 from thermo_callbacks.probes.parameters.optimizers import parameter_mobility
 
 MARKS = (50, 150, 500, 1500)
-STEPS = 1600
-PROBES = 64
-LANCZOS = 25
+EVERY = 4  # steps between the points of a window that the truth of its temperature is taken at
+OF_PASSES = ("laplacian", "entropy_destruction", "sharpness")
+OF_WINDOWS = ("noise_scale", "temperature", "noise_temperature", "heat", "entropy_production", "drift_share")
 
 
-class Decoder(nn.Module):
-    """Two pre-norm blocks of causal attention over characters."""
-
-    def __init__(self, symbols: int, width: int = 32, length: int = 32) -> None:
-        super().__init__()
-        self.embedding, self.position = nn.Embedding(symbols, width), nn.Embedding(length, width)
-        block = nn.TransformerEncoderLayer(width, 2, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.blocks = nn.TransformerEncoder(block, 2, enable_nested_tensor=False)
-        self.head = nn.Linear(width, symbols)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        length = tokens.shape[-1]
-        mask = nn.Transformer.generate_square_subsequent_mask(length)
-        hidden = self.embedding(tokens) + self.position(torch.arange(length))
-        return self.head(self.blocks(hidden, mask=mask)).flatten(0, -2)
-
-
-@functools.cache
-def text() -> TensorDataset:
-    """The first 600 stretches of 33 characters of the examples' text."""
-    play = (Path(__file__).parents[2] / "examples" / "data" / "shakespeare.txt").read_text(encoding="utf-8")[:9_700]
-    symbols = sorted(set(play))
-    codes = torch.tensor([symbols.index(letter) for letter in play])
-    windows = codes.unfold(0, 33, 16)[:600]
-    return TensorDataset(windows[:, :-1].contiguous(), windows[:, 1:].contiguous())
-
-
-def mlp() -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))
-
-
-def cnn() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 5, stride=3),
-        nn.ReLU(),
-        nn.Conv2d(8, 16, 3, stride=2),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(144, 10),
-    )
-
-
-class Case(NamedTuple):
-    net: Callable[[], nn.Module]
-    data: Callable[[], TensorDataset]
-    batch_size: int
-    optimizer: Callable[[Any], Any]
-    clip: float | None = None
-
-
-def cosine(parameters: Any) -> Any:
-    optimizer = torch.optim.Adam(parameters, lr=1e-3)
-    return {
-        "optimizer": optimizer,
-        "lr_scheduler": {"scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS), "interval": "step"},
-    }
-
-
-def warm(parameters: Any) -> Any:
-    optimizer = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=0.01)
-    warm_up = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 100))
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": warm_up, "interval": "step"}}
-
-
-CASES: dict[str, Case] = {
-    "mlp": Case(mlp, lambda: load("digits")[0], 64, lambda p: torch.optim.SGD(p, lr=0.1)),
-    "mlp momentum": Case(mlp, lambda: load("digits")[0], 64, lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9)),
-    "mlp batch 512": Case(mlp, lambda: load("digits")[0], 512, lambda p: torch.optim.SGD(p, lr=0.1)),
-    "cnn": Case(cnn, lambda: load("mnist")[0], 64, cosine),
-    "gpt": Case(lambda: Decoder(int(text().tensors[0].max()) + 1), text, 32, warm, clip=1.0),
-}
-
-
-class Task(pl.LightningModule):
-    def __init__(self, case: Case) -> None:
-        super().__init__()
-        self.net, self.case = case.net(), case
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return nn.functional.cross_entropy(self.net(batch[0]), batch[1].flatten())
-
-    def configure_optimizers(self) -> Any:
-        return self.case.optimizer(self.parameters())
-
-
-class Moment:
-    """The whole training loss at the weights of a moment."""
-
-    def __init__(self, task: Task, data: TensorDataset) -> None:
-        self.parameters = {name: p.detach().clone() for name, p in task.net.named_parameters()}
-        self._net, self._data = task.net, data
-
-    def loss(self, parameters: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(functional_call(self._net, parameters, (inputs,)), targets.flatten())
-
-    def signal_and_noise(self, mobility: dict[str, Tensor]) -> tuple[float, float, float]:
-        """|G|^2, trace of one sample's covariance, and the sum of its diagonal times the mobility."""
-        one = vmap(grad(lambda p, x, y: self.loss(p, x[None], y[None])), (None, 0, 0), randomness="error")
-        count = len(self._data)
-        sums = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in self.parameters.items()}
-        squares = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in self.parameters.items()}
-        for inputs, targets in DataLoader(self._data, batch_size=200):
-            for name, found in one(self.parameters, inputs, targets).items():
-                sums[name] += found.double().sum(0)
-                squares[name] += found.double().square().sum(0)
-        signal = noise = hot = 0.0
-        for name, total in sums.items():
-            mean = total / count
-            variance = (squares[name] - count * mean.square()) / (count - 1)
-            signal += mean.square().sum().item()
-            noise += variance.sum().item()
-            hot += (mobility[name] * variance).sum().item()
-        return signal, noise, hot
-
-    def products(self, vectors: Sequence[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-        """Products of the Hessian with vectors."""
-        leaves = {name: p.clone().requires_grad_() for name, p in self.parameters.items()}
-        totals = [{name: torch.zeros_like(p) for name, p in self.parameters.items()} for _ in vectors]
-        for inputs, targets in DataLoader(self._data, batch_size=1000):
-            loss = self.loss(leaves, inputs, targets) * len(inputs) / len(self._data)
-            gradients = torch.autograd.grad(loss, list(leaves.values()), create_graph=True)
-            for vector, total in zip(vectors, totals, strict=True):
-                along = sum((g * vector[name]).sum() for g, name in zip(gradients, leaves, strict=True))
-                found = torch.autograd.grad(along, list(leaves.values()), retain_graph=True)
-                for name, part in zip(leaves, found, strict=True):
-                    total[name] += part
-        yield from totals
-
-    def traces(self, mobility: dict[str, Tensor], seed: int) -> tuple[Tensor, Tensor]:
-        """Samples of the traces of H and of the mobility times H."""
-        generator = torch.Generator().manual_seed(seed)
-        signs = [
-            {n: torch.randint(0, 2, p.shape, generator=generator).float() * 2 - 1 for n, p in self.parameters.items()}
-            for _ in range(PROBES)
-        ]
-        plain, moving = [], []
-        for vector, product in zip(signs, self.products(signs), strict=True):
-            terms = {name: vector[name].double() * product[name].double() for name in vector}
-            plain.append(sum(term.sum() for term in terms.values()))
-            moving.append(sum((mobility[name] * term).sum() for name, term in terms.items()))
-        return torch.stack(plain), torch.stack(moving)  # type: ignore[arg-type]
-
-    def sharpness(self, seed: int) -> float:
-        """Largest eigenvalue of H by Lanczos steps with full orthogonalisation."""
-        generator = torch.Generator().manual_seed(seed)
-        shapes = {name: p.shape for name, p in self.parameters.items()}
-        sizes = [p.numel() for p in self.parameters.values()]
-        vector = torch.randn(sum(sizes), generator=generator)
-        basis: list[Tensor] = []
-        images: list[Tensor] = []
-        for _ in range(LANCZOS):
-            for other in basis:
-                vector = vector - (vector @ other) * other
-            vector = vector / vector.norm()
-            basis.append(vector)
-            parts = dict(zip(shapes, vector.split(sizes), strict=True))
-            [product] = self.products([{name: part.view(shapes[name]) for name, part in parts.items()}])
-            vector = torch.cat([product[name].flatten() for name in shapes])
-            images.append(vector)
-        projected = torch.stack(basis).double() @ torch.stack(images).double().T
-        return torch.linalg.eigvalsh((projected + projected.T) / 2)[-1].item()
+class Truth(NamedTuple):
+    value: float
+    stderr: float = 0.0
 
 
 class Comparison(NamedTuple):
@@ -215,8 +65,7 @@ class Comparison(NamedTuple):
     stderr: float  # NaN where only the ends are logged, or nothing
     lower: float
     upper: float
-    truth: float
-    truth_stderr: float
+    truth: Truth
 
 
 class Witness(pl.Callback):
@@ -227,16 +76,34 @@ class Witness(pl.Callback):
         self.heat = 0.0
         self.found: dict[tuple[str, int], Comparison] = {}
         self._rows: dict[str, float] = {}
+        self._replicas: Replicas
+        self._weights: list[float] = []  # of the window's steps: squared clipping factors and samples
+        self._samples: list[int] = []
+        self._points: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []  # parameters and mobilities
+        self._directions: Any = None
+        self._watched = False
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._compare(trainer, pl_module, OF_PASSES)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         self._before = [(p, p.detach().clone(), p.grad.detach().clone()) for p in pl_module.parameters()]
-
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        self._compare(trainer, pl_module, ("laplacian", "entropy_destruction", "sharpness"))
+        window = self.monitor._session.windows[0]
+        self._watched = window.measuring
+        if self._watched and window.taken == 0:
+            self._weights, self._samples, self._points = [], [], []
+            self._replicas, self._directions = Replicas(pl_module, optimizer), window.projections._next
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.heat += sum(float((g.double() * (p.detach() - q)).sum()) for p, q, g in self._before)
-        self._compare(trainer, pl_module, ("noise_scale", "temperature", "noise_temperature", "heat"))
+        if self._watched:
+            norm, limit = math.hypot(*(float(g.norm()) for *_, g in self._before)), pl_module.case.clip
+            self._weights.append(1.0 if limit is None else min(1.0, limit / norm) ** 2)
+            self._samples.append(len(batch[0]))
+            if len(self._weights) % EVERY == 1:
+                now = {name: p.detach().clone() for name, p in pl_module.net.named_parameters()}
+                self._points.append((now, _mobility(trainer.optimizers[0], pl_module)))
+        self._compare(trainer, pl_module, OF_WINDOWS)
 
     def _compare(self, trainer: Any, module: Any, names: Sequence[str]) -> None:
         step = trainer.global_step
@@ -248,39 +115,64 @@ class Witness(pl.Callback):
             return
         self._rows.update(fresh)
         with torch.random.fork_rng(devices=[]), sdpa_kernel(SDPBackend.MATH):
-            truths = self._truths(trainer, module, names)
-        for name, (truth, error) in truths.items():
+            truths = self._of_pass(trainer, module) if names is OF_PASSES else self._of_window(trainer, module)
+        for name, truth in truths.items():
             row = [values.get(f"thermo/{name}{end}", math.nan) for end in ("", "_stderr", "_lower", "_upper")]
-            self.found[name, max(due)] = Comparison(*row, truth, error)
+            self.found[name, max(due)] = Comparison(*row, truth)
 
-    def _truths(self, trainer: Any, module: Any, names: Sequence[str]) -> dict[str, tuple[float, float]]:
-        [optimizer] = trainer.optimizers
-        groups = {p: group for group in optimizer.param_groups for p in group["params"]}
-        mobility = {
-            name: torch.as_tensor(
-                parameter_mobility(optimizer, groups[p], p, lambda t: t.flatten()), dtype=torch.float64
-            )
-            .expand(p.numel())
-            .view(p.shape)
-            for name, p in module.net.named_parameters()
-        }
-        moment = Moment(module, self.data)
-        if "laplacian" in names:
-            plain, moving = moment.traces(mobility, self.seed)
-            return {
-                "laplacian": (plain.mean().item(), plain.std().item() / PROBES**0.5),
-                "entropy_destruction": (moving.mean().item(), moving.std().item() / PROBES**0.5),
-                "sharpness": (moment.sharpness(self.seed), 0.0),
-            }
-        signal, noise, hot = moment.signal_and_noise(mobility)
-        count = sum(p.numel() for p in module.parameters())
-        temperature = hot / module.case.batch_size / (2 * count)
+    def _of_pass(self, trainer: Any, module: Any) -> dict[str, Truth]:
+        moment = Moment(module.net, self.data)
+        plain, moving = moment.traces(_mobility(trainer.optimizers[0], module), self.seed)
         return {
-            "noise_scale": (noise / signal, 0.0),
-            "temperature": (temperature, 0.0),
-            "noise_temperature": (temperature, 0.0),
-            "heat": (self.heat, 0.0),
+            "laplacian": Truth(plain.mean().item(), plain.std().item() / PROBES**0.5),
+            "entropy_destruction": Truth(moving.mean().item(), moving.std().item() / PROBES**0.5),
+            "sharpness": Truth(moment.sharpness(self.seed)),
         }
+
+    def _of_window(self, trainer: Any, module: Any) -> dict[str, Truth]:
+        optimizer, moment = trainer.optimizers[0], Moment(module.net, self.data)
+        signal, noise, _ = moment.signal_and_noise(_mobility(optimizer, module))
+        hot = [Moment(module.net, self.data, p).signal_and_noise(m)[2] for p, m in self._points]
+        count = 2 * sum(p.numel() for p in module.parameters())
+        steps = list(zip(self._weights, self._samples, strict=True))
+        drawn = statistics.mean(weight * (1 / samples - 1 / len(self.data)) for weight, samples in steps)
+        independent = statistics.mean(weight / samples for weight, samples in steps)
+        return {
+            "noise_scale": Truth(noise / signal),
+            "temperature": Truth(statistics.mean(hot) * drawn / count),
+            "noise_temperature": Truth(statistics.mean(hot) * independent / count),
+            "heat": Truth(self.heat),
+            "entropy_production": self._production(moment, optimizer),
+            "drift_share": self._drift_share(optimizer.param_groups[0]),
+        }
+
+    def _production(self, moment: Moment, optimizer: torch.optim.Optimizer) -> Truth:
+        """Destruction along the directions that the window resolved."""
+        resolved = self.monitor._session.windows[0].resolved
+        if resolved is None or not bool(resolved.balance.resolved.any()):
+            return Truth(math.nan)
+        seen, chosen = self._directions, resolved.balance.resolved
+        mobility = seen.motion.mobility * optimizer.param_groups[0]["lr"] / seen.rate
+        return Truth(float((mobility * moment.curvatures(seen.slopes[chosen]) + seen.decays[chosen]).sum()))
+
+    def _drift_share(self, group: dict[str, Any]) -> Truth:
+        momentum = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
+        steps = len(self._weights)
+        growths = self._replicas.growths(self.data, steps, momentum, self.seed)
+        fresh = steps - bool(momentum)
+        batches = fresh // max(1, round(math.sqrt(fresh) / 2))  # as the drift share has them
+        drift = float(growths.mean() / growths.std())
+        t = nct.rvs(batches - 1, abs(drift), size=20_000, random_state=0)
+        return Truth(float(np.median(t**2 / (t**2 + batches - 1))))
+
+
+def _mobility(optimizer: torch.optim.Optimizer, module: Any) -> dict[str, Tensor]:
+    groups = {p: group for group in optimizer.param_groups for p in group["params"]}
+    found = {
+        name: torch.as_tensor(parameter_mobility(optimizer, groups[p], p, lambda t: t.flatten()), dtype=torch.float64)
+        for name, p in module.net.named_parameters()
+    }
+    return {name: found[name].expand(p.numel()).view(p.shape).clone() for name, p in module.net.named_parameters()}
 
 
 def run(name: str, seed: int) -> dict[tuple[str, int], Comparison]:
@@ -304,14 +196,14 @@ def run(name: str, seed: int) -> dict[tuple[str, int], Comparison]:
 
 
 def covers(each: Comparison) -> bool | None:
-    """Whether the 95 % interval holds the truth; None where none is logged."""
+    """Whether the 95 % interval holds the truth; None where there is none."""
+    truth, slack = each.truth.value, 2.0 * each.truth.stderr
     if not math.isnan(each.lower):
-        slack = 2.0 * each.truth_stderr
         upper = math.inf if math.isnan(each.upper) else each.upper
-        return each.lower - slack <= each.truth <= upper + slack
+        return each.lower - slack <= truth <= upper + slack
     if math.isnan(each.stderr):
         return None
-    return abs(each.logged - each.truth) <= 2.1 * math.hypot(each.stderr, each.truth_stderr)
+    return abs(each.logged - truth) <= 2.1 * math.hypot(each.stderr, each.truth.stderr)
 
 
 def table(name: str, runs: Sequence[dict[tuple[str, int], Comparison]]) -> Table:
@@ -321,10 +213,10 @@ def table(name: str, runs: Sequence[dict[tuple[str, int], Comparison]]) -> Table
             found[key].append(comparison)
     shown = Table("quantity", "step", "runs", "NaN", "truth", "logged / true", "factor off", "z", "covered", title=name)
     for (quantity, mark), all_of in sorted(found.items()):
-        known = [c for c in all_of if not math.isnan(c.logged)]
-        ratios = [c.logged / c.truth for c in known if c.truth]
+        known = [c for c in all_of if not math.isnan(c.logged) and not math.isnan(c.truth.value)]
+        ratios = [c.logged / c.truth.value for c in known if c.truth.value]
         z = [
-            (c.logged - c.truth) / math.hypot(c.stderr, c.truth_stderr)
+            (c.logged - c.truth.value) / math.hypot(c.stderr, c.truth.stderr)
             for c in known
             if c.stderr > 0 and math.isfinite(c.stderr)
         ]
@@ -332,7 +224,7 @@ def table(name: str, runs: Sequence[dict[tuple[str, int], Comparison]]) -> Table
         factors = [max(abs(r), 1 / abs(r)) for r in ratios if r]
         shown.add_row(
             quantity, f"{mark}", f"{len(all_of)}", f"{len(all_of) - len(known)}",
-            f"{statistics.median(c.truth for c in all_of):.3g}",
+            f"{statistics.median(c.truth.value for c in known):.3g}" if known else "-",
             f"{statistics.median(ratios):.3f}" if ratios else "-",
             f"{statistics.median(factors):.2f}" if factors else "-",
             f"{statistics.mean(z):+.2f} ± {statistics.pstdev(z):.2f}" if z else "-",
