@@ -15,6 +15,7 @@ from torch import Tensor
 from thermo_callbacks.functional.gradient_noise import (
     noise_scale_interval,
     pair_signal_share,
+    shuffling_bias,
     signal_share_of,
     steady_mean,
     successive_share,
@@ -134,3 +135,45 @@ def half() -> Estimate:
 def test_wrong_arguments_are_named(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize(("contraction", "batches"), [(0.02, 3), (0.2, 3), (0.05, 12), (0.3, 12)])
+def test_products_in_shuffled_epochs_miss_the_signal_by_as_much(
+    contraction: float, batches: int, momentum: float
+) -> None:
+    per_batch = 8
+    samples = batches * per_batch
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(samples, 2000, generator=generator, dtype=torch.float64)
+    noise -= noise.mean(0)
+    place, velocity = torch.zeros(2, 2000, dtype=torch.float64)
+    before: tuple[Tensor, Tensor] | None = None
+    missed = []
+    for epoch in range(400 // batches + 40):
+        for batch in torch.randperm(samples, generator=generator).view(batches, per_batch):
+            gradient = contraction * place + noise[batch].mean(0)  # at a learning rate of 1
+            if before is not None and epoch > 30:
+                slope, there = before
+                at_one_point = gradient - contraction * (place - there)
+                missed.append((contraction * there).square().sum() - slope @ at_one_point)
+            before = gradient, place
+            velocity = momentum * velocity + gradient
+            place = place - velocity
+    of_all_samples = noise.square().sum() / (samples - 1) / samples
+    found = torch.stack(missed).mean() / of_all_samples
+    assert abs(shuffling_bias(contraction, batches, momentum) - found) < 0.1
+
+
+def test_shuffling_bias_takes_any_number_of_batches_and_any_strength() -> None:
+    assert shuffling_bias(0.1, 1) == pytest.approx(0.0)
+    assert shuffling_bias(-0.3, 10) == pytest.approx(0.9)  # no step of a descent: exclusion alone
+    assert shuffling_bias(7.0, 10) == shuffling_bias(1.0, 10)
+    assert shuffling_bias(0.05, 1e8) == pytest.approx(-1.0, abs=1e-3)
+
+
+def test_interval_is_widened_by_what_is_in_doubt() -> None:
+    share = Estimate(*map(torch.tensor, (0.5, 0.0, math.inf)))
+    whole, half, none = (noise_scale_interval(share, 64, samples=640, doubt=doubt) for doubt in (1.0, 0.5, 0.0))
+    # (1 - share) B / N is .05
+    assert [float(each.lower) for each in (whole, half, none)] == pytest.approx([64 * 9 / 11, 64 * 0.475 / 0.525, 64.0])

@@ -11,7 +11,12 @@ from torch import Tensor
 
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.catalog import Scalars
-from thermo_callbacks.functional.gradient_noise import noise_scale_interval, signal_share_of, steady_mean
+from thermo_callbacks.functional.gradient_noise import (
+    noise_scale_interval,
+    shuffling_bias,
+    signal_share_of,
+    steady_mean,
+)
 from thermo_callbacks.functional.statistics import Estimate
 from thermo_callbacks.functional.window.estimates import with_total
 from thermo_callbacks.functional.window.statistics import WindowStatistics
@@ -22,6 +27,8 @@ WINDOWS = 12
 """Windows that a mean may reach back over, half of the shortest planned run."""
 PASSES = 6
 """Extra passes that the shift is a mean of: its error falls slowly, and the curvature that makes it changes."""
+DOUBT = 0.5
+"""Part of what drawing without replacement can do that is in doubt after it was corrected for: curvatures differ."""
 
 
 class GradientNoise:
@@ -34,6 +41,7 @@ class GradientNoise:
         self._degrees: Tensor | None = None  # of freedom of the last window's share
         self._shifts: list[Tensor] = []  # each an extra pass', per unit of learning rate, [L + 1]
         self._batch_size = 1.0
+        self._momentum: Tensor | None = None  # of each layer and, in the last column, their mean
         self._at_one_point = False
 
     def add_pass(self, names: Sequence[str], shift: Tensor, power: Tensor, rate: float) -> None:
@@ -85,12 +93,14 @@ class GradientNoise:
         powers = torch.cat([each.powers[:steps] for each in found], 1)
         joined = GradientProducts(products, powers, all(each.at_one_point for each in found))
         names = [name for window in windows for name in window.probe.names]
+        momentum = torch.cat([window.last.momentum for window in windows if window.last is not None]).double()
         self.add_window(names, joined, windows[0].pairs.batch_size)
+        self._momentum = torch.cat((momentum, momentum.mean(0, keepdim=True)))
         rate = max(float(group.get("lr", math.nan)) for group in windows[0].optimizer.param_groups)
         share = self.share(rate)
         if share is None:
             return {}
-        record = self._record(share, samples)
+        record = self._record(share, rate, samples)
         # a preconditioner moves the coordinates that hold the signal least: what is noise of the power is none of T's
         if steps and all(window.moves_alike for window in windows):
             statistics = WindowStatistics.join([window.last for window in windows if window.last is not None])
@@ -98,7 +108,7 @@ class GradientNoise:
         return record
 
     def share(self, rate: float) -> Estimate | None:
-        """Signal share at this learning rate, ``[L + 1]``; None before there is one."""
+        """Signal share at this learning rate, as if batches were independent, ``[L + 1]``; None before there is one."""
         if self._degrees is None or not self._shares or not (self._shifts or self._at_one_point):
             return None
         value, variance = steady_mean(self._shares, self._variances)
@@ -109,11 +119,12 @@ class GradientNoise:
             value, variance = value - shifts.mean(0), variance + error
         return Estimate(value, variance.sqrt(), self._degrees)
 
-    def _record(self, share: Estimate, samples: float) -> Scalars:
-        record = _tagged("signal_share", share.value, self._names)
-        record["thermo/signal_share_stderr"] = float(share.stderr[-1])
+    def _record(self, share: Estimate, rate: float, samples: float) -> Scalars:
+        corrected, doubt = self._corrected(share, rate, samples)
+        record = _tagged("signal_share", corrected.value, self._names)
+        record["thermo/signal_share_stderr"] = float(corrected.stderr[-1])
         if self._batch_size >= 1.0:  # else unknown
-            scale = noise_scale_interval(share, self._batch_size, samples=samples)
+            scale = noise_scale_interval(corrected, self._batch_size, samples=samples, doubt=doubt)
             record |= _tagged("noise_scale", scale.value, self._names)
             record |= {
                 "thermo/noise_scale_lower": float(scale.lower[-1]),
@@ -121,6 +132,17 @@ class GradientNoise:
                 "thermo/noise_scale_upper": float(scale.upper[-1].nan_to_num(posinf=math.nan)),
             }
         return record
+
+    def _corrected(self, share: Estimate, rate: float, samples: float) -> tuple[Estimate, float]:
+        """The share without what drawing batches without replacement does to it, and how much of that is in doubt."""
+        batches = samples / self._batch_size
+        if not math.isfinite(batches) or not self._shifts or self._momentum is None:
+            return share, 1.0  # nothing to correct, or how fast the weights forget is not known
+        contraction = -torch.stack(self._shifts).mean(0) * rate
+        strengths = zip(contraction.nan_to_num().tolist(), self._momentum.nan_to_num().tolist(), strict=True)
+        missed = share.value.new_tensor([shuffling_bias(part, batches, momentum) for part, momentum in strengths])
+        noise = (1.0 - share.value).clamp(0.0, 1.0) * self._batch_size / samples
+        return share._replace(value=share.value + missed * noise), DOUBT
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint."""
@@ -131,6 +153,7 @@ class GradientNoise:
             "shifts": [shift.clone() for shift in self._shifts],
             "degrees": None if self._degrees is None else self._degrees.clone(),
             "batch_size": self._batch_size,
+            "momentum": None if self._momentum is None else self._momentum.clone(),
             "at_one_point": self._at_one_point,
         }
 
@@ -142,6 +165,7 @@ class GradientNoise:
         self._shares, self._variances = list(state["shares"]), list(state["variances"])
         self._shifts, self._degrees = list(state["shifts"]), state["degrees"]
         self._batch_size, self._at_one_point = state["batch_size"], state["at_one_point"]
+        self._momentum = state.get("momentum")
 
 
 def _tagged(name: str, column: Tensor, layers: Sequence[str]) -> Scalars:

@@ -38,7 +38,12 @@ from thermo_callbacks.functional.energy import first_law_residual, heat
 from thermo_callbacks.functional.entropy import predictive_entropy, vasicek_entropy
 from thermo_callbacks.functional.entropy_destruction import entropy_destruction
 from thermo_callbacks.functional.free_energy import free_energy, free_energy_estimate
-from thermo_callbacks.functional.gradient_noise import NoiseScale, noise_scale_interval, pair_signal_share
+from thermo_callbacks.functional.gradient_noise import (
+    NoiseScale,
+    noise_scale_interval,
+    pair_signal_share,
+    shuffling_bias,
+)
 from thermo_callbacks.functional.momentum import MomentumResponse, momentum_response
 from thermo_callbacks.functional.second_law import SecondLaw, second_law
 from thermo_callbacks.functional.stability import stability_threshold
@@ -102,6 +107,7 @@ __all__ = [
     "rugh_temperature",
     "saturated_fraction",
     "second_law",
+    "shuffling_bias",
     "stability_threshold",
     "stationarity_test",
     "step_efficiency",

@@ -17,6 +17,10 @@ STEADY = 1.0
 the signal share falls tenfold in 350 steps, 1 came nearest to the truth: less scatters, more lags."""
 
 
+_LONGEST_EPOCH = 1_000
+"""Batches of an epoch that are gone through one by one; after so many the rest is as the last."""
+
+
 class NoiseScale(NamedTuple):
     """Gradient noise scale with its interval, in samples.
 
@@ -76,7 +80,7 @@ def signal_share_of(products: Tensor, powers: Tensor) -> Estimate:
 
 
 def noise_scale_interval(
-    share: Estimate, batch_size: float, *, samples: float = math.inf, level: float = 0.95
+    share: Estimate, batch_size: float, *, samples: float = math.inf, doubt: float = 1.0, level: float = 0.95
 ) -> NoiseScale:
     r"""Gradient noise scale (critical batch size) of a signal share, with an interval that is one-sided if need be.
 
@@ -86,15 +90,15 @@ def noise_scale_interval(
     falls as the share grows, so the ends of the share's interval (Student's t) are those of the scale, in the other
     order; a share that may be zero leaves the scale without an upper end. Unit: samples.
 
-    Batches that are drawn without replacement from N samples are not independent: their products are off by up to
-    :math:`\mathrm{tr}\,\Sigma_1/N`, downwards because they exclude each other, upwards because the parameters have been
-    trained on the others since. The interval is widened by as much, :math:`(1-\sigma)B/N` of the share on both sides: a
-    data set can't tell scales beyond its own size.
+    Batches that are drawn without replacement from N samples are not independent: products are off by up to
+    :math:`\mathrm{tr}\,\Sigma_1/N` (:func:`shuffling_bias`), which is :math:`(1-\sigma)B/N` of the share. The interval
+    is widened by ``doubt`` times that on both sides: a data set can't tell scales far beyond its own size.
 
     Args:
         share: Signal share, as from :func:`pair_signal_share`, any shape.
         batch_size: Samples B behind each gradient, at least 1.
         samples: Samples N that batches are drawn from without replacement; infinite with replacement.
+        doubt: Part of what that may put products off by which the share may still be off; 1 for a share as measured.
         level: Probability that the interval covers the truth, in (0, 1).
 
     Returns:
@@ -122,13 +126,51 @@ def noise_scale_interval(
     value, stderr, degrees = share
     degrees = torch.where(degrees > 0, degrees, torch.nan)
     quantile = torch.as_tensor(student_t.ppf((1.0 + level) / 2.0, degrees.cpu().double().numpy())).to(value)
-    margin = quantile * stderr + (1.0 - value).clamp(0.0, 1.0) * batch_size / samples
+    margin = quantile * stderr + doubt * (1.0 - value).clamp(0.0, 1.0) * batch_size / samples
     floor = torch.where(stderr.isnan(), torch.finfo(value.dtype).tiny, stderr)
     best = _scale(torch.maximum(value, floor), batch_size)
     lower = torch.where(margin.isnan(), 0.0, _scale(torch.maximum(value + margin, floor), batch_size))
     upper = torch.where(margin.isnan(), torch.inf, _scale(value - margin, batch_size))
     known = ~value.isnan()
     return NoiseScale(*(torch.where(known, part, torch.nan) for part in (best, lower, upper)))
+
+
+def shuffling_bias(contraction: float, batches: float, momentum: float = 0.0) -> float:
+    r"""By how much products of gradients miss the signal in shuffled epochs, in units of the noise of all samples.
+
+    .. math:: E\,g\cdot g' = |G|^2 - c\,\frac{\mathrm{tr}\,\Sigma_1}{N}, \qquad
+              c = \frac1n\Bigl[\sum_{k=0}^{n-2} (1 - 2 s_k) - s_{n-1}\Bigr], \quad s_k = a \sum_{j=1}^{k} h_j
+
+    In an epoch each of N samples is drawn once, in n batches. Two batches exclude each other, which lowers the product
+    of their noise. But all batches yet to come share that the weights have moved against the noise of the k batches
+    before, which raises it: :math:`h_j` is where a step has got to j steps later, in units of the step
+    (:math:`h_1 = 1`, :math:`h_{j+1} = (1 + \mu - a) h_j - \mu h_{j-1}`), and a the part of a gradient that its own step
+    takes away. So c goes from 1 - 1/n, where steps are short against an epoch, to nearly -1, where the weights forget
+    within one. Exact for a quadratic loss with one curvature but for terms of order a/n; with several, a is their mean
+    by the noise's power and c comes out too low.
+
+    Args:
+        contraction: Part a of a gradient that its own step takes away; learning rate times curvature for SGD. Taken as
+            0 below 0, as 1 above 1.
+        batches: Batches n in an epoch; rounded, at least 1.
+        momentum: Momentum :math:`\mu` of the steps.
+
+    Returns:
+        The number c.
+
+    Example:
+        >>> shuffling_bias(0.0, 4), shuffling_bias(1.0, 4)  # exclusion alone: 3 of 4 pairs; weights that forget at once
+        (0.75, -0.5)
+    """
+    count = max(1, round(batches))
+    strength = min(max(contraction, 0.0), 1.0)
+    total = moved = before = 0.0
+    now = 1.0
+    for _ in range(min(count, _LONGEST_EPOCH) - 1):
+        total += 1.0 - 2.0 * moved
+        moved += strength * now
+        before, now = now, (1.0 + momentum - strength) * now - momentum * before
+    return (total + (count - min(count, _LONGEST_EPOCH)) * (1.0 - 2.0 * moved) - moved) / count
 
 
 def _scale(share: Tensor, batch_size: float) -> Tensor:
