@@ -44,6 +44,17 @@ def test_windows_back_to_back_add_their_heat() -> None:
         assert balance.energy == float(index)
 
 
+def test_error_of_the_heat_holds_the_scatter_of_the_steps_that_nobody_watched() -> None:
+    deviations = []
+    for seed in range(200):
+        heat = -1.0 + 0.5 * normal(10 * 66, 1, seed=seed)
+        balance = EnergyBalance()
+        for start in range(0, len(heat), 66):  # windows of 16 steps, and pauses of 50 before them
+            balance.add(["a"], heat[start + 50 : start + 66], unwatched=50 if start else 0, energy=0.0)
+        deviations.append((balance.total - float(heat[50:].sum())) / balance.variance**0.5)
+    assert torch.tensor(deviations).std().item() == pytest.approx(1.0, abs=0.2)
+
+
 def test_rates_that_fall_by_factors_are_bridged_without_error() -> None:
     """Heat of a loss that decays exponentially: 20 steps between two windows of 10 that nobody watched."""
     rate = -torch.exp(-0.02 * torch.arange(40, dtype=torch.float64))[:, None]

@@ -26,7 +26,8 @@ class EnergyBalance:
         self.heat: dict[str, float] = {}
         self.variance = 0.0  # of the total, from what is bridged
         self._pace: dict[str, float] = {}  # heat per learning rate in the last window
-        self._whole = (math.nan, 0.0)  # that of all layers together, and its variance
+        # that of all layers together, its variance, and how far the bridge before that window follows it
+        self._whole = (math.nan, 0.0, 0.0)
         self._rate, self._margin = 1.0, 0.0  # learning rate at the end of that window, and half its length
         self._start: tuple[float, float] | None = None  # energy of the first window, mean heat before its steps
         self._now: tuple[float, float] | None = None
@@ -78,10 +79,15 @@ class EnergyBalance:
         batches = batch_sums(heat)
         count = len(batches)
         noise = float(batches.var()) * count / total**2 if count > 1 else 0.0
-        now = (float(heat.sum()) / total, noise)
-        (before, variance), self._whole = (now if math.isnan(self._whole[0]) else self._whole), now
-        bridge = bridged_heat(before, now[0], between, unwatched, margins=margins)
-        self.variance += bridge.by_before**2 * variance + bridge.by_after**2 * noise
+        pace = float(heat.sum()) / total
+        before, variance, followed = (pace, noise, 0.0) if math.isnan(self._whole[0]) else self._whole
+        bridge = bridged_heat(before, pace, between, unwatched, margins=margins)
+        self._whole = (pace, noise, bridge.by_after)
+        # the error of a window is in the bridges to both sides of it, and does not cancel
+        self.variance += ((followed + bridge.by_before) ** 2 - followed**2) * variance + bridge.by_after**2 * noise
+        # the unwatched steps scatter too: each by what one of the window's does, times its learning rate
+        passed = float(between[1:-1].mean()) * unwatched if len(between) > 2 else 0.0
+        self.variance += noise * total * passed
         self.variance += ((bridge.heat - bridge.straight) / 2.0) ** 2
 
     @property
@@ -120,8 +126,9 @@ class EnergyBalance:
         """Take back :meth:`state_dict`; an earlier version knew the heat per step, at the learning rate of now."""
         if "pace" not in state:
             pace = {name: value / rate if rate else 0.0 for name, value in state["rate"].items()}
-            state = {**state, "pace": pace, "variance": 0.0, "whole": (math.nan, 0.0), "rate": rate, "margin": 0.0}
+            state = {**state, "pace": pace, "variance": 0.0, "whole": (math.nan, 0.0, 0.0), "rate": rate, "margin": 0.0}
         self.heat, self._pace = dict(state["heat"]), dict(state["pace"])
-        self.variance, self._whole = state["variance"], tuple(state["whole"])
+        self.variance = state["variance"]
+        self._whole = (*state["whole"], 0.0)[:3]  # an earlier version knew nothing of the bridge
         self._rate, self._margin = state["rate"], state["margin"]
         self._start, self._now = state["start"], state["now"]
