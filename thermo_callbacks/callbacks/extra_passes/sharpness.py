@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from scipy.stats import norm
+from scipy.stats import t as student_t
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -25,7 +27,9 @@ Watched = tuple[Sequence[nn.Parameter], WatchedDirections]
 COUNT = 5
 """Directions that are found and watched."""
 _MISSING = "the training step skipped a batch, or its curvature is not finite."
-_FORGETTING = 0.5  # weight of the squared deviations of the pass before: they grow while the loss falls
+_FORGETTING = 0.7  # weight of the squared deviations of the pass before: they grow while the loss falls
+_PER_PASS = 2.0  # independent deviations of a pass: the directions share two batches, and the first counts most
+_QUANTILE = 0.975
 _LARGEST_STATE = 2**25  # bytes of directions that go into a checkpoint
 
 
@@ -144,8 +148,16 @@ class SharpnessCollector(Collector):
 
     @property
     def _relative(self) -> float:
-        """Root of the mean squared deviation between two batches, over the largest curvature."""
-        return math.sqrt(self._deviation / self._weight) if self._weight else math.nan
+        """Root of the mean squared deviation between two batches over the largest curvature, widened for being few.
+
+        So that an interval of two errors covers the truth as often as it says: few passes tell the error but roughly.
+        """
+        if not self._weight:
+            return math.nan
+        oldest = 1.0 - self._weight * (1.0 - _FORGETTING)  # weight of what was before the first pass
+        effective = self._weight**2 * (1.0 - _FORGETTING**2) / (1.0 - oldest**2)
+        widened = student_t.ppf(_QUANTILE, _PER_PASS * effective) / norm.ppf(_QUANTILE)
+        return float(widened) * math.sqrt(self._deviation / self._weight)
 
     def _sharpness(self, found: Directions, uniform: Preconditioning | None) -> Scalars:
         """Largest eigenvalue of the plain Hessian; with one preconditioner for all, that of the other rescaled."""
