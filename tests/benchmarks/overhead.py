@@ -1,10 +1,11 @@
-"""Cost of the monitor: steps per second with it over steps per second without it, and the memory it takes.
+"""Cost of the monitor: steps per second of processor time with it over those without it, and the memory it takes.
 
     python tests/benchmarks/overhead.py            # preset "standard", some forty minutes on one thread
     python tests/benchmarks/overhead.py --preset light --model mlp --pairs 10
 
 One training run through a real Trainer, in which blocks of steps with and without the monitor alternate; the ratio is
-taken within each pair of neighbours, so that a machine whose speed drifts moves both. A block with the monitor holds
+taken within each pair of neighbours, so that a machine whose speed drifts moves both. The clock is the processor time
+of the process, which other work on the machine hardly touches. A block with the monitor holds
 whole periods of the schedule of a long run: windows, their ends with all that is computed from them, the pauses after
 them, and an extra pass every 200 steps. Windows and pauses of the decoder, whose steps take longer, are a fifth as long
 (one step in 20 is watched all the same), its extra passes as far apart as those of the MLP.
@@ -110,13 +111,13 @@ class Switch(pl.Callback):
         if self.steps % self.block:
             return
         if self.start is not None:
-            self.rates[self.on].append(self.block / (time.perf_counter() - self.start))
+            self.rates[self.on].append(self.block / (time.process_time() - self.start))
         self.session.detach()
         # pairs come in both orders: off on, on off, off on ...
         self.on = (self.steps // self.block) % 4 in {2, 3}
         if self.on:
             self.session._handles.append(self.optimizer.register_step_post_hook(self.session._after_step))
-        self.start = time.perf_counter()
+        self.start = time.process_time()
 
 
 def images() -> DataLoader:
@@ -186,7 +187,7 @@ def tables(
     momenta: Iterable[float] = (0.0, 0.9),
     scale: float = 1.0,
 ) -> list[Table]:
-    title = f"Steps per second, with / without, preset {preset}"
+    title = f"Steps per second of processor time, with / without, preset {preset}"
     speed = Table("model", "momentum", "blocks", "median ratio", "quartiles", title=title)
     for case in cases:
         for momentum in momenta:

@@ -55,7 +55,7 @@ def mean_gradient(
             found = torch.autograd.grad(loss.value, [leaves[parameter] for parameter in able], allow_unused=True)
         for parameter, gradient in zip(able, found, strict=True):
             if gradient is not None:
-                dense = gradient.to_dense() / len(batches)
+                dense = gradient.to_dense() if len(batches) == 1 else gradient.to_dense() / len(batches)
                 sums[parameter] = sums[parameter] + dense if parameter in sums else dense
     return torch.stack(losses).mean(), sums
 
