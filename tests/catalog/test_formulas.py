@@ -265,7 +265,8 @@ NOT_EVALUATED = {
     ("Error of T", 0): "an error has an estimator of its own, told in words",
     ("Error of T", 1): "as above",
     ("Internal energy U", 0): "the mean of what the training step returns: there is no function",
-    ("Bounds of the noise scale", 0): "ends of an interval, told in words",
+    ("Lower bound of the noise scale", 0): "end of an interval, told in words",
+    ("Upper bound of the noise scale", 0): "end of an interval, told in words",
     (
         "Temperature of the gradient noise",
         0,

@@ -135,7 +135,8 @@ class Monitor(ConfiguredCallback):
             record |= self._untrained.look(session, self._patterns, self._guard, steps)
             self._configuration.add_untrained(session.trainer, self._untrained.reasons)
         if self._plan.noise:
-            record |= self._noise.take(session.windows, complete, shuffled_samples(session.trainer))
+            noise = self._noise.take(session.windows, complete, shuffled_samples(session.trainer))
+            record |= self._plan.keep(noise)
         return record
 
     def _layers(self) -> dict[str, list[Any]]:

@@ -125,12 +125,10 @@ class GradientNoise:
         record["thermo/signal_share_stderr"] = float(corrected.stderr[-1])
         if self._batch_size >= 1.0:  # else unknown
             scale = noise_scale_interval(corrected, self._batch_size, samples=samples, doubt=doubt)
-            record |= _tagged("noise_scale", scale.value, self._names)
-            record |= {
-                "thermo/noise_scale_lower": float(scale.lower[-1]),
-                # a chart with a band can't draw an infinite end
-                "thermo/noise_scale_upper": float(scale.upper[-1].nan_to_num(posinf=math.nan)),
-            }
+            # a chart with a band can't draw an infinite end
+            scale = scale._replace(upper=scale.upper.nan_to_num(nan=math.nan, posinf=math.nan))
+            for name, column in zip(("noise_scale", "noise_scale_lower", "noise_scale_upper"), scale, strict=True):
+                record |= _tagged(name, column, self._names)
         return record
 
     def _corrected(self, share: Estimate, rate: float, samples: float) -> tuple[Estimate, float]:

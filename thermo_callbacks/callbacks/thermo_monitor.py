@@ -40,7 +40,8 @@ class ThermoMonitor(Monitor):
       since the first window
     - ``thermo/skipped_steps``: steps left out since their gradient was not finite
     - ``thermo/noise_scale``, ``thermo_noise_scale/<layer>`` (in samples): critical batch size
-    - ``thermo/noise_scale_lower``, ``thermo/noise_scale_upper`` (in samples): the ends of its 95 % interval
+    - ``thermo/noise_scale_lower`` (in samples): the lower end of its 95 % interval
+    - ``thermo/noise_scale_upper`` (in samples): the upper end of its 95 % interval
     - ``thermo/signal_share`` with ``_stderr``, ``thermo_signal_share/<layer>``: part of the gradient's power that is
       signal
     - ``thermo/noise_temperature`` with ``_stderr`` (in units of the loss): kinetic temperature of the noise alone,

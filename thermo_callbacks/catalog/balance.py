@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from thermo_callbacks.catalog import questions
-from thermo_callbacks.catalog.quantity import LIGHT, STANDARD, LayerColumn, Quantity, RunLine, ScalarChart
+from thermo_callbacks.catalog.quantity import FULL, LIGHT, STANDARD, LayerColumn, Quantity, RunLine, ScalarChart
 
 QUANTITIES = (
     Quantity(
@@ -38,20 +38,38 @@ QUANTITIES = (
         key_number=40,
     ),
     Quantity(
-        name="Bounds of the noise scale",
-        tags=("thermo/noise_scale_lower", "thermo/noise_scale_upper"),
+        name="Lower bound of the noise scale",
+        tags=("thermo/noise_scale_lower",),
+        family="thermo_noise_scale_lower",
         unit="samples",
-        formula="95 % interval",
-        summary="the ends of its 95 % interval",
-        meaning="The true scale lies between them 19 times out of 20. Where there is no upper end (NaN), the signal "
-        "does not stand out: the scale is at least the lower end.",
+        formula="lower end of the 95 % interval",
+        summary="the lower end of its 95 % interval",
+        meaning="The true scale lies above it 39 times out of 40.",
         caution="It covers the sampling of batches, not a change within the windows that the mean is taken over.",
-        action="Decide by the end that matters: by the lower one whether a larger batch pays.",
+        action="A batch far below it: a larger one pays.",
+        missing="the batches don't tell how many samples they hold: give batch_size",
+        needs=("batch size",),
+        when="window",
+        logged_by=LIGHT,
+        family_logged_by=FULL,
+    ),
+    Quantity(
+        name="Upper bound of the noise scale",
+        tags=("thermo/noise_scale_upper",),
+        family="thermo_noise_scale_upper",
+        unit="samples",
+        formula="upper end of the 95 % interval",
+        summary="the upper end of its 95 % interval",
+        meaning="The true scale lies below it 39 times out of 40. Where there is none (NaN), the signal does not "
+        "stand out: the scale is at least the lower bound.",
+        caution="It covers the sampling of batches, not a change within the windows that the mean is taken over.",
+        action="A batch far above it: a still larger one buys next to nothing.",
         missing="the signal may be zero, so that there is no upper end; or the batches don't tell how many samples "
         "they hold: give batch_size",
         needs=("batch size",),
         when="window",
         logged_by=LIGHT,
+        family_logged_by=FULL,
     ),
     Quantity(
         name="Signal share",
