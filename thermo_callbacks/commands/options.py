@@ -80,7 +80,8 @@ SHARE = _number("share", float, [(">=", 0.0), ("<", 1.0)], "a share from 0 to be
 
 
 def _path(text: str | Path) -> Path:
-    if not str(text).strip():  # pathlib takes it for the current folder, which nobody asked to be written to
+    # pathlib takes an empty one for the current folder, which nobody asked to be written to
+    if not str(text).strip() or "\0" in str(text):
         raise ValueError
     return Path(text)
 

@@ -97,7 +97,9 @@ def test_files_of_others_are_not_overwritten(logs, tmp_path, capsys):
     target = tmp_path / "mine.html"
     target.write_text("my own page")
     message = refused(capsys, logs.both, "--out", target)
-    assert message == f"--out '{target}' exists and is no report of this program: give another name"
+    assert (
+        message == f"--out '{target}' exists and is no report of this program, or was changed since: give another name"
+    )
     assert target.read_text() == "my own page"
 
 
