@@ -19,6 +19,8 @@ from jsonargparse.typing import restricted_number_type
 PROGRAM = "thermo-callbacks"
 INTERRUPTED = 130
 """The shell's exit status of a program ended by Ctrl-C."""
+MOST_EPOCHS = 10**6
+"""Passes over the data that a run may have: longer than anybody waits."""
 FEWEST_STEPS = 8
 """Steps in the shortest window that a monitor takes, known without importing it, which takes seconds."""
 Settings = TypeVar("Settings")
