@@ -103,7 +103,7 @@ def settings_parser(settings: type, description: str) -> Parser:
     Returns:
         The parser.
     """
-    parser = Parser(description=description)
+    parser = Parser(description=description, allow_abbrev=False)  # --seed is none of compare's, and not its --seeds
     texts = {entry.args[-1]: entry.description for entry in parse_docstring(settings.__doc__ or "").meta}
     for field in dataclasses.fields(settings):
         keywords: dict[str, Any] = {"help": texts[field.name], **field.metadata}
