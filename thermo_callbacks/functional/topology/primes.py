@@ -25,7 +25,8 @@ def prime_factors(number: int) -> list[int]:
         >>> sorted(prime_factors(2**3 * 1_000_003 * 1_000_033))
         [2, 2, 2, 1000003, 1000033]
     """
-    found, rest = [], number
+    found: list[int] = []
+    rest = number
     for divisor in itertools.chain((2,), range(3, _TRIED, 2)):
         if divisor * divisor > rest:
             return [*found, rest] if rest > 1 else found
