@@ -25,6 +25,7 @@ LAYERS = (
     "layers must be a list of glob patterns such as ['encoder.*'], 'all' for each layer by itself, or None for groups "
     "where there are many"
 )
+NETWORK = "network must be the name of a submodule such as 'net', or None for the one that the step calls"
 REFUSED: list[tuple[str, Any, str]] = [
     ("window", 7, f"window {WHOLE} 8 or None, got 7"),
     ("window", 50.0, f"window {WHOLE} 8 or None, got 50.0"),
@@ -41,7 +42,14 @@ REFUSED: list[tuple[str, Any, str]] = [
         "loss_fn must be a function of the module and a batch that returns the loss, or None, got 'mse'",
     ),
     ("regulator", 0.0, "regulator must be positive and finite (m^2, for example 0.1), got 0.0"),
-    ("samples", 0, "samples must be at least 1, got 0"),
+    ("samples", 0, "samples must be a whole number of at least 1 and below 2**63, got 0"),
+    ("seed", 2**63, f"seed must be below 2**63, got {2**63}"),
+    ("within_layers", "x", "within_layers must be True or False, got 'x'"),
+    ("network", "", f"{NETWORK}, got ''"),
+    ("samples", "x", "samples must be a whole number of at least 1 and below 2**63, got 'x'"),
+    ("regulator", None, "regulator must be positive and finite (m^2, for example 0.1), got None"),
+    ("preset", ["light"], "preset must be one of ['full', 'light', 'standard'], got ['light']"),
+    ("layers", [5], f"{LAYERS}, got [5]"),
     ("seed", -1, f"seed {WHOLE} 0, got -1"),
     ("seed", None, f"seed {WHOLE} 0, got None"),
     ("layers", "net.*", f"{LAYERS}, got 'net.*'"),

@@ -334,7 +334,10 @@ class TestLifecycle:
     ("arguments", "text"),
     [
         ({"reference": "last"}, "reference must be one of first, previous, got 'last'"),
-        ({"max_residuals": 3}, "max_residuals must be at least 100 to show a density, got 3"),
+        (
+            {"max_residuals": 3},
+            "max_residuals must be a whole number of at least 100 to show a density, and at most 100,000,000, got 3",
+        ),
         *(
             (
                 {"datasets": given},

@@ -139,8 +139,13 @@ def test_network_learns(demo):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--max-epochs", "0"], "--max-epochs: give a whole number of at least 1, not '0'"),
-        (["--max-epochs", "2.5"], "--max-epochs: give a whole number of at least 1, not '2.5'"),
+        (["--max-epochs", "0"], "--max-epochs: give a whole number from 1 to 1000000, not '0'"),
+        (["--max-epochs", "2.5"], "--max-epochs: give a whole number from 1 to 1000000, not '2.5'"),
+        (["--max-epochs", "9" * 20], f"--max-epochs: give a whole number from 1 to 1000000, not '{'9' * 20}'"),
+        (
+            ["--seed", "9223372036854775808"],
+            "--seed: give a whole number from 0 to 4294967295, not '9223372036854775808'",
+        ),
         (["--lr", "-0.1"], "--lr: give a number above 0 such as 0.01, not '-0.1'"),
         (["--lr", "nan"], "--lr: give a number above 0 such as 0.01, not 'nan'"),
         (["--lr", "fast"], "--lr: give a number above 0 such as 0.01, not 'fast'"),

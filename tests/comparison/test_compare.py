@@ -358,7 +358,7 @@ def test_more_seeds_and_activations_are_added(whole, tmp_path):
         ({"data": loaders()[0]}, TypeError, "data must be a LightningDataModule, or a pair of loaders"),
         ({"metrics": "val_loss"}, ValueError, "metrics must name validation loss and accuracy, as in"),
         ({"metrics": ()}, ValueError, r"metrics must name .*, got \(\)"),
-        ({"seeds": 0}, ValueError, "seeds must be a number of at least 1, or different seeds .*, got 0"),
+        ({"seeds": 0}, ValueError, "seeds must be a number from 1 to 10,000, or different seeds .*, got 0"),
         ({"seeds": [1, 1]}, ValueError, r"seeds must .*, got \[1, 1\]"),
         ({"seeds": [-1]}, ValueError, r"seeds must .*, got \[-1\]"),
         ({"activations": ["Rellu"]}, ValueError, "did you mean .*ReLU"),

@@ -219,7 +219,11 @@ class TestRefusals:
         ("options", "text"),
         [
             ({"entropy": "output"}, "entropy must be one of outputs, weights, got 'output'"),
-            ({"max_residuals": 99}, "max_residuals must be at least 100 to show a density, got 99"),
+            (
+                {"max_residuals": 99},
+                "max_residuals must be a whole number of at least 100 to show a density, and at most 100,000,000, "
+                "got 99",
+            ),
         ],
     )
     def test_options(self, options: Any, text: str) -> None:

@@ -112,7 +112,9 @@ class TestConventions:
 class TestRefusals:
     @pytest.mark.parametrize("modules", [0, -2])
     def test_no_module(self, name: str, modules: int) -> None:
-        with pytest.raises(ValueError, match=rf"^num_modules must be at least 1, got {modules}$"):
+        with pytest.raises(
+            ValueError, match=rf"^num_modules must be at least 1 and a whole number below 2\*\*31, got {modules}$"
+        ):
             METRICS[name](modules)
 
     def test_another_number_of_modules(self, name: str) -> None:

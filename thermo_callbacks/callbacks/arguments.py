@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 Loss = Callable[[Any, Any], Any]
 """Loss of a module and a batch."""
 
+_LARGEST = 2**63 - 1  # what generators of random numbers and counters on a device take
 MINIMUM_STEPS = 8
 """Fewest steps with something to say: the shortest window, and the shortest run that is reported at all."""
 
@@ -29,23 +30,23 @@ def check_arguments(**arguments: Any) -> None:
     for name, value in arguments.items():
         if name in _WHOLE:
             _check_whole(name, value, *_WHOLE[name])
+    within_layers = arguments.get("within_layers", False)
+    if not isinstance(within_layers, bool):
+        raise ValueError(f"within_layers must be True or False, got {within_layers!r}")
     layers = arguments.get("layers")
     if layers not in (None, "all") and not _are_patterns(layers):
         raise ValueError(
             "layers must be a list of glob patterns such as ['encoder.*'], 'all' for each layer by itself, or None for "
             f"groups where there are many, got {layers!r}"
         )
-    loss_fn = arguments.get("loss_fn")
-    if loss_fn is not None and not callable(loss_fn):
-        raise ValueError(
-            f"loss_fn must be a function of the module and a batch that returns the loss, or None, got {loss_fn!r}"
-        )
+    check_callable("loss_fn", arguments.get("loss_fn"), "a function of the module and a batch that returns the loss")
 
 
 def steps_between(steps_between_windows: int | None, rest: int | None) -> int | None:
     """Take ``steps_between_windows`` by its former name ``rest``, too; None if neither is given."""
     if rest is None:
         return steps_between_windows
+    _check_whole("rest", rest, 0, optional=True)
     if steps_between_windows is not None:
         raise ValueError(
             f"rest is the former name of steps_between_windows: give one of them, got {rest!r} and "
@@ -57,10 +58,10 @@ def steps_between(steps_between_windows: int | None, rest: int | None) -> int | 
 
 
 def _are_patterns(layers: Any) -> bool:
-    if isinstance(layers, str) or not isinstance(layers, Iterable):
+    # not of anything that can be gone through: an iterator is empty after the first look, and a dictionary meant more
+    if isinstance(layers, str | bytes) or not isinstance(layers, Sequence | Set):
         return False
-    patterns = list(layers)
-    return bool(patterns) and all(isinstance(pattern, str) and pattern for pattern in patterns)
+    return bool(layers) and all(isinstance(pattern, str) and pattern for pattern in layers)
 
 
 def _check_whole(name: str, value: Any, minimum: int, optional: bool) -> None:
@@ -69,3 +70,11 @@ def _check_whole(name: str, value: Any, minimum: int, optional: bool) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
         alternative = " or None" if optional else ""
         raise ValueError(f"{name} must be a whole number of at least {minimum}{alternative}, got {value!r}")
+    if value > _LARGEST:
+        raise ValueError(f"{name} must be below 2**63, got {value!r}")
+
+
+def check_callable(name: str, value: Any, meaning: str) -> None:
+    """Refuse what can't be called; None is accepted."""
+    if value is not None and not callable(value):
+        raise ValueError(f"{name} must be {meaning}, or None, got {value!r}")

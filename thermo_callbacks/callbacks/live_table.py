@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from typing import Any
 
@@ -51,10 +52,14 @@ class LiveTable(Callback):
 
     def __init__(self, every_n_seconds: float = 1.0, *, layers: int = 3, console: Console | None = None) -> None:
         super().__init__()
-        if not 0.0 <= every_n_seconds < math.inf:
+        if isinstance(every_n_seconds, bool) or not isinstance(every_n_seconds, int | float):
+            raise ValueError(f"every_n_seconds must be a number of at least 0, got {every_n_seconds!r}")
+        if not 0.0 <= every_n_seconds <= sys.float_info.max:
             raise ValueError(f"every_n_seconds must be a number of at least 0, got {every_n_seconds!r}")
         if not isinstance(layers, int) or isinstance(layers, bool) or layers < 0:
             raise ValueError(f"layers must be a whole number of at least 0, got {layers!r}")
+        if console is not None and not isinstance(console, Console):
+            raise ValueError(f"console must be a rich.console.Console, or None for standard output, got {console!r}")
         self.every_n_seconds, self.layers, self.console = every_n_seconds, layers, console
         self._forget()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 from torch import nn
@@ -171,6 +171,8 @@ class WorkEfficiencyMonitor(Monitor):
         activations: Sequence[type[nn.Module] | Callable[..., Any]] = (),
         loss_fn: Loss | None = None,
     ) -> None:
+        if isinstance(activations, str) or not isinstance(activations, Sequence | Set):
+            raise ValueError(f"activations must be a list such as [MyActivation, torch.sin], got {activations!r}")
         ActivationProbe(nn.Identity(), activations=activations)  # a wrong argument fails here and not in training
         super().__init__(
             plan_of("WorkEfficiencyMonitor"), curvature_every_n_steps=curvature_every_n_steps, loss_fn=loss_fn

@@ -143,7 +143,7 @@ class ThermoMonitor(Monitor):
         seed: int = 0,
         rest: int | None = None,
     ) -> None:
-        if preset not in presets.PRESETS:
+        if not isinstance(preset, str) or preset not in presets.PRESETS:
             raise ValueError(f"preset must be one of {sorted(presets.PRESETS)}, got {preset!r}")
         super().__init__(
             presets.PRESETS[preset],

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
+from thermo_callbacks.callbacks.arguments import check_callable
 from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.validation import check_datasets, kind_of, places_of, read_outputs
@@ -78,6 +79,8 @@ class TransitionTemperatureMonitor(Callback):
         max_residuals: int = 16_384,
     ) -> None:
         super().__init__()
+        meaning = "a function of the module, a batch and what the step returned that gives losses and outputs"
+        check_callable("outputs_fn", outputs_fn, meaning)
         check_datasets(datasets)
         if reference not in get_args(Reference):
             raise ValueError(f"reference must be one of {', '.join(get_args(Reference))}, got {reference!r}")

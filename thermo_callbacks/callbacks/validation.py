@@ -11,9 +11,10 @@ from torch import Tensor
 
 def check_datasets(datasets: Sequence[int | str]) -> None:
     """Refuse what is no pair of validation dataloaders."""
-    kinds = {type(name) for name in datasets}
-    valid = len(datasets) == 2 and kinds in ({int}, {str}) and len(set(datasets)) == 2
-    if isinstance(datasets, str) or not valid or any(isinstance(name, int) and name < 0 for name in datasets):
+    pair = isinstance(datasets, Sequence) and not isinstance(datasets, str | bytes) and len(datasets) == 2
+    kinds = {type(name) for name in datasets} if pair else set()
+    valid = kinds in ({int}, {str}) and datasets[0] != datasets[1]
+    if not valid or any(isinstance(name, int) and name < 0 for name in datasets):
         raise ValueError(
             f"datasets must hold two different positions (0, 1) or names ('a', 'b') of validation dataloaders, got "
             f"{datasets!r}"

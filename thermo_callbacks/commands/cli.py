@@ -65,7 +65,9 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 130 after Ctrl-C, 143 after SIGTERM, or 2 for wrong arguments."""
-    parser = Parser(prog=PROGRAM, description="A thermometer for PyTorch Lightning runs.", version=__version__)
+    parser = Parser(
+        prog=PROGRAM, description="A thermometer for PyTorch Lightning runs.", version=__version__, allow_abbrev=False
+    )
     commands = parser.add_subcommands(required=False, dest="command")
     for name, command in COMMANDS.items():
         commands.add_subcommand(name, settings_parser(command.settings, command.description), help=command.summary)

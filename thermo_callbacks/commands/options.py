@@ -19,6 +19,8 @@ from jsonargparse.typing import restricted_number_type
 PROGRAM = "thermo-callbacks"
 INTERRUPTED = 130
 """The shell's exit status of a program ended by Ctrl-C."""
+MOST_EPOCHS = 10**6
+"""Passes over the data that a run may have: longer than anybody waits."""
 FEWEST_STEPS = 8
 """Steps in the shortest window that a monitor takes, known without importing it, which takes seconds."""
 Settings = TypeVar("Settings")
@@ -80,7 +82,8 @@ SHARE = _number("share", float, [(">=", 0.0), ("<", 1.0)], "a share from 0 to be
 
 
 def _path(text: str | Path) -> Path:
-    if not str(text).strip():  # pathlib takes it for the current folder, which nobody asked to be written to
+    # pathlib takes an empty one for the current folder, which nobody asked to be written to
+    if not str(text).strip() or "\0" in str(text):
         raise ValueError
     return Path(text)
 
@@ -100,7 +103,7 @@ def settings_parser(settings: type, description: str) -> Parser:
     Returns:
         The parser.
     """
-    parser = Parser(description=description)
+    parser = Parser(description=description, allow_abbrev=False)  # --seed is none of compare's, and not its --seeds
     texts = {entry.args[-1]: entry.description for entry in parse_docstring(settings.__doc__ or "").meta}
     for field in dataclasses.fields(settings):
         keywords: dict[str, Any] = {"help": texts[field.name], **field.metadata}

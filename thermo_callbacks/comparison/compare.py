@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from thermo_callbacks.comparison.storage import StoredRun, read_run, write_run
 
 DEFAULT_TRAINER: Mapping[str, Any] = {"max_epochs": 10}
 _OURS = ("logger", "default_root_dir")
+_MOST_SEEDS = 10_000
 
 
 def compare_activations(
@@ -80,6 +82,7 @@ def compare_activations(
     """
     kwargs = DEFAULT_TRAINER if trainer_kwargs is None else trainer_kwargs
     _check(kwargs, data, metrics, directory)
+    _check_calls(make_module, activations, jobs)
     planned = [
         Job(
             candidate=candidate,
@@ -103,7 +106,22 @@ def compare_activations(
     return result
 
 
+def _check_calls(make_module: Any, activations: Any, jobs: Any) -> None:
+    if not callable(make_module):  # modules are
+        raise TypeError(
+            f"make_module must be a LightningModule, its class, or a function that gives one, got {make_module!r}"
+        )
+    if isinstance(activations, str | bytes) or not isinstance(activations, Sequence | Set | Mapping):
+        raise TypeError(f"activations must be a list such as ['ReLU', 'Tanh'], got {activations!r}")
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs == 0):
+        raise ValueError(f"jobs must be a whole number of runs at a time, -1 for one a core, or None, got {jobs!r}")
+
+
 def _check(kwargs: Mapping[str, Any], data: Any, metrics: Sequence[str], directory: str | Path) -> None:
+    if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
+        raise TypeError(
+            f"trainer_kwargs must hold arguments of the Trainer such as {{'max_epochs': 10}}, got {kwargs!r}"
+        )
     taken = [name for name in _OURS if name in kwargs]
     if taken:
         raise ValueError(
@@ -113,19 +131,27 @@ def _check(kwargs: Mapping[str, Any], data: Any, metrics: Sequence[str], directo
         raise TypeError(
             f"data must be a LightningDataModule, or a pair of loaders for training and validation, got {data!r}"
         )
-    if isinstance(metrics, str) or not 1 <= len(metrics) <= 2:
+    listed = isinstance(metrics, Sequence) and all(isinstance(name, str) and name for name in metrics)
+    if isinstance(metrics, str) or not listed or not 1 <= len(metrics) <= 2:
         raise ValueError(
             f"metrics must name validation loss and accuracy, as in ('val_loss', 'val_accuracy'), got {metrics!r}"
         )
-    if not str(directory).strip():
+    if not isinstance(directory, str | os.PathLike) or not str(directory).strip() or "\0" in str(directory):
         raise ValueError(f"directory must name a folder, got {directory!r}: give '.' for the one that you are in")
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not chosen or len(set(chosen)) < len(chosen) or not all(0 <= seed < 2**32 for seed in chosen):
-        raise ValueError(f"seeds must be a number of at least 1, or different seeds from 0 to 2**32 - 1, got {seeds!r}")
-    return chosen
+    chosen: list[Any] = []
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and seeds <= _MOST_SEEDS:
+        chosen = list(range(seeds))
+    elif isinstance(seeds, Sequence | Set) and not isinstance(seeds, str | bytes):
+        chosen = list(seeds)
+    known = [seed for seed in chosen if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32]
+    if not known or len(set(known)) < len(chosen):
+        raise ValueError(
+            f"seeds must be a number from 1 to {_MOST_SEEDS:,}, or different seeds from 0 to 2**32 - 1, got {seeds!r}"
+        )
+    return known
 
 
 def _finished(job: Job) -> StoredRun | None:

@@ -10,12 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from thermo_callbacks.comparison.records import PathPoint, RunRecord, run_name
+from thermo_callbacks.comparison.records import RunRecord, run_name
+from thermo_callbacks.comparison.stored_records import record_in, settings_in
 
 VERSION = 1
 RUNS = "runs"
 """Folder of the runs in that of a comparison."""
 RESULT = "result.json"
+_LARGEST = 100_000_000  # bytes of a result: far more than a run has
 
 
 class StoredRun(NamedTuple):
@@ -64,23 +66,35 @@ def read_run(folder: Path) -> StoredRun | None:
     """Read a run; None if it has not ended yet."""
     path = folder / RESULT
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = _read(path)
         if content["version"] != VERSION:
-            raise ValueError(f"it has version {content['version']}, this package reads {VERSION}")
-        return StoredRun(content["settings"], _record(content["record"]))
+            raise ValueError(f"it has version {content['version']!r:.40}, this package reads {VERSION}")
+        stored = StoredRun(settings_in(content["settings"]), record_in(content["record"]))
+        if stored.record.name != folder.name:
+            raise ValueError(f"it is that of the run {stored.record.name:.80}")
+        return stored
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+        reason = f"it lacks {fault}" if isinstance(fault, KeyError) else getattr(fault, "strerror", None) or fault
         raise ValueError(
-            f"directory holds a run that can't be read, {path} ({fault}): delete that file, and the run is repeated"
+            f"directory holds a run that can't be read, {path} ({reason}): delete that file, and the run is repeated"
         ) from fault
+
+
+def _read(path: Path) -> Any:
+    if path.exists() and not path.is_file():  # to read a pipe would wait for ever
+        raise ValueError("it is no file")
+    if path.exists() and path.stat().st_size > _LARGEST:
+        raise ValueError(f"it has more than {_LARGEST:,} bytes")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def result_name(path: Path) -> str:
     """Name of the run whose result a file holds, whatever its version; empty if it holds none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = _read(path)
+    except (OSError, ValueError, RecursionError):
         return ""
     if not isinstance(content, dict) or content.keys() != {"version", "settings", "record"}:
         return ""
@@ -93,12 +107,3 @@ def result_name(path: Path) -> str:
 def is_result(path: Path) -> bool:
     """Whether a file is what the run of its folder came to."""
     return result_name(path) == path.parent.name
-
-
-def _record(fields: dict[str, Any]) -> RunRecord:
-    pairs = {
-        kind: [(str(name), float(value)) for name, value in fields[kind]]
-        for kind in ("work_efficiency", "learning_efficiency")
-    }
-    path = [PathPoint(int(step), float(entropy), float(temperature)) for step, entropy, temperature in fields["path"]]
-    return RunRecord(**{**fields, **pairs, "path": path})

@@ -42,8 +42,9 @@ def momentum_response(momentum: float, *, nesterov: bool = False) -> MomentumRes
         >>> round(momentum_response(0.9).factor, 6), round(momentum_response(0.9, nesterov=True).factor, 6)
         (10.0, 5.263158)
     """
-    if not 0.0 <= momentum < 1.0:
-        raise ValueError(f"momentum must lie in [0, 1), got {momentum}: at 1 the optimizer never forgets a gradient")
+    number = isinstance(momentum, int | float) and not isinstance(momentum, bool)
+    if not number or not 0.0 <= momentum < 1.0:
+        raise ValueError(f"momentum must lie in [0, 1), got {momentum!r}: at 1 the optimizer never forgets a gradient")
     return MomentumResponse(momentum, 1.0 / ((1.0 - momentum) * (1.0 + momentum * nesterov)))
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from thermo_callbacks.functional.entropy import prediction_entropies, vasicek_entropy
 
+_MOST_RESIDUALS = 10**8
+
 
 class StateRecord(NamedTuple):
     """Sums over one state's replicates, which are samples, or batches where only a batch's mean loss is known.
@@ -30,8 +32,12 @@ class StateRecord(NamedTuple):
 
 def empty_state(max_residuals: int, device: torch.device | None = None) -> StateRecord:
     """A state before its first sample: zeros in double precision, and free places for residuals, at least 100."""
-    if max_residuals < 100:
-        raise ValueError(f"max_residuals must be at least 100 to show a density, got {max_residuals}")
+    # five numbers of eight bytes each: beyond, no machine has room for them
+    if not isinstance(max_residuals, int) or not 100 <= max_residuals <= _MOST_RESIDUALS:
+        raise ValueError(
+            f"max_residuals must be a whole number of at least 100 to show a density, and at most {_MOST_RESIDUALS:,}, "
+            f"got {max_residuals!r}"
+        )
     return StateRecord(
         torch.zeros(3, dtype=torch.float64, device=device),
         torch.zeros(3, 3, dtype=torch.float64, device=device),

@@ -62,15 +62,19 @@ class SummedMetric(Metric):
             return result()
 
 
+def _are_sizes(sizes: Any) -> bool:
+    listed = isinstance(sizes, Sequence) and not isinstance(sizes, str | bytes)
+    return listed and bool(sizes) and all(isinstance(each, int) and each >= 1 for each in sizes)
+
+
 class LayerMetric(SummedMetric):
     """Base of metrics that hold one value a layer and a global one, in states that add up."""
 
     def __init__(self, sizes: Sequence[int] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if sizes is not None and (not sizes or min(sizes) < 1):
-            raise ValueError(
-                f"sizes must hold the number of coordinates of each layer, all at least 1, got {list(sizes)}"
-            )
+        if sizes is not None and not _are_sizes(sizes):
+            shown = list(sizes) if isinstance(sizes, tuple) else sizes
+            raise ValueError(f"sizes must hold the number of coordinates of each layer, all at least 1, got {shown!r}")
         self.sizes = None if sizes is None else tuple(int(size) for size in sizes)
         self.num_layers = 1 if sizes is None else len(sizes)
         # in double precision: a sum of 1e8 float32 steps no longer moves
@@ -139,5 +143,7 @@ class MomentumMetric(WindowMetric, EstimatedMetric):
         self, sizes: Sequence[int] | None = None, *, momentum: float = 0.0, nesterov: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(sizes, **kwargs)
+        if not isinstance(nesterov, bool):
+            raise ValueError(f"nesterov must be True or False, got {nesterov!r}")
         self.response = momentum_response(momentum, nesterov=nesterov)
         self.momentum, self.nesterov = momentum, nesterov

@@ -45,6 +45,8 @@ class GradientNoiseScale(WindowMetric):
 
     def __init__(self, sizes: Sequence[int] | None = None, *, minimum_share: float = 0.0, **kwargs: Any) -> None:
         super().__init__(sizes, **kwargs)
+        if isinstance(minimum_share, bool) or not isinstance(minimum_share, int | float) or not minimum_share < 1.0:
+            raise ValueError(f"minimum_share must be a share below 1 such as 0.05, got {minimum_share!r}")
         self.minimum_share = minimum_share
 
     def update(self, gradients: Windows, batch_size: int) -> None:

@@ -23,8 +23,8 @@ class EfficiencyMetric(SummedMetric):
 
     def __init__(self, num_modules: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if num_modules < 1:
-            raise ValueError(f"num_modules must be at least 1, got {num_modules}")
+        if isinstance(num_modules, bool) or not isinstance(num_modules, int) or not 1 <= num_modules < 2**31:
+            raise ValueError(f"num_modules must be at least 1 and a whole number below 2**31, got {num_modules!r}")
         self.num_modules = num_modules
         self._add_states(power_sums([None] * num_modules, [None] * num_modules))
 

@@ -90,3 +90,29 @@ def test_both_modes_have_their_colours(browser):
         )
     assert found["light"][0] != found["dark"][0]
     assert found["light"][1] != found["dark"][1]
+
+
+_ATTACK = "<img src=x onerror=window.hit=1><script>window.hit=1</script>\"'</script><!--"
+
+
+def test_script_in_tags_names_and_settings_is_shown_and_never_run(tmp_path):
+    import yaml
+    from commands.report.odd_logs import TensorProto, scalar, tensor_event, write_events
+
+    name = _ATTACK.replace("/", "\u2215")  # as a name of a folder
+    folder = tmp_path / name / "run"
+    attacks = [scalar(f"{family}{_ATTACK}", step, 1.0 + step) for family in ("", "thermo_heat/") for step in range(3)]
+    note = tensor_event(
+        "text", TensorProto(dtype=7, string_val=[f"# {_ATTACK}\n[x](javascript:window.hit=1)".encode()]), "thermo/note"
+    )
+    write_events(folder, *attacks, note)
+    (folder / "hparams.yaml").write_text(yaml.safe_dump({_ATTACK: _ATTACK}))
+    (folder / "thermo_run_configuration.json").write_text(json.dumps({_ATTACK: _ATTACK}))
+    target = tmp_path / "report.html"
+    target.write_text(render_page(find_runs([tmp_path]), datetime.datetime(2026, 1, 2)), encoding="utf-8")
+    with open_browser(1280, 900) as driver:
+        driver.get(target.as_uri())
+        assert driver.execute_script("return window.hit") is None
+        assert driver.execute_script("return document.querySelectorAll('[onerror], a[href^=javascript]').length") == 0
+        assert driver.execute_script("return document.body.innerText.split('onerror=window.hit=1').length") > 5
+        assert driver.get_log("browser") == []

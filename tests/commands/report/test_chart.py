@@ -9,7 +9,19 @@ import re
 import numpy as np
 import pytest
 
-from thermo_callbacks.commands.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Line, chart_of, tick_label
+from thermo_callbacks.commands.report.chart import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Chart,
+    Line,
+    chart_of,
+    scales_of,
+    tick_label,
+)
 from thermo_callbacks.commands.report.series import Series
 
 
@@ -100,7 +112,8 @@ def test_the_data_for_the_pointer_are_the_values():
 
 def test_charts_beside_each_other_have_the_same_axes():
     first, second = [line_of([1.0, 2.0])], [Line("other", series_of([5.0, 9.0], [40, 90]), "red")]
-    charts = [chart_of("a", first, beside=second), chart_of("b", second, beside=first)]
+    scales = scales_of([*first, *second])
+    charts = [Chart("a", first, *scales), Chart("b", second, *scales)]
     assert charts[0].x_scale == charts[1].x_scale
     assert charts[0].y_scale == charts[1].y_scale
     assert charts[0].x_scale.upper == 90.0

@@ -97,7 +97,9 @@ def test_files_of_others_are_not_overwritten(logs, tmp_path, capsys):
     target = tmp_path / "mine.html"
     target.write_text("my own page")
     message = refused(capsys, logs.both, "--out", target)
-    assert message == f"--out '{target}' exists and is no report of this program: give another name"
+    assert (
+        message == f"--out '{target}' exists and is no report of this program, or was changed since: give another name"
+    )
     assert target.read_text() == "my own page"
 
 
@@ -119,3 +121,22 @@ def test_help_names_the_arguments(capsys):
     text = capsys.readouterr().out
     assert "LOGDIR" in text
     assert "--out FILE" in text
+
+
+@pytest.mark.parametrize("place", ["find_runs", "render_page", "write_page"])
+def test_an_interrupt_is_one_line_and_leaves_nothing(place, logs, tmp_path, capsys, monkeypatch):
+    from thermo_callbacks.commands.report import discovery, target
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    room = {"find_runs": discovery, "render_page": pages, "write_page": target}[place]
+    monkeypatch.setattr(room, place, interrupt)
+    status, text = report(capsys, logs.table, "--out", tmp_path / "report.html")
+    assert (status, text) == (130, "Stopped by Ctrl-C. Nothing was written.\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_a_name_too_long_is_refused(tmp_path, capsys):
+    message = refused(capsys, tmp_path / ("x" * 300), "--out", tmp_path / "report.html")
+    assert "can't be read (File name too long): give the folder of a run" in message

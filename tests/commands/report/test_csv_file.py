@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from thermo_callbacks.commands.report.csv_file import CSV_FILE, read_csv
-from thermo_callbacks.commands.report.events import Log
+from thermo_callbacks.commands.report.log import Log
 
 
 def read(tmp_path, content):
@@ -33,7 +33,7 @@ def test_values_count_as_written_when_the_file_was(tmp_path):
     os.utime(path, (100.0, 250.0))
     log = Log()
     read_csv(path, log)
-    assert log.scalars["a"].points[1].time == 250.0
+    assert log.scalars["a"].times.tolist() == [250.0]
 
 
 @pytest.mark.parametrize("rest", ["29,0.12", "29", "29,0.1250"])

@@ -13,7 +13,7 @@ from commands.report.test_runs import run_with
 from thermo_callbacks.commands.report import drawings
 from thermo_callbacks.commands.report.discovery import find_runs
 from thermo_callbacks.commands.report.drawings import drawings_of, spectrum_figure
-from thermo_callbacks.commands.report.events import LoggedHistogram, LoggedImage
+from thermo_callbacks.commands.report.log import LoggedHistogram, LoggedImage
 from thermo_callbacks.display.text.configuration import configuration_text
 
 PNG = b"\x89PNG\r\n\x1a\n logged"

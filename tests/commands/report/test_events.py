@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from thermo_callbacks.commands.report.events import Log, event_files, read_event_file
+from thermo_callbacks.commands.report.events import event_files, read_event_file
+from thermo_callbacks.commands.report.log import Log
 
 with warnings.catch_warnings():  # of the parts that TensorBoard brings along
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import math
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -21,7 +23,7 @@ from thermo_callbacks.commands.report.discovery import find_runs
 from thermo_callbacks.commands.report.key_numbers import rows_of
 from thermo_callbacks.commands.report.page import render_page
 from thermo_callbacks.commands.report.summary import facts_of, summary_of
-from thermo_callbacks.commands.report.target import GENERATOR, check_target, write_page
+from thermo_callbacks.commands.report.target import GENERATOR, check_target, is_sealed, sealed, write_page
 from thermo_callbacks.display.text.configuration import configuration_text
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4)
@@ -279,7 +281,12 @@ def test_an_old_log_opens_with_the_facts_that_it_has(logs, tmp_path):
         (
             "mine.html",
             "<html>my own page</html>",
-            "--out '{}' exists and is no report of this program: give another name",
+            "--out '{}' exists and is no report of this program, or was changed since: give another name",
+        ),
+        (
+            "copied.html",
+            '<meta name="generator" content="thermo-callbacks report 0.1"><p>my own page</p>',
+            "--out '{}' exists and is no report of this program, or was changed since: give another name",
         ),
     ],
 )
@@ -300,26 +307,61 @@ def test_a_report_is_overwritten(tmp_path, two):
     check_target(target)
     write_page(target, two.html)
     check_target(target)
-    assert target.read_text(encoding="utf-8") == two.html
+    assert target.read_text(encoding="utf-8") == sealed(two.html)
+    assert Page(sealed(two.html)).faults == []
     assert GENERATOR in two.html[:2000]
     write_page(target, "other")
-    assert target.read_text() == "other"
+    assert target.read_text() == sealed("other")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert target.stat().st_mode & 0o777 == 0o666 & ~_umask()
 
 
-def _umask():
-    import os
+def test_a_report_that_was_changed_is_not_overwritten(tmp_path, two):
+    target = tmp_path / "report.html"
+    write_page(target, two.html)
+    changed = target.read_text(encoding="utf-8").replace("</h1>", ", and my notes</h1>")
+    target.write_text(changed, encoding="utf-8")
+    with pytest.raises(ValueError, match="or was changed since: give another name"):
+        write_page(target, two.html)
+    assert target.read_text(encoding="utf-8") == changed
 
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "report.html")
+    with pytest.raises(ValueError, match=r"^--out must be a file, got .*, which is none: give another name$"):
+        check_target(tmp_path / "report.html")
+
+
+def test_a_link_to_a_report_stays_one(tmp_path):
+    (tmp_path / "link.html").symlink_to(tmp_path / "report.html")
+    for page in ("one", "two"):
+        write_page(tmp_path / "link.html", page)
+        assert (tmp_path / "report.html").read_text() == sealed(page)
+    assert (tmp_path / "link.html").is_symlink()
+
+
+def test_a_name_as_long_as_the_file_system_takes(tmp_path):
+    longest = tmp_path / f"{'a' * 250}.html"
+    write_page(longest, "page")
+    assert is_sealed(longest.read_bytes())
+    with pytest.raises(ValueError, match=r"^--out .* of \d+ signs can't be written \(File name too long\): give"):
+        check_target(tmp_path / f"{'a' * 251}.html")
+
+
+def _umask():
     umask = os.umask(0)
     os.umask(umask)
     return umask
 
 
-def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path):
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     target = tmp_path / "report.html"
-    target.write_text("old")
-    with pytest.raises(UnicodeEncodeError):
-        write_page(target, "new \ud800")
-    assert target.read_text() == "old"
+    write_page(target, "old")
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(ValueError, match=r"^--out .* can't be written \(No space left on device\): give another name$"):
+        write_page(target, "new")
+    assert target.read_text() == sealed("old")
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -249,3 +251,51 @@ def test_errors_come_before_heavy_imports():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "False\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--budget 1000000000000000 --depth 100 --in 10 --out 10", "they are rare in many layers; give up to 8"),
+        ("--budget 2000000005 --depth 2 --in 1000000000 --out 10", "nearest that can be are 2000000001 and 2000000012"),
+        ("--budget 1000000000000000 --depth 2 --in 1000000000 --out 1000000000", "give --tolerance 0.01"),
+    ],
+)
+def test_the_largest_that_may_be_asked_for_is_answered_in_bounded_time_and_memory(arguments, words):
+    done = subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", "-m", "thermo_callbacks", "topology", *arguments.split()],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=100,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)),
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_a_network_with_more_connections_than_can_be_drawn_from_is_read_alone(capsys):
+    assert main(["topology", "-".join(["1000000000"] * 60)]) == 0
+    assert "exceeds" not in capsys.readouterr().out
+
+
+def test_a_pipe_for_the_table_is_not_waited_for(tmp_path, capsys):
+    os.mkfifo(tmp_path / "table.csv")
+    with pytest.raises(SystemExit) as end:
+        main(
+            [
+                "topology",
+                "--budget",
+                "27",
+                "--depth",
+                "2",
+                "--in",
+                "4",
+                "--out",
+                "2",
+                "--csv",
+                str(tmp_path / "table.csv"),
+            ]
+        )
+    assert end.value.code == 2
+    assert "--csv must be a file, got " in capsys.readouterr().err

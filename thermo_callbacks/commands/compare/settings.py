@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from thermo_callbacks.commands.options import FEWEST_STEPS, FOLDER, POSITIVE, choice, whole
+from thermo_callbacks.commands.options import FEWEST_STEPS, FOLDER, MOST_EPOCHS, POSITIVE, choice, whole
 
 INPUTS = {"mnist": 4_000, "digits": 1_437, "mnist1d": 4_000}
 """Training inputs of each set of data."""
@@ -52,13 +52,13 @@ class CompareSettings:
     )
     data: str = field(default="mnist", metadata=choice(INPUTS))
     model: str = field(default="mlp", metadata=choice(SIZES))
-    seeds: int = field(default=3, metadata=whole(1))
-    max_epochs: int = field(default=10, metadata=whole(1))
-    depth: int | None = field(default=None, metadata=whole(1))
-    width: int | None = field(default=None, metadata=whole(1))
+    seeds: int = field(default=3, metadata=whole(1, 1000))
+    max_epochs: int = field(default=10, metadata=whole(1, MOST_EPOCHS))
+    depth: int | None = field(default=None, metadata=whole(1, 1000))
+    width: int | None = field(default=None, metadata=whole(1, 2**14))
     lr: float = field(default=1e-3, metadata=POSITIVE)
-    batch_size: int = field(default=64, metadata=whole(1))
-    jobs: int | None = field(default=None, metadata=whole(1))
+    batch_size: int = field(default=64, metadata=whole(1, 10**6))
+    jobs: int | None = field(default=None, metadata=whole(1, 1000))
     directory: Path | None = field(default=None, metadata=FOLDER)
     resume: str = field(default="auto", metadata=choice(("auto", "never")))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from thermo_callbacks.commands.digits import TRAINING_IMAGES
-from thermo_callbacks.commands.options import FEWEST_STEPS, FOLDER, POSITIVE, choice, whole
+from thermo_callbacks.commands.options import FEWEST_STEPS, FOLDER, MOST_EPOCHS, POSITIVE, choice, whole
 
 LEARNING_RATES = {"sgd": 0.02, "momentum": 0.005, "adam": 1e-3, "adamw": 1e-3}
 """Learning rate of each optimizer, unless one is given."""
@@ -34,7 +34,7 @@ class DemoSettings:
         (0.02, 625)
     """
 
-    max_epochs: int = field(default=5, metadata=whole(1))
+    max_epochs: int = field(default=5, metadata=whole(1, MOST_EPOCHS))
     logdir: Path = field(default=Path("thermo_logs"), metadata=FOLDER)
     optimizer: str = field(default="adam", metadata=choice(LEARNING_RATES))
     lr: float | None = field(default=None, metadata=POSITIVE)

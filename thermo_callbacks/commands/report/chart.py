@@ -81,10 +81,10 @@ class Chart:
         return {**line._asdict(), "path": path, "dots": dots, "band": band, **counts}
 
     def _band(self, lower: Series, upper: Series) -> str:
-        steps = sorted(lower.points.keys() & upper.points.keys())
-        ends = np.array([[lower.at(step), upper.at(step)] for step in steps]).reshape(-1, 2)
+        steps, below, above = np.intersect1d(lower.steps, upper.steps, assume_unique=True, return_indices=True)
+        ends = np.column_stack([lower.values[below], upper.values[above]])
         kept = thin(ends[:, 1], most_points(len(self.lines)))
-        x = self.across(np.array(steps, dtype=np.float64)[kept])
+        x = self.across(steps.astype(np.float64)[kept])
         bottom, top = self.up(ends[kept, 0]), self.up(ends[kept, 1])
         # a lower end at or below zero has no place on a logarithmic axis: the band goes on below it
         bottom = np.where(np.isnan(bottom) & np.isfinite(ends[kept, 0]), HEIGHT, bottom)
@@ -156,16 +156,18 @@ class Chart:
         return text.replace("<", "\\u003c")  # a layer's name must not end the script
 
 
-def chart_of(
-    title: str, lines: Sequence[Line], *, reference: float | None = None, beside: Sequence[Line] = ()
-) -> Chart:
+def chart_of(title: str, lines: Sequence[Line], *, reference: float | None = None) -> Chart:
     """Make a chart with axes that hold its lines."""
-    steps = np.concatenate([line.series.steps for line in (*lines, *beside)]).astype(np.float64)
-    values = np.concatenate([_extent(line) for line in (*lines, *beside)])
-    x_scale = Scale(float(steps.min()), float(steps.max()))
+    return Chart(title, lines, *scales_of(lines, reference), reference)
+
+
+def scales_of(lines: Sequence[Line], reference: float | None = None) -> tuple[Scale, Scale]:
+    """Scales of steps and values with room for some lines, and for a value that a line across marks."""
+    ends = [float(line.series.steps[end]) for line in lines if len(line.series) for end in (0, -1)]
+    x_scale = Scale(min(ends), max(ends))
     if x_scale.lower == x_scale.upper:
         x_scale = Scale(x_scale.lower - 1.0, x_scale.upper + 1.0)
-    return Chart(title, lines, x_scale, scale_of(values, around=reference), reference)
+    return x_scale, scale_of(np.concatenate([_extent(line) for line in lines]), around=reference)
 
 
 def _extent(line: Line) -> Places:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from thermo_callbacks.commands.folders import prepare_folder
-from thermo_callbacks.commands.options import FILE, FOLDER, Parser
+from thermo_callbacks.commands.options import FILE, FOLDER, INTERRUPTED, Parser
 from thermo_callbacks.commands.printing import new_console
 
 
@@ -27,21 +27,24 @@ class ReportSettings:
 
 def report(parser: Parser, settings: ReportSettings) -> int:
     """Write the page, and print where it is."""
-    # seconds of imports, which a call for help need not wait for
-    from thermo_callbacks.commands.report.discovery import find_runs
-    from thermo_callbacks.commands.report.page import render_page
-    from thermo_callbacks.commands.report.target import check_target, write_page
-
     print_line = partial(new_console().print, soft_wrap=True)
     target = settings.out
     try:
+        # seconds of imports, which a call for help need not wait for
+        from thermo_callbacks.commands.report.discovery import find_runs
+        from thermo_callbacks.commands.report.page import render_page
+        from thermo_callbacks.commands.report.target import check_target, write_page
+
         check_target(target)
         runs = find_runs(settings.logdir)
         prepare_folder(target.parent, "--out")
+        page = render_page(runs, datetime.datetime.now().astimezone())
+        write_page(target, page)
     except ValueError as fault:
         parser.error(str(fault))
-    page = render_page(runs, datetime.datetime.now().astimezone())
-    write_page(target, page)
+    except KeyboardInterrupt:
+        print_line("Stopped by Ctrl-C. Nothing was written.")
+        return INTERRUPTED
     for run in runs:
         for notice in run.notices:
             print_line(f"{run.name}: {notice}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from thermo_callbacks.commands.report.naming import natural
+from thermo_callbacks.commands.report.small_files import read_small_file
 from thermo_callbacks.display.figures.engines import Kind
 from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, is_configuration, read_configuration
 
 _LONG = 4  # entries of a list or table that are shown one by one
+_DEEPEST = 8  # lists and tables within one another that are shown
+_LARGEST_NUMBER = 1 << 53
 
 
 class Configurations:
@@ -20,12 +22,14 @@ class Configurations:
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         tags = sorted(filter(is_configuration, texts), key=natural)
-        self.all = [configuration for tag in tags if (configuration := read_configuration(texts[tag]))]
+        read = {tag: read_configuration(texts[tag]) for tag in tags}
+        self.all = [configuration for configuration in read.values() if configuration]
+        self.unread = [tag for tag in tags if not read[tag]]
 
     def number(self, name: str) -> int | None:
         """Positive whole number of the first monitor that has one, ``"window"`` or ``"batch_size"`` for example."""
         values = (configuration.get(name) for configuration in self.all)
-        return next((value for value in values if isinstance(value, int) and value > 0), None)
+        return next((value for value in values if isinstance(value, int) and 0 < value < _LARGEST_NUMBER), None)
 
     @property
     def engine_types(self) -> dict[str, Kind]:
@@ -43,26 +47,31 @@ class Configurations:
         return facts
 
 
-def configuration_files(folder: Path) -> dict[str, str]:
-    """Read the configurations beside a table, under the tags that they have in event files."""
-    texts = {}
-    for path in folder.glob(f"{CONFIGURATION_FILE}*.json"):
-        with contextlib.suppress(OSError):
-            texts[path.stem.replace("_", "/", 1)] = path.read_text("utf-8", "replace")
-    return texts
+def configuration_files(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Read the configurations beside a table, under the tags that they have in event files, and what can't be read."""
+    texts, notices = {}, []
+    for path in sorted(folder.glob(f"{CONFIGURATION_FILE}*.json")):
+        text, notice = read_small_file(path)
+        if text is None:
+            notices.append(notice)
+        else:
+            texts[path.stem.replace("_", "/", 1)] = text.decode("utf-8", "replace")
+    return texts, notices
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, depth: int = 0) -> str:
     """Words for a value; of long lists how many there are, and of long tables how many of a kind."""
+    if depth > _DEEPEST:
+        return "..."
     if isinstance(value, dict):
         if value and all(isinstance(each, list) for each in value.values()):  # groups
             return ", ".join(f"{name} ({len(each):,})" for name, each in value.items())
         if len(value) > _LONG:
-            value = Counter(_shown(each) or "unknown" for each in value.values())
-        return ", ".join(f"{_words(name)} {_shown(each)}" for name, each in value.items())
+            value = Counter(_shown(each, depth + 1) or "unknown" for each in value.values())
+        return ", ".join(f"{_words(name)} {_shown(each, depth + 1)}" for name, each in value.items())
     if isinstance(value, list):
         between = ", " if all(isinstance(each, str) for each in value) else " and "
-        return f"{len(value):,}" if len(value) > _LONG else between.join(map(_shown, value))
+        return f"{len(value):,}" if len(value) > _LONG else between.join(_shown(each, depth + 1) for each in value)
     if isinstance(value, float):
         return f"{value:g}"
     # a switch is a whole number too

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
-from thermo_callbacks.commands.report.events import Log
+from thermo_callbacks.commands.report.log import LARGEST_STEP, MOST_TAGS, Log
 
 CSV_FILE = "metrics.csv"
+_LONGEST_NUMBER = 400  # signs: the largest number has 309 digits
+_FAR = 2 * LARGEST_STEP  # stands for all steps beyond the largest that has a place
 
 
 def read_csv(path: Path, log: Log) -> None:
@@ -17,29 +21,51 @@ def read_csv(path: Path, log: Log) -> None:
     was cut off: its last number may lack digits, so it is left out and noted, as are lines that hold no numbers.
     """
     try:
-        text, time = path.read_bytes().decode("utf-8", "replace"), path.stat().st_mtime
+        time = path.stat().st_mtime
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            _read_lines(_Lines(stream), path.name, time, log)
     except OSError as fault:
         log.notices.append(f"{path.name} can't be read ({fault.strerror}).")
+    log.close(path.name)
+
+
+class _Lines:
+    """Whole lines of a table, those without any sign left out."""
+
+    def __init__(self, stream: io.TextIOBase) -> None:
+        self._stream = stream
+        self.cut_off = self.any_sign = False
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._stream:
+            self.any_sign |= bool(line.strip())
+            if not line.endswith(("\n", "\r")):
+                self.cut_off = True
+            elif line.strip():
+                yield line
+
+
+def _read_lines(lines: _Lines, name: str, time: float, log: Log) -> None:
+    rows = map(_cells, lines)
+    header = next(rows, None)
+    if header is None:
+        log.notices.append(f"{name} is {'cut off in its first line' if lines.any_sign else 'empty'}.")
         return
-    whole, _, rest = text.rpartition("\n")
-    if not whole:
-        log.notices.append(f"{path.name} is {'empty' if not text.strip() else 'cut off in its first line'}.")
-        return
-    if rest:
-        log.notices.append(f"{path.name} ends in the middle of a line, which is left out.")
-    header, *rows = [_cells(line) for line in whole.splitlines() if line.strip()] or [[]]
     if "step" not in header:
-        log.notices.append(f"{path.name} has no column named step, and is left out.")
+        log.notices.append(f"{name} has no column named step, and is left out.")
         return
-    broken = sum(len(row) != len(header) or not _take(dict(zip(header, row, strict=True)), time, log) for row in rows)
+    taken = [len(row) == len(header) and _take(header, row, time, log) for row in rows]
+    broken = taken.count(False)
+    if lines.cut_off:
+        log.notices.append(f"{name} ends in the middle of a line, which is left out.")
     if broken:
-        log.notices.append(
-            f"{path.name} has {broken:,} of {len(rows):,} lines that hold no numbers; they are left out."
-        )
+        log.notices.append(f"{name} has {broken:,} of {len(taken):,} lines that hold no numbers; they are left out.")
 
 
 def _cells(line: str) -> list[str]:
     """Split one line: a quotation mark without its partner must not swallow the lines that follow."""
+    if '"' not in line:
+        return line.rstrip("\r\n").split(",")
     try:
         # a NUL byte, as a file system leaves it behind after a crash, is none of a number's
         return next(csv.reader([line.replace("\0", "?")]))
@@ -47,13 +73,16 @@ def _cells(line: str) -> list[str]:
         return []
 
 
-def _take(cells: dict[str, str], time: float, log: Log) -> bool:
+def _take(header: list[str], row: list[str], time: float, log: Log) -> bool:
     """Take over one line, all of it or nothing."""
     try:
-        step = int(float(cells.pop("step", "")))
-        values = {tag: float(cell) for tag, cell in cells.items() if cell}
+        if max(map(len, row)) > _LONGEST_NUMBER:
+            return False
+        step = float(row[header.index("step")])
+        values = [(tag, float(cell)) for tag, cell in zip(header, row, strict=True) if cell and tag != "step"]
+        place = int(max(-_FAR, min(step, _FAR))) if step == step else int(step)
     except (ValueError, OverflowError):
         return False
-    for tag, value in values.items():
-        log.add_scalar(tag, step, value, time)
+    for tag, value in values[:MOST_TAGS]:
+        log.add_scalar(tag, place, value, time)
     return True

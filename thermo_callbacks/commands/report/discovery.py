@@ -39,7 +39,13 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
 
 def _below(folder: Path) -> list[Path]:
     """Folders with logs, the named one or below it, in the order that people count in."""
-    if not folder.exists():
+    try:
+        there = folder.exists()
+    except OSError as fault:
+        raise ValueError(
+            f"LOGDIR {str(folder)[:200]!r} can't be read ({fault.strerror}): give the folder of a run"
+        ) from fault
+    if not there:
         raise ValueError(
             f"LOGDIR must be the folder of a run, or one with runs below it, got {str(folder)!r}, which does not "
             "exist: give the folder that the logger writes to, for example lightning_logs"

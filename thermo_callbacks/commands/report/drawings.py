@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from thermo_callbacks.commands.report.events import LoggedHistogram
+import numpy as np
+
+from thermo_callbacks.commands.report.log import LoggedHistogram
 from thermo_callbacks.commands.report.runs import Run, is_ours, members_of, words_of
 from thermo_callbacks.display.figures.engines import engine_chart, engines_of
 from thermo_callbacks.display.figures.heat_maps import laplacian_heat_map, temperature_heat_map
@@ -20,6 +24,8 @@ from thermo_callbacks.display.tensorboard.page import DIAGRAM_TAG, ENGINE_CHART_
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MOST_DRAWN = 12
+"""Runs whose figures are drawn: one takes half a second of work, and of more none would find their way."""
 _DOTS_PER_INCH = 150  # of the cells of a map, which are pixels within the drawing
 _WIDE = 100.0  # largest over smallest eigenvalue from which their axis is logarithmic
 
@@ -33,7 +39,7 @@ class Drawing(NamedTuple):
 
 
 def drawings_of(runs: Sequence[Run]) -> list[list[Drawing]]:
-    """Figures of all runs.
+    """Figures of the first runs.
 
     Drawn from the numbers wherever these hold all that the figure shows. Logs of a version that did not write the
     engine types of the activations have them in the logged image alone, which is taken then. Images that are not among
@@ -45,9 +51,10 @@ def drawings_of(runs: Sequence[Run]) -> list[list[Drawing]]:
     Returns:
         Each figure of all the runs that have it.
     """
+    runs = runs[:MOST_DRAWN]
     figures = [
-        [Drawing(run.name, f"{caption}: {run.name}", source) for run in runs if (source := draw(run, runs))]
-        for caption, draw in _FIGURES.items()
+        [Drawing(run.name, f"{caption}: {run.name}", source) for run in runs if (source := _drawn(caption, run, runs))]
+        for caption in _FIGURES
     ]
     tags = dict.fromkeys(tag for run in runs for tag in run.images if is_ours(tag) and tag not in _DRAWN_AGAIN)
     figures += [
@@ -61,6 +68,17 @@ def drawings_of(runs: Sequence[Run]) -> list[list[Drawing]]:
     return [figure for figure in figures if figure]
 
 
+def _drawn(caption: str, run: Run, runs: Sequence[Run]) -> str:
+    """A figure of a run; empty where it has none, or it can't be drawn, which is noted and costs that figure alone."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name's signs are drawn by the browser
+            return _FIGURES[caption](run, runs)
+    except Exception as fault:  # matplotlib's, of any kind, at numbers that nobody has foreseen
+        run.notices.append(f"The figure {caption!r} can't be drawn ({type(fault).__name__}).")
+        return ""
+
+
 def _map(family: str, draw: Callable[[LayerHistory], Figure]) -> Callable[[Run, Sequence[Run]], str]:
     def make(run: Run, runs: Sequence[Run]) -> str:
         layers = [layer for layer in members_of(runs, family) if f"{family}/{layer}" in run.scalars]
@@ -68,8 +86,12 @@ def _map(family: str, draw: Callable[[LayerHistory], Figure]) -> Callable[[Run, 
             return ""
         series = {layer: run.scalars[f"{family}/{layer}"] for layer in layers}
         history = LayerHistory()
-        for step in sorted({step for each in series.values() for step in each.points}):
-            history.append(step, {layer: each.at(step) for layer, each in series.items()})
+        steps = np.unique(np.concatenate([each.steps for each in series.values()]))
+        rows = np.full((len(steps), len(series)), math.nan)
+        for column, each in enumerate(series.values()):
+            rows[np.searchsorted(steps, each.steps), column] = each.values
+        for step, row in zip(steps.tolist(), rows.tolist(), strict=True):
+            history.append(step, dict(zip(series, row, strict=True)))
         return _encode(draw(history))
 
     return make
@@ -80,8 +102,10 @@ def _path(run: Run, _: Sequence[Run]) -> str:
     if entropies is None or temperatures is None:
         return ""
     path = PathHistory()
-    for step in sorted(entropies.points.keys() & temperatures.points.keys()):
-        path.append(step, entropies.at(step), temperatures.at(step))
+    both = np.intersect1d(entropies.steps, temperatures.steps, assume_unique=True, return_indices=True)
+    columns = (both[0], entropies.values[both[1]], temperatures.values[both[2]])
+    for step, entropy, temperature in zip(*(column.tolist() for column in columns), strict=True):
+        path.append(step, entropy, temperature)
     return _encode(temperature_entropy_diagram(path)) if len(path) else ""
 
 

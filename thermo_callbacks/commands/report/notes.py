@@ -5,6 +5,9 @@ from __future__ import annotations
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+LONGEST_NOTE = 20_000
+"""Signs of a text that are shown: Markdown may be written so that it takes time with the square of its length."""
+
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 _MARKDOWN.disable(["link", "image", "autolink", "reference"])  # they stay as they were typed
 
@@ -26,7 +29,7 @@ def marked_up(text: str) -> Markup:
 
 
 def note_of(text: str) -> Markup:
-    r"""HTML of a Markdown text.
+    r"""HTML of a Markdown text, of a long one its beginning.
 
     Returns:
         HTML without any link or image, in which all headings are of one size.
@@ -35,7 +38,8 @@ def note_of(text: str) -> Markup:
         >>> note_of("# Shape")
         Markup('<h4>Shape</h4>\n')
     """
-    tokens = _MARKDOWN.parse(text)
+    rest = "" if len(text) <= LONGEST_NOTE else f"\n\n(The other {len(text) - LONGEST_NOTE:,} signs are not shown.)"
+    tokens = _MARKDOWN.parse(text[:LONGEST_NOTE] + rest)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = "h4"  # the page has headings of its own

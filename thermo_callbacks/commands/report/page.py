@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from thermo_callbacks.catalog import QUANTITIES
 from thermo_callbacks.commands.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from thermo_callbacks.commands.report.colours import style
-from thermo_callbacks.commands.report.drawings import drawings_of
+from thermo_callbacks.commands.report.drawings import MOST_DRAWN, drawings_of
 from thermo_callbacks.commands.report.key_numbers import rows_of
 from thermo_callbacks.commands.report.notes import marked_up, note_of
 from thermo_callbacks.commands.report.runs import Run
@@ -44,19 +44,22 @@ def render_page(runs: Sequence[Run], now: datetime.datetime) -> str:
         "written": f"{now:%Y-%m-%d %H:%M}",
         "light": style(dark=False),
         "dark": style(dark=True),
+        "drawings": drawings_of(runs),  # first, since it notes what can't be drawn
         "runs": [summary_of(run, place) for place, run in enumerate(runs)],
         "facts": facts_of(runs),
         "key_rows": [row for row in rows if row.key],
         "other_rows": [row for row in rows if not row.key],
         "sections": sections_of(runs),
-        "drawings": drawings_of(runs),
+        "undrawn": len(runs) - MOST_DRAWN,
         "symbols": _symbols(tags),
         "legend": [(each, each.present(tags, families)) for each in QUANTITIES if each.present(tags, families)],
         "texts": [(run.name, tag, note_of(text)) for run in runs for tag, text in run.texts.items() if _is_wanted(tag)],
         "counter": itertools.count(1).__next__,
         "frame": {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
     }
-    return environment.get_template("page.html.jinja").render(context)
+    page = environment.get_template("page.html.jinja").render(context)
+    # names of files, and JSON, may hold halves of signs, which have no place in a file of text
+    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def _symbols(tags: set[str]) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.commands.report.configuration import Configurations, configuration_files
 from thermo_callbacks.commands.report.csv_file import CSV_FILE, read_csv
-from thermo_callbacks.commands.report.events import Log, event_files, read_event_file
+from thermo_callbacks.commands.report.events import event_files, read_event_file
+from thermo_callbacks.commands.report.hyperparameters import HYPERPARAMETERS_FILE, read_hyperparameters
+from thermo_callbacks.commands.report.log import Log
 from thermo_callbacks.commands.report.naming import natural
 from thermo_callbacks.commands.report.series import Series
 from thermo_callbacks.display.figures.layer_history import merge_names
@@ -21,7 +25,7 @@ _OURS = re.compile(
 )  # Lightning joins prefix and tag by a dash
 _WINDOW = ("thermo/temperature", "thermo/internal_energy")  # each window of a monitor has one of them
 _COUNTERS = ("epoch", "hp_metric", "step")  # what Lightning logs beside what training does
-HYPERPARAMETERS_FILE = "hparams.yaml"
+_FEWEST_RECORDS, _MOST_VALUES = 100, 500_000  # of a long run
 
 
 @dataclass
@@ -54,7 +58,7 @@ class Run(Log):
         return [tag.removeprefix(start) for tag in self.scalars if tag.startswith(start)]
 
     def records(self) -> list[Scalars]:
-        """What was known after each window, tag to its latest value.
+        """What was known after each window, tag to its latest value; of a long run after some of them.
 
         What an extra pass gave after a window is in that window's record. A run without windows has a record for each
         extra pass.
@@ -62,21 +66,32 @@ class Run(Log):
         Returns:
             One record a window, in order.
         """
-        by_step: dict[int, Scalars] = {}
-        for tag, series in self.scalars.items():
-            for step, point in series.points.items() if is_ours(tag) else ():
-                by_step.setdefault(step, {})[tag] = point.value
-        windows = {step for tag in _WINDOW if tag in self.scalars for step in self.scalars[tag].points}
-        first = min(windows, default=0)
-        records: list[Scalars] = []
-        latest: Scalars = {}
-        for step in sorted(by_step):
-            latest = {**latest, **by_step[step]}
-            if not windows or step in windows:
-                records.append(latest)
-            elif step > first:
-                records[-1] = latest
+        own = {tag: series for tag, series in self.scalars.items() if is_ours(tag) and len(series)}
+        windows = [series.steps for tag, series in own.items() if tag in _WINDOW]
+        starts = np.unique(
+            np.concatenate(windows or [series.steps for series in own.values()] or [np.zeros(0, dtype=np.int64)])
+        )
+        if not len(starts):
+            return []
+        most = max(_FEWEST_RECORDS, _MOST_VALUES // len(own))  # words need the course of a run, and its last values
+        if len(starts) > most:
+            starts = starts[np.unique(np.linspace(0, len(starts) - 1, most).round().astype(int))]
+        # up to the step before the next window: what an extra pass gave in between is its window's
+        ends = np.append(starts[1:], np.iinfo(np.int64).max)
+        records: list[Scalars] = [{} for _ in starts]
+        for tag, series in own.items():
+            places = np.searchsorted(series.steps, ends, side="left") - 1
+            for record, place, value in zip(records, places, series.values[places], strict=True):
+                if place >= 0:
+                    record[tag] = float(value)
         return records
+
+    @property
+    def windows(self) -> int:
+        """Number of windows; of extra passes in a run without windows."""
+        own = {tag: series for tag, series in self.scalars.items() if is_ours(tag)}
+        steps = [series.steps for tag, series in own.items() if tag in _WINDOW] or [each.steps for each in own.values()]
+        return len(np.unique(np.concatenate(steps)))
 
     @property
     def configurations(self) -> Configurations:
@@ -137,16 +152,18 @@ def read_runs(folder: Path, name: str) -> list[Run]:
     if (folder / CSV_FILE).is_file():
         read_csv(folder / CSV_FILE, table)
         files.append(CSV_FILE)
-    hyperparameters, configurations = _hyperparameters(folder / HYPERPARAMETERS_FILE), configuration_files(folder)
+    hyperparameters, flaws = read_hyperparameters(folder / HYPERPARAMETERS_FILE)
+    configurations, unread = configuration_files(folder)
     groups = _by_prefix([events, table])
     runs = []
     for prefix, members in groups.items():
         label = prefix.rstrip("-/_. ")
         run = Run(f"{name} ({label})" if len(groups) > 1 and label else name, folder, hyperparameters, files)
-        run.notices = [*events.notices, *table.notices]
+        run.notices = [*events.notices, *table.notices, *flaws, *unread]
         for log, own in members:
             run.merge(log, own)
         run.texts = configurations | run.texts
+        run.notices += [f"{tag} holds no configuration, and is left out." for tag in run.configurations.unread]
         runs.append(run)
     return runs
 
@@ -168,17 +185,6 @@ def _prefixes(log: Log) -> list[str]:
     """What loggers put before the tags of the monitors, each once."""
     matches = filter(None, map(_OURS.fullmatch, (*log.scalars, *log.images, *log.histograms, *log.texts)))
     return list(dict.fromkeys(match["prefix"] for match in matches))
-
-
-def _hyperparameters(path: Path) -> dict[str, str]:
-    """Settings that Lightning's logger noted; none where they are more than plain values, or there are none."""
-    import yaml
-
-    try:
-        found: Any = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError):
-        return {}
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
 
 
 def members_of(runs: Iterable[Run], family: str) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from thermo_callbacks.catalog import ScalarChart
-from thermo_callbacks.commands.report.chart import Chart, Line, chart_of
+from thermo_callbacks.commands.report.chart import Chart, Line, chart_of, scales_of
 from thermo_callbacks.commands.report.colours import depth_colour, run_colour
 from thermo_callbacks.commands.report.runs import Run, members_of, tags_of_training, words_of
 from thermo_callbacks.commands.report.series import Series
@@ -112,26 +112,28 @@ def _by_member(
     title: str, families: Sequence[str], whole: Sequence[str], runs: Sequence[Run], reference: float | None
 ) -> list[Panel]:
     """A chart for each run, all with the same axes."""
-    drawn = [(run, _member_lines(run, families, whole, runs)) for run in runs]
+    members = {family: members_of(runs, family) for family in families}
+    drawn = [(run, _member_lines(run, members, whole)) for run in runs]
     drawn = [(run, lines) for run, lines in drawn if _any_value(lines)]
-    panels = []
+    panels: list[Panel] = []
+    if not drawn:
+        return panels
+    scales = scales_of([line for _, lines in drawn for line in lines], reference)
     for run, lines in drawn:
-        beside = [line for other, theirs in drawn if other is not run for line in theirs]
         heading = title if len(runs) == 1 else f"{title}: {run.name}"
-        chart = chart_of(heading, lines, reference=reference, beside=beside)
+        chart = Chart(heading, lines, *scales, reference)
         names = [line.name for line in lines if not line.strong]
         panels.append(Panel(chart, heading, (names[0], names[-1]) if len(names) > _MOST_OF_TRAINING else ()))
     return panels
 
 
-def _member_lines(run: Run, families: Sequence[str], whole: Sequence[str], runs: Sequence[Run]) -> list[Line]:
+def _member_lines(run: Run, members: Mapping[str, Sequence[str]], whole: Sequence[str]) -> list[Line]:
     lines = []
-    for family in families:
-        members = members_of(runs, family)
-        for place, member in enumerate(members):
+    for family, names in members.items():
+        for place, member in enumerate(names):
             series: Series | None = run.scalars.get(f"{family}/{member}")
             if series is not None:
-                lines.append(Line(member, series, depth_colour(place, len(members))))
+                lines.append(Line(member, series, depth_colour(place, len(names))))
     for number, tag in enumerate(whole):
         if tag in run.scalars:
             name = "whole run" if len(whole) == 1 else words_of(tag)

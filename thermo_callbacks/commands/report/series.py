@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from array import array
 
 import numpy as np
 import numpy.typing as npt
 
-
-class LoggedPoint(NamedTuple):
-    """One value as it was logged, NaN where the run had none; times are seconds since 1970."""
-
-    time: float
-    value: float
+Steps = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
 
 
-@dataclass
 class Series:
     """Values of one tag by step.
 
     A step has one value: of several, the one that was written last. A run that was resumed from an earlier checkpoint
     thus reads as it went on, and its first attempt remains only where the second one logged nothing.
-
-    Attributes:
-        points: Step to value and time of writing.
 
     Example:
         >>> series = Series()
@@ -36,48 +27,73 @@ class Series:
         (array([10, 20]), array([0.5, 0.4]))
     """
 
-    points: dict[int, LoggedPoint] = field(default_factory=dict)
+    def __init__(self) -> None:
+        # plain arrays while values come in, one at a time: an object a value would take ten times the room
+        self._steps, self._values, self._times = array("q"), array("d"), array("d")
+        self._ordered: tuple[Steps, Values, Values] = np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0)
 
     def __len__(self) -> int:
-        return len(self.points)
+        return len(self.steps)
 
     def add(self, step: int, value: float, time: float) -> None:
         """Add a value, unless one that was written later is known for the step.
 
         Args:
-            step: Its step.
-            value: The value.
-            time: When it was written; of equal times the value that is added last counts.
+            step: Its step, of 64 bits.
+            value: The value, NaN where the run had none.
+            time: When it was written, in seconds since 1970, NaN where nobody knows: before all others. Of equal times
+                the value that is added last counts.
         """
-        known = self.points.get(step)
-        if known is None or time >= known.time:
-            self.points[step] = LoggedPoint(time, value)
+        self._steps.append(step)
+        self._values.append(value)
+        self._times.append(time)
 
     def merge(self, other: Series) -> None:
         """Add all values of another series."""
-        for step, point in other.points.items():
-            self.add(step, point.value, point.time)
+        steps, values, times = other._in_order()
+        self._steps.frombytes(steps.tobytes())
+        self._values.frombytes(values.tobytes())
+        self._times.frombytes(times.tobytes())
 
     @property
-    def steps(self) -> npt.NDArray[np.int64]:
+    def steps(self) -> Steps:
         """Steps in order, shape ``[points]``."""
-        return np.array(sorted(self.points), dtype=np.int64)
+        return self._in_order()[0]
 
     @property
-    def values(self) -> npt.NDArray[np.float64]:
+    def values(self) -> Values:
         """Values in the order of the steps, shape ``[points]``."""
-        return np.array([self.points[step].value for step in sorted(self.points)], dtype=np.float64)
+        return self._in_order()[1]
+
+    @property
+    def times(self) -> Values:
+        """Times of writing in the order of the steps, NaN where nobody knows, shape ``[points]``."""
+        return self._in_order()[2]
 
     def at(self, step: int) -> float:
         """Value at a step; NaN where there is none."""
-        return self.points[step].value if step in self.points else math.nan
+        place = int(np.searchsorted(self.steps, step))
+        return float(self.values[place]) if place < len(self) and self.steps[place] == step else math.nan
 
     @property
     def last_step(self) -> int:
         """The last step with a value or a NaN, -1 without any."""
-        return max(self.points, default=-1)
+        return int(self.steps[-1]) if len(self) else -1
 
     @property
     def last(self) -> float:
         """The value at the last step, NaN without any."""
-        return self.at(self.last_step)
+        return float(self.values[-1]) if len(self) else math.nan
+
+    def _in_order(self) -> tuple[Steps, Values, Values]:
+        """Steps, values and times, once for each step."""
+        if self._steps:
+            new = (np.array(self._steps, dtype=np.int64), np.array(self._values), np.array(self._times))
+            columns = [np.concatenate(pair) for pair in zip(self._ordered, new, strict=True)]
+            self._steps, self._values, self._times = array("q"), array("d"), array("d")
+            # of one step the last written stands last, and of those the last added
+            order = np.lexsort((np.nan_to_num(columns[2], nan=-math.inf), columns[0]))
+            steps, values, times = (column[order] for column in columns)
+            last = np.append(steps[1:] != steps[:-1], True)
+            self._ordered = steps[last], values[last], times[last]
+        return self._ordered

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from thermo_callbacks.commands.report.colours import run_colour
 from thermo_callbacks.commands.report.csv_file import CSV_FILE
 from thermo_callbacks.commands.report.runs import Run
@@ -41,11 +43,11 @@ def facts_of(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 
 def _facts(run: Run) -> dict[str, str]:
-    steps = [step for series in run.scalars.values() for step in series.points]
+    steps = [int(series.steps[end]) for series in run.scalars.values() if len(series) for end in (0, -1)]
     window = run.configurations.number("window")
     facts = {
         "Steps": f"{min(steps):,} to {max(steps):,}",
-        "Measurements": f"{len(run.records()):,}" + ("" if window is None else f", of {window:,} steps each"),
+        "Measurements": f"{run.windows:,}" + ("" if window is None else f", of {window:,} steps each"),
         **run.configurations.facts,
         "Layers": f"{len(run.members('thermo_temperature')) or ''}",
         "Logged": _times(run),
@@ -69,10 +71,15 @@ def _split(paragraph: str) -> tuple[str, str]:
 
 
 def _times(run: Run) -> str:
-    """Times of the first and the last value; empty for a table, which has none."""
+    """Times of the first and the last value; empty for a table, which has none, and where nobody knows."""
     if run.files == [CSV_FILE]:
         return ""
-    times = [point.time for series in run.scalars.values() for point in series.points.values()]
-    first, last = (datetime.datetime.fromtimestamp(time).astimezone() for time in (min(times), max(times)))
+    times = np.concatenate([series.times for series in run.scalars.values()])
+    times = times[~np.isnan(times)]
+    if not len(times):
+        return ""
+    first, last = (
+        datetime.datetime.fromtimestamp(time).astimezone() for time in (float(times.min()), float(times.max()))
+    )
     end = f"{last:%H:%M:%S}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M:%S}"
     return f"{first:%Y-%m-%d %H:%M:%S} to {end}"

@@ -49,7 +49,8 @@ def _analyse(console: Console, widths: tuple[int, ...]) -> None:
     peers = None
     if len(found.hidden) > 1:
         shell = Shell(widths[0], widths[-1], len(found.hidden), found.connections, PEERS_TOLERANCE)
-        peers = survey(shell, samples=_PEERS, most_candidates=_PEER_CANDIDATES)
+        with contextlib.suppress(ValueError):  # from 2**60 connections on none are drawn
+            peers = survey(shell, samples=_PEERS, most_candidates=_PEER_CANDIDATES)
     console.print(quantities_table(found, peers))
     if found.hidden:
         console.print(layers_table(found))
@@ -91,9 +92,10 @@ def _nothing_found(found: Survey) -> str:
     if shell.most < shell.smallest:
         return f"--budget {shell.connections} is too small: a network with {network} has at least {shell.smallest}"
     nearest = [str(energy) for energy in nearest_connections(shell) if energy is not None]
+    cure = f"the nearest that can be are {' and '.join(nearest)}; or " if nearest else ""
     return (
-        f"--budget {shell.connections} can't be met: no network with {network} has that many connections; the "
-        f"nearest that can be are {' and '.join(nearest)}; or give --tolerance 0.01"
+        f"--budget {shell.connections} can't be met: no network with {network} has that many connections; {cure}give "
+        "--tolerance 0.01"
     )
 
 
@@ -107,6 +109,8 @@ def _check_replaceable(file: Path) -> None:
     from thermo_callbacks.commands.topology.tables import is_ranking_csv
 
     with _writable(file):
+        if file.exists() and not file.is_file():  # to read a pipe would wait for ever
+            raise ValueError(f"--csv must be a file, got {str(file)!r}, which is none: give another name")
         if file.exists() and not is_ranking_csv(file.read_text(encoding="utf-8", errors="replace")):
             raise ValueError(
                 f"--csv {str(file)!r} exists and is no ranking of this program, or was changed since: give another name"

@@ -22,7 +22,7 @@ def read_configuration(text: str) -> dict[str, Any]:
     """Read a configuration back, alone or from a block of code in Markdown; empty where it is none."""
     try:
         found = json.loads(text.removeprefix("```json").removesuffix("```"))
-    except ValueError:
+    except (ValueError, RecursionError):  # lists a thousandfold within one another
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -43,8 +43,9 @@ def checked_chain(
 
 def check_regulator(regulator: float) -> None:
     """Check that a regulator m^2 is finite and not negative."""
-    if not 0.0 <= regulator < float("inf"):
-        raise ValueError(f"regulator must be finite and not negative (m^2, for example 0.1), got {regulator}")
+    number = isinstance(regulator, int | float) and not isinstance(regulator, bool)
+    if not number or not 0.0 <= regulator < float("inf"):
+        raise ValueError(f"regulator must be finite and not negative (m^2, for example 0.1), got {regulator!r}")
 
 
 def chain_log_determinant(weights: Sequence[Tensor], slopes: Sequence[Tensor], regulator: float) -> Tensor:

@@ -37,7 +37,8 @@ def covering_boxes(shell: Shell) -> Boxes:
     low, high = _tightened(shell, low, low * base - 1)
     sides = (high - low + 1).astype(np.float64)
     choices = np.minimum(high - low, (shell.most - shell.least) // neighbours(shell, low)) + 1
-    candidates = sides.prod(axis=1, keepdims=True) / sides * choices
+    with np.errstate(over="ignore", invalid="ignore"):  # of a hundred layers: more candidates than a number can say
+        candidates = sides.prod(axis=1, keepdims=True) / sides * choices
     solved = candidates.argmin(axis=1)
     rows = np.arange(len(low))
     return Boxes(low, high, solved, choices[rows, solved], candidates[rows, solved])
@@ -66,15 +67,20 @@ def _lower_corners(shell: Shell, base: int) -> Integers | None:
     powers = [1]
     while powers[-1] * base <= shell.most:
         powers.append(powers[-1] * base)
-    sides = np.array(powers, dtype=np.int64)
-    low = np.empty((1, 0), dtype=np.int64)
+    sides = np.array(powers, dtype=np.float64)
+    columns: list[Numbers] = []
+    placed, last = np.zeros(1), np.full(1, float(shell.n_in))  # connections of each corner so far, and its last width
     for layer in range(shell.depth):
-        low = np.concatenate([np.repeat(low, len(sides), axis=0), np.tile(sides, len(low))[:, None]], axis=1)
-        rest = np.ones((len(low), shell.depth - layer - 1))  # the layers to come are one neuron wide at least
-        low = low[energies(shell, np.concatenate([low.astype(np.float64), rest], axis=1)) <= _above(shell.most)]
-        if len(low) > _MOST_BOXES:
+        energy = placed[:, None] + last[:, None] * sides
+        # the layers to come are one neuron wide at least
+        after = shell.depth - layer - 1
+        behind = sides + (after - 1.0) + shell.n_out if after else sides * shell.n_out
+        rows, chosen = np.nonzero(energy + behind <= _above(shell.most))
+        if len(rows) > _MOST_BOXES:
             return None
-    return low
+        columns = [*(column[rows] for column in columns), sides[chosen]]
+        placed, last = energy[rows, chosen], sides[chosen]
+    return np.stack(columns, axis=1).astype(np.int64)
 
 
 def _tightened(shell: Shell, low: Integers, high: Integers) -> tuple[Integers, Integers]:

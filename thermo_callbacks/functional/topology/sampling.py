@@ -24,13 +24,15 @@ class ShellSampler:
                 raise ValueError(f"{name} must be below 2**60 for sampling, got {getattr(shell, name)}")
         self._shell, self._random = shell, np.random.default_rng(seed)
         self._boxes = covering_boxes(shell)
-        self.candidates = float(self._boxes.candidates.sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.candidates = float(self._boxes.candidates.sum())
         self.tried = self.accepted = 0  # candidates so far, and those that were topologies of the shell
 
     def draw(self, count: int, most_candidates: int = MOST_CANDIDATES) -> Integers:
         """Draw independent topologies ``[count, k + 2]``; fewer once ``most_candidates`` were tried in all."""
         found, missing = [np.empty((0, self._shell.depth), dtype=np.int64)], count
-        while missing > 0 and self.candidates and self.tried < most_candidates:
+        # more candidates than a number can say: none of them would be a topology
+        while missing > 0 and 0.0 < self.candidates < math.inf and self.tried < most_candidates:
             accepted = self._accepted()
             found.append(accepted[:missing])
             missing -= len(found[-1])

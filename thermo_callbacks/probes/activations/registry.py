@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -109,12 +108,13 @@ def activation_functions(activations: Iterable[Function] = ()) -> dict[Function,
     functions = dict(_BUILT_IN)
     for function in activations:
         name = getattr(function, "__name__", repr(function))
-        written_in_python = isinstance(function, types.FunctionType) and function.__module__.split(".")[0] != "torch"
-        if written_in_python or not callable(function):
+        variants = _everywhere(name.rstrip("_"))
+        # methods of tensors name no module
+        of_torch = str(getattr(function, "__module__", None)).partition(".")[0] == "torch" or function in variants
+        if isinstance(function, type) or not callable(function) or not of_torch:
             raise ValueError(
                 f"activations must hold module classes and functions of torch, got {name}: calls of other functions "
                 "can't be seen; put it into the forward of a module and give that module's class"
             )
-        variants = _everywhere(name.rstrip("_"))
         functions |= dict.fromkeys([function, *variants], Activation(name.strip("_"), name.strip("_")))
     return functions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,10 +52,17 @@ class BulkProbe:
 
     def __post_init__(self) -> None:
         for name, least in (("samples", 1), ("probes", 1), ("steps", 1), ("laplacian_probes", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if not 0.0 < self.regulator < math.inf:
-            raise ValueError(f"regulator must be positive and finite (m^2, for example 0.1), got {self.regulator}")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
+                raise ValueError(f"{name} must be a whole number of at least {least} and below 2**63, got {value!r}")
+        if self.network is not None and not (isinstance(self.network, str) and self.network):
+            raise ValueError(
+                "network must be the name of a submodule such as 'net', or None for the one that the step calls, got "
+                f"{self.network!r}"
+            )
+        number = isinstance(self.regulator, int | float) and not isinstance(self.regulator, bool)
+        if not number or not 0.0 < self.regulator <= sys.float_info.max:
+            raise ValueError(f"regulator must be positive and finite (m^2, for example 0.1), got {self.regulator!r}")
 
     def measure(
         self,
