@@ -19,6 +19,7 @@ from thermo_callbacks.probes.curvature import CurvatureProbe, CurvatureSample, S
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProbe
 from thermo_callbacks.probes.parameters.optimizers import MobilityOf, decay_contraction
+from thermo_callbacks.probes.real_numbers import real_count
 from thermo_callbacks.probes.replay import Replay
 from thermo_callbacks.probes.sharding import is_sharded, local_part, sum_over_parts
 
@@ -192,4 +193,4 @@ def _total(value: Tensor | float, parameter: nn.Parameter) -> float:
     """Sum over a parameter's coordinates of one value each, or the same for all."""
     if isinstance(value, Tensor):
         return float(sum_over_parts(value.double().sum(), parameter))
-    return value * parameter.numel()
+    return value * real_count(parameter)

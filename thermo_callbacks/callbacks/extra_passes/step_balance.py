@@ -15,6 +15,7 @@ from thermo_callbacks.callbacks.extra_passes.processes import mean_over_processe
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.step_balance import BalanceSums, balance_sums
+from thermo_callbacks.probes.real_numbers import as_real
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
 from thermo_callbacks.probes.replay.losses import StepBatch, mean_gradient, mean_loss
 from thermo_callbacks.probes.sharding import is_sharded
@@ -91,7 +92,7 @@ class StepBalanceCollector(Collector):
         """Heat, squared gradient and turn of the next gradient of each layer, then work on own and on fresh batch."""
         step, moves = self._step, self._step.displacements
         before = step.values
-        after = {parameter: parameter.detach() for parameter in before}
+        after = {parameter: as_real(parameter.detach()) for parameter in before}
         own_before, gradients = (None, step.gradients)
         if self._own_loss:
             own_before, gradients = mean_gradient(self._replay, before, step.batches)

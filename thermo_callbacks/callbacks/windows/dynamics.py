@@ -25,6 +25,7 @@ from thermo_callbacks.probes.parameters.optimizers import (
     measured_mobility,
     parameter_mobility,
 )
+from thermo_callbacks.probes.real_numbers import real_count
 
 
 class Dynamics:
@@ -150,7 +151,7 @@ class Dynamics:
         self.reason = verdict.reason
         if final:
             self.responses.accept(verdict)
-        sizes = torch.tensor([parameter.numel() for parameter in parameters], dtype=torch.float64)
+        sizes = torch.tensor([real_count(parameter) for parameter in parameters], dtype=torch.float64)
         return verdict.applied(
             window, sums, self._probe.layer_of_parameters, sizes, self._momentum_key, self.responses.used
         )

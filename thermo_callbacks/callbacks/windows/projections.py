@@ -17,6 +17,7 @@ from thermo_callbacks.functional.window.resolved import (
     resolved_balance,
 )
 from thermo_callbacks.probes.parameters.projections import ProjectionProbe, WatchedDirections
+from thermo_callbacks.probes.real_numbers import real_count
 
 _LARGEST_STATE = 2**25  # bytes of directions that go into a checkpoint
 _STEADY = 1.1  # ratio of learning rates within a window that still counts as one
@@ -116,7 +117,7 @@ class ProjectionWatch:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
         self._next = self._directions = self._probe = None
-        size = sum(parameter.numel() for parameter in self._parameters)
+        size = sum(real_count(parameter) for parameter in self._parameters)
         found = [each for each in (state.get("next"), state.get("directions")) if each is not None]
         if not found or any(each["places"].shape[1] != size for each in found):
             return

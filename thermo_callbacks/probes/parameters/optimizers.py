@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop, Rprop, SparseAdam
 
 from thermo_callbacks.functional import MomentumResponse, momentum_response
+from thermo_callbacks.probes.real_numbers import as_real
 
 # mobility of an optimizer's parameter now, of what a function picks of a tensor of its shape; NaN where unknown
 MobilityOf = Callable[[Optimizer, dict[str, Any], nn.Parameter, Callable[[Tensor], Tensor]], Tensor | float]
@@ -146,7 +147,7 @@ def mobility_shape(
     name = next((each for each in _SECOND_MOMENTS if each in state and state[each].shape == parameter.shape), None)
     if name is None:
         return 1.0
-    moment = watch(state[name])
+    moment = watch(as_real(state[name]))
     step = _step_count(state, group)
     if isinstance(step, Tensor):
         step = step.to(parameter.device)
@@ -154,7 +155,7 @@ def mobility_shape(
     if step is not None and "betas" in group and name.endswith("exp_avg_sq"):
         moment = moment / (1.0 - float(group["betas"][-1]) ** step)
     if group.get("centered", False) and "grad_avg" in state:
-        moment = (moment - watch(state["grad_avg"]).square()).clamp(min=0.0)
+        moment = (moment - watch(as_real(state["grad_avg"])).square()).clamp(min=0.0)
     epsilon = group.get("eps", 0.0)
     shape = 1.0 / (moment.sqrt() + (float(epsilon) if isinstance(epsilon, (int, float)) else 0.0))
     if name == "sum" and step is not None:

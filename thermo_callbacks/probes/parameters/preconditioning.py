@@ -18,6 +18,7 @@ from thermo_callbacks.probes.parameters.optimizers import (
     group_momentum,
     parameter_mobility,
 )
+from thermo_callbacks.probes.real_numbers import as_real
 
 _KNOWN = (SGD, Adam, AdamW, RMSprop, Adagrad)
 
@@ -144,9 +145,13 @@ def _decays(optimizer: Optimizer, group: dict[str, Any]) -> tuple[float, float]:
 
 def _row(values: Sequence[Tensor | float], parameters: Sequence[nn.Parameter]) -> Tensor:
     """One row of the values of all coordinates, of single precision at least."""
-    dtype = torch.promote_types(torch.float32, parameters[0].dtype)
+    dtype = torch.promote_types(torch.float32, parameters[0].dtype.to_real())
     rows = [
-        torch.as_tensor(value, dtype=dtype, device=parameter.device).detach().expand(parameter.shape).reshape(-1)
+        torch.as_tensor(value, dtype=dtype, device=parameter.device).detach().expand(_shape(parameter)).reshape(-1)
         for value, parameter in zip(values, parameters, strict=True)
     ]
     return torch.cat(rows)
+
+
+def _shape(parameter: nn.Parameter) -> torch.Size:
+    return as_real(parameter.detach()).shape

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thermo_callbacks.probes.real_numbers import as_real, real_count
 from thermo_callbacks.probes.sharding import Part
 
 
@@ -33,7 +34,7 @@ def select(
     """Split a layer's watched coordinates (sorted and flat, None for all) by parameter, as this process holds them."""
     selections, offset = [], 0
     for parameter in owned:
-        size = parameter.numel()
+        size = real_count(parameter)
         inside = None if choice is None else choice[(choice >= offset) & (choice < offset + size)] - offset
         offset += size
         watched = size if inside is None else len(inside)
@@ -50,6 +51,7 @@ def select(
 
 def read(source: Tensor, index: Tensor | None, target: Tensor) -> None:
     """Copy the watched coordinates (None for all) of a parameter or gradient, in whatever form it comes."""
+    source = as_real(source)
     if source.is_sparse:
         target.copy_(_read_sparse(source, index))
     elif index is None:
