@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from thermo_callbacks.probes.real_numbers import as_real, real_count
-from thermo_callbacks.probes.sharding import Part
+from thermo_callbacks.probes.sharding import Part, local_part
 
 
 class Selection(NamedTuple):
@@ -47,6 +47,22 @@ def select(
             inside = inside.astype(np.int32 if size < 2**31 else np.int64)
         selections.append(Selection(parameter, inside, here, watched))
     return selections
+
+
+def unreadable(parameters: Iterable[nn.Parameter]) -> dict[int, nn.Parameter]:
+    """Parameters, by identity, that can't be read or whose gradient can't: compressed sparse ones, nested ones."""
+    return {id(parameter): parameter for parameter in parameters if not _can_be_read(parameter)}
+
+
+def _can_be_read(parameter: nn.Parameter) -> bool:
+    try:
+        for tensor in (parameter.detach(), *([] if parameter.grad is None else [parameter.grad])):
+            part = local_part(tensor, parameter)
+            target = torch.empty(min(1, part.numel()), dtype=torch.float32, device=part.device)
+            read(part, torch.zeros(len(target), dtype=torch.int32, device=part.device), target)
+    except Exception:  # whatever a tensor of an unknown kind raises
+        return False
+    return True
 
 
 def read(source: Tensor, index: Tensor | None, target: Tensor) -> None:
