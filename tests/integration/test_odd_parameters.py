@@ -114,3 +114,24 @@ def test_parameters_without_elements_are_no_coordinates(make: MakeOptimizer, pre
     with pytest.warns(UserWarning, match="zero-element"):
         module = WithNothing(make)
     assert repr(values(module, preset)) == repr(values(Regression(optimizer=make), preset))
+
+
+class WithCompressed(Regression):
+    """Has a matrix in compressed rows, which no coordinates can be read of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = torch.eye(3, dtype=torch.float64).to_sparse_csr()
+        self.graph = nn.ParameterDict({"edges": nn.Parameter(rows)})
+
+
+@pytest.mark.filterwarnings("ignore:(Sparse CSR|.*no (value|transition)|.*does not train)")
+@pytest.mark.parametrize("preset", ["light", "standard"])
+def test_a_layer_that_cannot_be_read_is_left_out(preset: str) -> None:
+    with pytest.warns(UserWarning, match="ThermoMonitor") as caught:
+        found = values(WithCompressed(), preset)
+    assert [str(each.message) for each in caught if "ThermoMonitor" in str(each.message)] == [
+        "ThermoMonitor leaves out 'graph' for the rest of this run: parameters that can't be read (sparse_csr "
+        "Tensor). All else goes on."
+    ]
+    assert repr(found) == repr(values(Regression(), preset))

@@ -88,4 +88,6 @@ class MeasuredStep:
 
 
 def _parameters(optimizer: Optimizer) -> Iterator[nn.Parameter]:
-    return (parameter for group in optimizer.param_groups for parameter in group["params"])
+    """Parameters of an optimizer; a compressed one has no coordinates to move, and stays as it is in a replay."""
+    every = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    return (parameter for parameter in every if parameter.layout == torch.strided)

@@ -67,7 +67,7 @@ class MonitoredOptimizers:
         if self._refused:
             names = [name for name, owned in layers.items() if self._refused.keys() & set(map(id, owned))]
             kinds = sorted({f"{str(each.layout)[6:]} {type(each.data).__name__}" for each in self._refused.values()})
-            self._guard.leave_out(_listed(names), f"their parameters can't be read ({', '.join(kinds)})")
+            self._guard.leave_out(_listed(names), f"parameters that can't be read ({', '.join(kinds)})")
 
     def exchange(self, gone: Sequence[Optimizer], new: Sequence[Optimizer]) -> bool:
         """Others have taken the place of some optimizers; whether steps of an open window were lost by it."""

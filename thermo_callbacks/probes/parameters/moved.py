@@ -19,7 +19,8 @@ class Marks:
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         parameters = [parameter for parameter in parameters if parameter.numel()]
         self._versions = [(parameter, parameter._version) for parameter in parameters]
-        some = parameters[:: max(1, len(parameters) // _FEW)]
+        plain = [parameter for parameter in parameters if parameter.layout == torch.strided]
+        some = plain[:: max(1, len(plain) // _FEW)]
         self._values = [(parameter, _few(parameter).clone()) for parameter in some]
 
     def again(self) -> Marks:

@@ -27,9 +27,8 @@ def stated_rate(group: dict[str, Any], *, missing: float = math.nan) -> Tensor |
 
 
 def largest_rate(groups: list[dict[str, Any]]) -> float:
-    """Largest learning rate of some groups, waiting for it if it is on a device; NaN where one has none."""
-    rates = [float(stated_rate(group)) for group in groups]
-    return math.nan if any(map(math.isnan, rates)) else max(rates)
+    """Largest learning rate of some groups, waiting for it if it is on a device; 1 for those that have none."""
+    return max(float(stated_rate(group, missing=1.0)) for group in groups)
 
 
 def stated_decay(group: dict[str, Any]) -> float:
