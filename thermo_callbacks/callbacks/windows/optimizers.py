@@ -13,6 +13,7 @@ from torch.optim import LBFGS, Optimizer
 from thermo_callbacks.callbacks.compat import expects_clipping, has_gradient_scaler, steps_done
 from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
+from thermo_callbacks.callbacks.windows.step_following import PATIENCE
 from thermo_callbacks.callbacks.windows.trained_layers import trained_layers
 from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard
@@ -40,6 +41,7 @@ class MonitoredOptimizers:
         self._sharded = False
         self.all: list[OptimizerWindow] = []
         self._by_optimizer: dict[int, list[OptimizerWindow]] = {}
+        self._lost = 0  # open windows that were lost by an exchange of optimizers, since one has ended
         self._refused: dict[int, nn.Parameter] = {}  # those that can't be watched
 
     def start(self, *, sharded: bool) -> None:
@@ -69,11 +71,11 @@ class MonitoredOptimizers:
             kinds = sorted({f"{str(each.layout)[6:]} {type(each.data).__name__}" for each in self._refused.values()})
             self._guard.leave_out(_listed(names), f"parameters that can't be read ({', '.join(kinds)})")
 
-    def exchange(self, gone: Sequence[Optimizer], new: Sequence[Optimizer]) -> bool:
-        """Others have taken the place of some optimizers; whether steps of an open window were lost by it."""
+    def exchange(self, gone: Sequence[Optimizer], new: Sequence[Optimizer]) -> None:
+        """Others have taken the place of some optimizers."""
         # a window goes over to the optimizer that trains most of its parameters, and keeps the heat so far
         free = [window for optimizer in gone for window in self._by_optimizer.pop(id(optimizer), [])]
-        lost = any(window.taken for window in free)
+        self._lost += any(window.taken for window in free)
         for optimizer in new:
             own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
             self._by_optimizer[id(optimizer)] = heirs = []
@@ -88,10 +90,30 @@ class MonitoredOptimizers:
             self.refresh(optimizer)
         for window in free:  # its heat is a part of the run's
             window.retire()
-        return lost
+        if self._lost == PATIENCE:
+            self._guard.warn_once(
+                f"{self._guard.name} sees other optimizers before a window has ended, again and again: a window of "
+                "which the optimizer is exchanged begins afresh. Keep an optimizer for longer, or choose a smaller "
+                "window",
+            )
 
-    def leave_out(self, window: OptimizerWindow, where: str, fault: Exception) -> bool:
-        """Watch a window's layers no longer, or those of them that can't be read; False if nothing would be left."""
+    def close(self, windows: Sequence[OptimizerWindow]) -> list[OptimizerWindow]:
+        """End windows; those that could be."""
+        self._lost = 0
+        ended = []
+        for window in windows:
+            try:
+                window.close()
+                ended.append(window)
+            except Exception as fault:
+                self.leave_out(window, "ending its window", fault)
+        return ended
+
+    def leave_out(self, window: OptimizerWindow, where: str, fault: Exception) -> None:
+        """Watch a window's layers no longer, or those of them that can't be read; raise if nothing would be left."""
+        # several processes have to watch the same layers
+        if isinstance(fault, Warning) or self._trainer.world_size > 1 or self._sharded:
+            raise fault
         optimizer = window.optimizer
         parameters = {id(parameter): parameter for parameter in window.probe.parameters}
         bad, names = unreadable(parameters.values()), window.probe.names
@@ -103,10 +125,9 @@ class MonitoredOptimizers:
             self.all.remove(window)
             self.of(optimizer).remove(window)
         else:
-            return False
+            raise fault
         left = self.layers()
         self._say_left_out(optimizer, [name for name in names if name not in left], where, fault)
-        return True
 
     def _say_left_out(self, optimizer: Optimizer, layers: Sequence[str], where: str, fault: Exception) -> None:
         names = f" ({_listed(layers)})" if layers else ""

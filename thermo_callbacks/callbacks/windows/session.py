@@ -20,7 +20,7 @@ from thermo_callbacks.callbacks.compat import (
 )
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
-from thermo_callbacks.callbacks.windows.step_following import PATIENCE, StepFollower
+from thermo_callbacks.callbacks.windows.step_following import StepFollower
 from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
 from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard, no_trace
@@ -63,7 +63,6 @@ class Session:
         self._follower = StepFollower(
             guard, announce=announce or self._announce, arrive=self._after_step, scaled=has_gradient_scaler(trainer)
         )
-        self._exchanges = 0  # of optimizers, since a window has ended
         self._batch = 0
         self._announced = False  # a step was about to happen in this batch, read or not, done or skipped
         self._micro_batches = 0
@@ -85,8 +84,8 @@ class Session:
         self._optimizers.start(sharded=self.sharded)
         for optimizer in trainer.optimizers:
             self._follower.add(optimizer)
-        if settings is not None and not self.windows:
-            self._follower.watch_alone([each for each in pl_module.parameters() if each.requires_grad])
+        if settings is not None:
+            self._follower.watch_module(pl_module)
         self.attach()  # last, so that a fault before this leaves no hook behind
 
     def attach(self) -> None:
@@ -173,13 +172,8 @@ class Session:
         """An optimizer is about to step, its gradients are complete and not yet clipped."""
         if optimizer not in self._follower:
             self._exchange()
-            if optimizer not in self._follower:
-                self.guard.warn_once(
-                    f"{self.guard.name} has no values of {type(optimizer).__name__}, whose steps are announced: it is "
-                    "none of trainer.optimizers"
-                )
-                return
-        self._follower.announced(optimizer)
+        if not self._follower.announced(optimizer):
+            return
         windows = self._optimizers.of(optimizer)
         if not windows and self._batch % REFRESH == 0:
             self._optimizers.refresh(optimizer)
@@ -188,7 +182,7 @@ class Session:
                 try:
                     self._read_before(window, optimizer)
                 except Exception as fault:
-                    self._leave_out(window, "reading gradients", fault)
+                    self._optimizers.leave_out(window, "reading gradients", fault)
 
     def _read_before(self, window: OptimizerWindow, optimizer: Optimizer) -> None:
         with no_trace(self._device_type):
@@ -235,48 +229,17 @@ class Session:
                         window.read_after()
                         self._read.append(window)
                     except Exception as fault:
-                        self._leave_out(window, "reading displacements", fault)
-
-    def _leave_out(self, window: OptimizerWindow, where: str, fault: Exception) -> None:
-        """One optimizer's layers can't be read: the others go on, where there are others that this can be said of."""
-        # several processes have to watch the same layers
-        if isinstance(fault, Warning) or self._processes > 1.0 or self._in_step:
-            raise fault
-        if not self._optimizers.leave_out(window, where, fault):
-            raise fault
-        self._read = [each for each in self._read if each in self.windows]
+                        self._optimizers.leave_out(window, "reading displacements", fault)
 
     def close(self, windows: Sequence[OptimizerWindow]) -> list[OptimizerWindow]:
         """End windows; those that could be."""
-        ended = []
-        for window in windows:
-            try:
-                window.close()
-                ended.append(window)
-            except Exception as fault:
-                self._leave_out(window, "ending its window", fault)
-        self._exchanges = 0
-        return ended
+        return self._optimizers.close(windows)
 
     def _exchange(self) -> None:
-        """The run has other optimizers than before: go on with these."""
-        now = self.trainer.optimizers
-        if not self._follower.strangers(now):
-            return
-        gone = [each for each in self._follower.optimizers if not any(each is other for other in now)]
-        new = [each for each in now if each not in self._follower]
-        for optimizer in gone:
-            self._follower.drop(optimizer)
-        for optimizer in new:
-            self._follower.add(optimizer)
-        self._exchanges += self._optimizers.exchange(gone, new)
-        self._follower.attach()
-        if self._exchanges == PATIENCE:
-            self.guard.warn_once(
-                f"{self.guard.name} sees other optimizers before a window has ended, again and again: a window of "
-                "which the optimizer is exchanged begins afresh. Keep an optimizer for longer, or choose a smaller "
-                "window",
-            )
+        """Go on with the optimizers that the run has now."""
+        changed = self._follower.exchange(self.trainer.optimizers)
+        if changed is not None:
+            self._optimizers.exchange(*changed)
 
     def with_steps(self, minimum: int) -> list[OptimizerWindow]:
         """Windows that hold at least ``minimum`` steps so far, which can be looked into."""

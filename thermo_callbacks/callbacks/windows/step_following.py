@@ -57,9 +57,11 @@ class StepFollower:
         """Follow an optimizer of the run."""
         self._followed[id(optimizer)] = _Followed(optimizer, list(_inside(optimizer)), Marks(_trained(optimizer)))
 
-    def watch_alone(self, parameters: list[nn.Parameter]) -> None:
-        """No optimizer of the run trains what is to be watched: say so, if these parameters move all the same."""
-        self._alone = Marks(parameters)
+    def watch_module(self, module: nn.Module) -> None:
+        """Say so, if the module's parameters move though none of the optimizers followed has them."""
+        own = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        if all(set(map(id, own)).isdisjoint(map(id, _trained(each.optimizer))) for each in self._followed.values()):
+            self._alone = Marks(own)
 
     def attach(self) -> None:
         """Put hooks on all optimizers that have none of ours yet."""
@@ -75,22 +77,23 @@ class StepFollower:
                 handle.remove()
             entry.handles.clear()
 
-    def drop(self, optimizer: Any) -> None:
-        """Follow an optimizer no longer."""
-        for handle in self._followed.pop(id(optimizer)).handles:
-            handle.remove()
-
     def __contains__(self, optimizer: object) -> bool:
         return id(optimizer) in self._followed
 
-    def strangers(self, optimizers: list[Any]) -> bool:
-        """Whether the optimizers of the run are others than those that are followed."""
-        return len(optimizers) != len(self._followed) or any(id(each) not in self._followed for each in optimizers)
-
-    @property
-    def optimizers(self) -> list[Any]:
-        """Optimizers that are followed."""
-        return [entry.optimizer for entry in self._followed.values()]
+    def exchange(self, now: list[Any]) -> tuple[list[Any], list[Any]] | None:
+        """Follow the optimizers that the run has now: those that are gone and those that are new; None if none are."""
+        if len(now) == len(self._followed) and all(id(each) in self._followed for each in now):
+            return None
+        new = [each for each in now if each not in self]
+        gone = self._followed.keys() - set(map(id, now))
+        dropped = [self._followed.pop(each) for each in list(self._followed) if each in gone]
+        for entry in dropped:
+            for handle in entry.handles:
+                handle.remove()
+        for optimizer in new:
+            self.add(optimizer)
+        self.attach()
+        return [entry.optimizer for entry in dropped], new
 
     def _hooks(self, entry: _Followed, one: Any) -> list[Any]:
         before, after = (
@@ -144,8 +147,14 @@ class StepFollower:
         entry = self._followed.get(id(optimizer))
         return entry is not None and bool(entry.ahead) and entry.inner is None
 
-    def announced(self, optimizer: Any) -> None:
-        """A step was announced, and is read."""
+    def announced(self, optimizer: Any) -> bool:
+        """A step was announced: whether it is one of an optimizer that is followed."""
+        if optimizer not in self:
+            self._guard.warn_once(
+                f"{self._guard.name} has no values of {type(optimizer).__name__}, whose steps are announced: it is "
+                "none of trainer.optimizers"
+            )
+            return False
         entry = self._followed[id(optimizer)]
         # another one in the same batch, and no second evaluation of the first one's closure
         if entry.announced and not entry.hooked and not entry.running:
@@ -153,6 +162,7 @@ class StepFollower:
         entry.announced = True
         if not entry.hooked and entry.inner is None:
             entry.before = Marks(_trained(optimizer))
+        return True
 
     def settle(self) -> None:
         """A batch has ended: find the steps that no hook has told of."""
