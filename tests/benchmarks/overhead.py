@@ -116,7 +116,7 @@ class Switch(pl.Callback):
         # pairs come in both orders: off on, on off, off on ...
         self.on = (self.steps // self.block) % 4 in {2, 3}
         if self.on:
-            self.session._handles.append(self.optimizer.register_step_post_hook(self.session._after_step))
+            self.session.attach()
         self.start = time.process_time()
 
 

@@ -219,7 +219,11 @@ def test_a_fault_in_the_probe_is_one_warning_and_training_goes_on(method: str, m
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer.fit(module, loader(20))
-    [message] = [str(warning.message) for warning in caught if "ThermoMonitor" in str(warning.message)]
+    *first, message = [str(warning.message) for warning in caught if "ThermoMonitor" in str(warning.message)]
+    if method != "__init__":  # the first optimizer is left out, and then there is no other
+        [left_out] = first
+        assert left_out.startswith("ThermoMonitor leaves out SGD ('net.0') for the rest of this run: ArithmeticError ")
+        assert "no more numbers. All else goes on. It was raised in test_interplay.py, line " in left_out
     assert message.startswith("ThermoMonitor is switched off for the rest of this run: ArithmeticError while ")
     assert "no more numbers. Training goes on unchanged. It was raised in test_interplay.py, line " in message
     assert logger.thermo_rows == []
@@ -244,7 +248,7 @@ def test_a_fault_while_a_checkpoint_is_written_is_one_warning(monkeypatch: pytes
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 20
 
 
-def test_a_fault_with_the_second_optimizer_leaves_nothing_on_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_with_the_second_optimizer_leaves_the_first_one_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     original, calls = CoordinateProbe.__init__, []
 
     def fault(self: CoordinateProbe, *args: Any, **kwargs: Any) -> None:
@@ -254,9 +258,12 @@ def test_a_fault_with_the_second_optimizer_leaves_nothing_on_the_first(monkeypat
         original(self, *args, **kwargs)
 
     monkeypatch.setattr(CoordinateProbe, "__init__", fault)
-    trainer = quiet_trainer(callbacks=ThermoMonitor("light", window=8, steps_between_windows=0))
-    with pytest.warns(UserWarning, match="ArithmeticError while looking at the model: no more numbers"):
+    monitor = ThermoMonitor("light", window=8, steps_between_windows=0)
+    trainer = quiet_trainer(callbacks=monitor)
+    with pytest.warns(UserWarning, match="leaves out SGD .*ArithmeticError while looking at the model"):
         trainer.fit(TwoOptimizers(), loader(20))
+    assert "thermo_temperature/net.0" in monitor.latest()
+    assert "thermo_temperature/net.2" not in monitor.latest()
     assert hooks_on(trainer) == 0
 
 

@@ -92,6 +92,7 @@ class Monitor(ConfiguredCallback):
             session = Session(
                 trainer, pl_module, guard=self._guard, settings=settings, patterns=self._patterns, groups=groups,
                 batch_size=self.batch_size,
+                announce=lambda optimizer: self.on_before_optimizer_step(trainer, pl_module, optimizer),
             )  # fmt: skip
             self._session = session
             session.restore(self._window_states)
@@ -179,7 +180,7 @@ class Monitor(ConfiguredCallback):
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Read parameters and gradients: complete, unscaled, not yet clipped."""
         session = self._session
-        if session is None:
+        if session is None or session.defers(optimizer):
             return
         if self._extra_passes is not None and self._extra_passes.measuring:
             with no_trace(pl_module.device.type):

@@ -22,6 +22,7 @@ from thermo_callbacks.functional.window.estimates import with_total
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.successive import GradientProducts
 from thermo_callbacks.functional.window.temperature import kinetic_temperature_sums
+from thermo_callbacks.probes.parameters.stated import largest_rate
 
 WINDOWS = 12
 """Windows that a mean may reach back over, half of the shortest planned run."""
@@ -96,7 +97,7 @@ class GradientNoise:
         momentum = torch.cat([window.last.momentum for window in windows if window.last is not None]).double()
         self.add_window(names, joined, windows[0].pairs.batch_size)
         self._momentum = torch.cat((momentum, momentum.mean(0, keepdim=True)))
-        rate = max(float(group.get("lr", math.nan)) for group in windows[0].optimizer.param_groups)
+        rate = largest_rate(windows[0].optimizer.param_groups)
         share = self.share(rate)
         if share is None:
             return {}

@@ -9,8 +9,8 @@ from typing import Any
 
 from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
-from lightning.pytorch import LightningDataModule
 
+from thermo_callbacks.callbacks.lightning_names import LightningDataModule
 from thermo_callbacks.comparison.activations import candidates
 from thermo_callbacks.comparison.modules import MakeModule
 from thermo_callbacks.comparison.ownership import held

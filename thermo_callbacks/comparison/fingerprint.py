@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
-from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch import nn
 from torch.nn.parameter import is_lazy
+
+from thermo_callbacks.callbacks.lightning_names import CombinedLoader, LightningDataModule, LightningModule
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _DEEPEST = 4

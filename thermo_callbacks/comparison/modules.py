@@ -7,8 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from lightning.pytorch import LightningModule
-
+from thermo_callbacks.callbacks.lightning_names import NAMESPACE, LightningModule
 from thermo_callbacks.comparison.activations import Candidate
 from thermo_callbacks.comparison.replacement import replace_activations
 
@@ -27,7 +26,8 @@ def build_module(make_module: MakeModule, candidate: Candidate) -> LightningModu
         A new module.
 
     Raises:
-        TypeError: If ``make_module`` gives anything but a module of ``lightning.pytorch``.
+        TypeError: If ``make_module`` gives anything but a module of ``lightning.pytorch`` (``pytorch_lightning`` where
+            that alone is installed).
         ValueError: If there is no activation module to replace.
     """
     if isinstance(make_module, LightningModule):
@@ -40,7 +40,7 @@ def build_module(make_module: MakeModule, candidate: Candidate) -> LightningModu
     if not isinstance(module, LightningModule):
         kind = type(module)
         raise TypeError(
-            f"make_module must give a LightningModule of lightning.pytorch, got {kind.__module__}.{kind.__qualname__}"
+            f"make_module must give a LightningModule of {NAMESPACE}, got {kind.__module__}.{kind.__qualname__}"
         )
     if takes is None and not replace_activations(module, candidate.build):
         raise ValueError(

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from types import FrameType
 
 import torch
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from thermo_callbacks.callbacks.lightning_names import SIGTERMException
 
 TERMINATED = 128 + signal.SIGTERM
 """The shell's exit status of a program ended by SIGTERM."""

@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 from thermo_callbacks.callbacks import ThermoMonitor
+from thermo_callbacks.callbacks.lightning_names import LightningModule, Trainer, TrainerCallback
 from thermo_callbacks.comparison.records import PathPoint
 
 _CHECKED_EVERY = 50  # steps between two checks that the loss is finite: each waits for the device
@@ -19,7 +19,7 @@ class DivergenceError(ArithmeticError):
     """The loss of a run is not finite."""
 
 
-class PathRecorder(Callback):
+class PathRecorder(TrainerCallback):
     """Records entropy and temperature over a run."""
 
     # the monitor has to stand before it in the Trainer's list
@@ -43,7 +43,7 @@ class PathRecorder(Callback):
             self.points.append(PathPoint(trainer.global_step, *state))
 
 
-class Stopwatch(Callback):
+class Stopwatch(TrainerCallback):
     """Measures the time of training and validation: without set-up, which takes longer in a process's first run."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Stopwatch(Callback):
         return (time.perf_counter() if self._end is None else self._end) - self._start
 
 
-class ValidationRecorder(Callback):
+class ValidationRecorder(TrainerCallback):
     """Records the values that validation ends with, under their names, the loss first."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
@@ -85,7 +85,7 @@ class ValidationRecorder(Callback):
             raise DivergenceError(f"the validation loss was {self.rows[-1][0]} after step {trainer.global_step}")
 
 
-class DivergenceGuard(Callback):
+class DivergenceGuard(TrainerCallback):
     """Ends a run whose loss is no longer finite, without waiting for the device at every step."""
 
     def __init__(self) -> None:

@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
-
 from thermo_callbacks.callbacks import ThermoMonitor
+from thermo_callbacks.callbacks.lightning_names import LightningDataModule, LightningModule, TensorBoardLogger, Trainer
 from thermo_callbacks.comparison.activations import Candidate
 from thermo_callbacks.comparison.fingerprint import describe, describe_data, describe_module
 from thermo_callbacks.comparison.modules import MakeModule, build_module

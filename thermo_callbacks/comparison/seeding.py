@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, seed_everything
-from lightning.pytorch.utilities.combined_loader import CombinedLoader
-from lightning.pytorch.utilities.model_helpers import is_overridden
-from lightning.pytorch.utilities.seed import isolate_rng
+
+from thermo_callbacks.callbacks.lightning_names import (
+    CombinedLoader,
+    LightningDataModule,
+    is_overridden,
+    isolate_rng,
+    seed_everything,
+)
 
 _ENVIRONMENT = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
 

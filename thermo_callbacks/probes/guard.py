@@ -95,14 +95,7 @@ class Guard:
 
     def disable(self, reason: str, fault: Exception | None = None) -> None:
         """Switch the probe off, warn why (a sentence's beginning), and log the fault's traceback at debug level."""
-        hint = ""
-        if fault is not None:
-            _LOGGER.debug("%s: %s", self.name, reason, exc_info=fault)
-            place = traceback.extract_tb(fault.__traceback__)[-1]
-            hint = (
-                f" It was raised in {Path(place.filename).name}, line {place.lineno}; to see the traceback, run again "
-                f"after logging.basicConfig() and logging.getLogger({_LOGGER.name!r}).setLevel('DEBUG')."
-            )
+        hint = "" if fault is None else self._hint(reason, fault)
         if self.reason is None:
             self.reason = reason
             if fault is not None and repr(fault) in self._told:
@@ -111,6 +104,20 @@ class Guard:
             self.warn_once(
                 f"{self.name} is switched off for the rest of this run: {reason}. Training goes on unchanged.{hint}"
             )
+
+    def leave_out(self, member: str, reason: str, fault: Exception | None = None) -> None:
+        """Warn that one member of what is measured is left out, and why (a sentence's beginning)."""
+        hint = "" if fault is None else self._hint(reason, fault)
+        self.warn_once(f"{self.name} leaves out {member} for the rest of this run: {reason}. All else goes on.{hint}")
+
+    def _hint(self, reason: str, fault: Exception) -> str:
+        """Where a fault was raised; its traceback goes to the log."""
+        _LOGGER.debug("%s: %s", self.name, reason, exc_info=fault)
+        place = traceback.extract_tb(fault.__traceback__)[-1]
+        return (
+            f" It was raised in {Path(place.filename).name}, line {place.lineno}; to see the traceback, run again "
+            f"after logging.basicConfig() and logging.getLogger({_LOGGER.name!r}).setLevel('DEBUG')."
+        )
 
     def warn_once(self, message: str, *, topic: str | None = None) -> None:
         """Warn, once for each topic; None for the message itself."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from thermo_callbacks.probes.sharding import reshard
 
@@ -73,10 +74,15 @@ def owned_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
         name = canonical_name(module_name)
         for parameter in module.parameters(recurse=False):
             owned = layers.setdefault(name, [])
-            if id(parameter) not in seen:
+            if id(parameter) not in seen and not _is_empty(parameter):
                 seen.add(id(parameter))
                 owned.append(parameter)
     return layers
+
+
+def _is_empty(parameter: nn.Parameter) -> bool:
+    """Whether a parameter has no elements: it is no coordinate of anything, and never moves."""
+    return not is_lazy(parameter) and parameter.numel() == 0
 
 
 def _check_patterns(patterns: Iterable[str], names: set[str]) -> None:

@@ -13,12 +13,8 @@ from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
 from thermo_callbacks.functional import momentum_response
-from thermo_callbacks.probes.parameters.optimizers import (
-    decay_contraction,
-    gradient_sign,
-    group_momentum,
-    parameter_mobility,
-)
+from thermo_callbacks.probes.parameters.optimizers import decay_contraction, group_momentum, parameter_mobility
+from thermo_callbacks.probes.parameters.stated import gradient_sign
 
 WARM_UP, AFTER = 400, 250
 KICK = 1e-7

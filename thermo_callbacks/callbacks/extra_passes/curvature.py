@@ -19,6 +19,8 @@ from thermo_callbacks.probes.curvature import CurvatureProbe, CurvatureSample, S
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProbe
 from thermo_callbacks.probes.parameters.optimizers import MobilityOf, decay_contraction
+from thermo_callbacks.probes.parameters.stated import largest_rate
+from thermo_callbacks.probes.real_numbers import real_count
 from thermo_callbacks.probes.replay import Replay
 from thermo_callbacks.probes.sharding import is_sharded, local_part, sum_over_parts
 
@@ -159,7 +161,7 @@ class CurvatureCollector(Collector):
         # schedules move the learning rate from pass to pass, preconditioners move slowly: an average of what is left
         # when the learning rate is taken out stays right when that jumps
         groups = [(optimizer, group) for optimizer in self._trainer.optimizers for group in optimizer.param_groups]
-        self._rate = max(float(group.get("lr", math.nan)) for _, group in groups)
+        self._rate = largest_rate([group for _, group in groups])
         mobilities: dict[nn.Parameter, Tensor | float] = {}
         for optimizer, group in groups:
             for parameter in group["params"]:
@@ -192,4 +194,4 @@ def _total(value: Tensor | float, parameter: nn.Parameter) -> float:
     """Sum over a parameter's coordinates of one value each, or the same for all."""
     if isinstance(value, Tensor):
         return float(sum_over_parts(value.double().sum(), parameter))
-    return value * parameter.numel()
+    return value * real_count(parameter)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.guard import RandomState
+from thermo_callbacks.probes.real_numbers import as_real
 from thermo_callbacks.probes.replay.losses import StepBatch
 from thermo_callbacks.probes.sharding import local_part
 
@@ -58,15 +59,15 @@ class MeasuredStep:
         factor = scale()
         for optimizer in self._trainer.optimizers:
             for parameter in _parameters(optimizer):
-                self.values[parameter] = self._copy(parameter, "value", local_part(parameter.detach()), 1.0)
+                self.values[parameter] = self._copy(parameter, "value", as_real(local_part(parameter.detach())), 1.0)
                 if self.keeps_gradients and parameter.grad is not None:
-                    gradient = local_part(parameter.grad.detach(), parameter).to_dense()
+                    gradient = as_real(local_part(parameter.grad.detach(), parameter).to_dense())
                     self.gradients[parameter] = self._copy(parameter, "gradient", gradient, factor)
 
     @property
     def displacements(self) -> dict[nn.Parameter, Tensor]:
         """How far the step has moved each parameter; to be asked before the next step."""
-        return {parameter: local_part(parameter.detach()) - value for parameter, value in self.values.items()}
+        return {parameter: as_real(local_part(parameter.detach())) - value for parameter, value in self.values.items()}
 
     def clear(self) -> None:
         """The extra pass has ended."""
@@ -87,4 +88,6 @@ class MeasuredStep:
 
 
 def _parameters(optimizer: Optimizer) -> Iterator[nn.Parameter]:
-    return (parameter for group in optimizer.param_groups for parameter in group["params"])
+    """Parameters of an optimizer; a compressed one has no coordinates to move, and stays as it is in a replay."""
+    every = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    return (parameter for parameter in every if parameter.layout == torch.strided)

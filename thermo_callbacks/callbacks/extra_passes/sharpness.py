@@ -19,6 +19,7 @@ from thermo_callbacks.probes.curvature.eigenvectors import Directions, Eigenvect
 from thermo_callbacks.probes.parameters.optimizers import MobilityOf
 from thermo_callbacks.probes.parameters.preconditioning import Preconditioning, read_preconditioning
 from thermo_callbacks.probes.parameters.projections import WatchedDirections
+from thermo_callbacks.probes.real_numbers import as_real, real_count
 from thermo_callbacks.probes.replay import Replay
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
@@ -88,7 +89,7 @@ class SharpnessCollector(Collector):
         seen, reason = self._preconditioning(parameters)
         hessians: dict[str, tuple[Tensor | None, Tensor, int]] = {}  # root, shift and how many directions
         if seen is None or not seen.uniform:
-            hessians["plain"] = (None, parameters[0].detach().new_zeros(()), 1)
+            hessians["plain"] = (None, as_real(parameters[0]).detach().new_zeros(()), 1)
         if seen is not None:
             hessians["preconditioned"] = (seen.root(parameters), seen.coupled_row(parameters), COUNT)
         roots, shifts, counts = zip(*hessians.values(), strict=True)
@@ -124,7 +125,7 @@ class SharpnessCollector(Collector):
         if signature != self._signature:  # layers thaw and freeze
             self._probe = EigenvectorProbe(self._replay, layers, seed=self._seed, warn_once=self._warn_once)
             self._signature = signature
-            size = sum(parameter.numel() for parameter in parameters)
+            size = sum(real_count(parameter) for parameter in parameters)
             device = parameters[0].device
             self._starts = {name: rows.to(device) for name, rows in self._starts.items() if rows.shape[1] == size}
         return parameters

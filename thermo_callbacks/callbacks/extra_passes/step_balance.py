@@ -15,6 +15,8 @@ from thermo_callbacks.callbacks.extra_passes.processes import mean_over_processe
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.step_balance import BalanceSums, balance_sums
+from thermo_callbacks.probes.parameters.stated import largest_rate
+from thermo_callbacks.probes.real_numbers import as_real
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
 from thermo_callbacks.probes.replay.losses import StepBatch, mean_gradient, mean_loss
 from thermo_callbacks.probes.sharding import is_sharded
@@ -80,9 +82,7 @@ class StepBalanceCollector(Collector):
         heat, power, shift = columns[:-2].view(3, -1)
         if not heat.sum():  # nothing moved: a step that the gradient scaler skipped, or a learning rate of zero
             return {}
-        rate = max(
-            float(group.get("lr", math.nan)) for owner in self._trainer.optimizers for group in owner.param_groups
-        )
+        rate = largest_rate([group for owner in self._trainer.optimizers for group in owner.param_groups])
         if len(self._trainer.optimizers) == 1:
             self._add_shift(tuple(layers), shift, power, rate)
         return self._record(layers, heat, columns[-2:])
@@ -91,7 +91,7 @@ class StepBalanceCollector(Collector):
         """Heat, squared gradient and turn of the next gradient of each layer, then work on own and on fresh batch."""
         step, moves = self._step, self._step.displacements
         before = step.values
-        after = {parameter: parameter.detach() for parameter in before}
+        after = {parameter: as_real(parameter.detach()) for parameter in before}
         own_before, gradients = (None, step.gradients)
         if self._own_loss:
             own_before, gradients = mean_gradient(self._replay, before, step.batches)

@@ -17,6 +17,7 @@ from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, CONF
 from thermo_callbacks.display.text.layer_groups import GROUPS_TAG, groups_text
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.parameters.optimizers import group_momentum
+from thermo_callbacks.probes.parameters.stated import stated_rate
 
 
 def run_configuration(trainer: Any, session: Session) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def _describe(optimizer: Optimizer) -> dict[str, Any]:
     groups = optimizer.param_groups
     return {
         "class": type(optimizer).__name__,
-        "learning_rate": _distinct(float(group["lr"]) for group in groups if "lr" in group),
+        "learning_rate": _distinct(float(stated_rate(group)) for group in groups if group.get("lr") is not None),
         "momentum": _distinct(group_momentum(optimizer, group).momentum for group in groups),
     }
 

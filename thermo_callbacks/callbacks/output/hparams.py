@@ -59,8 +59,8 @@ def _saved(trainer: Any, pl_module: Any) -> dict[str, Any] | None:
     merged = {name: value for owner in owners for name, value in owner.hparams_initial.items()}
     merged.pop("_class_path", None)  # the command line's own, which Lightning doesn't log
     # here, since they are private to Lightning: where they are gone, the table misses columns and no run is stopped
-    from lightning.fabric.utilities.logger import _flatten_dict, _sanitize_params
+    from thermo_callbacks.callbacks.lightning_names import logger_utilities
 
-    plain = _sanitize_params(_flatten_dict(merged))
+    plain = logger_utilities._sanitize_params(logger_utilities._flatten_dict(merged))
     # a matrix is logged as text
     return {name: str(value) if getattr(value, "ndim", 0) > 1 else value for name, value in plain.items()}

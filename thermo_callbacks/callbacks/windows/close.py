@@ -29,8 +29,7 @@ def close_windows(
 ) -> Scalars:
     """End the windows that are complete, and compute what the plan says is to be logged of them."""
     losses = complete[0].losses() if len(session.windows) == 1 else None
-    for window in complete:
-        window.close()
+    complete = session.close(complete)
     last = [closed for window in session.windows if (closed := window.closed()) is not None]
     fresh = {name for window in complete for name in window.probe.names}
     record = window_record(plan.tags | plan.families, last, fresh, session.guard)

@@ -18,13 +18,14 @@ from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
 from thermo_callbacks.probes.parameters.optimizers import (
     group_momentum,
-    group_rate,
     is_known,
     is_memory_known,
     is_nonlinear,
     measured_mobility,
     parameter_mobility,
 )
+from thermo_callbacks.probes.parameters.stated import group_rate, state_of
+from thermo_callbacks.probes.real_numbers import real_count
 
 
 class Dynamics:
@@ -136,7 +137,7 @@ class Dynamics:
         elif not self._measured:
             verdict = ResponseVerdict.of_nonlinear(len(parameters))
         else:
-            plain = [not self._optimizer.state.get(parameter) for parameter in parameters]
+            plain = [not state_of(self._optimizer, parameter) for parameter in parameters]
             stated = self.responses.stated(self._optimizer, self._groups, parameters)
             memory = [group_momentum(self._optimizer, group) for group in self._own_groups]
             verdict = self.responses.judge(
@@ -150,7 +151,7 @@ class Dynamics:
         self.reason = verdict.reason
         if final:
             self.responses.accept(verdict)
-        sizes = torch.tensor([parameter.numel() for parameter in parameters], dtype=torch.float64)
+        sizes = torch.tensor([real_count(parameter) for parameter in parameters], dtype=torch.float64)
         return verdict.applied(
             window, sums, self._probe.layer_of_parameters, sizes, self._momentum_key, self.responses.used
         )

@@ -27,7 +27,8 @@ from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK, StreamingWindow
 from thermo_callbacks.probes.parameters.clipping import Clipping, ClippingProbe
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
-from thermo_callbacks.probes.parameters.optimizers import MobilityOf, gradient_sign, group_rate
+from thermo_callbacks.probes.parameters.optimizers import MobilityOf
+from thermo_callbacks.probes.parameters.stated import gradient_sign, group_rate
 from thermo_callbacks.probes.parameters.untrained import seen_untrained
 from thermo_callbacks.probes.sharding import part_of
 
@@ -93,6 +94,16 @@ class OptimizerWindow(WindowSchedule):
         self.clipping = Clipping()  # in the last window
         clips = settings.clips
         self._clipping = None if clips is None else ClippingProbe(self.probe, self._window, expected=clips)
+
+    def hand_over(self, optimizer: Optimizer, layers: Layers) -> None:
+        """Watch another optimizer, which has taken this one's place, from an empty window on."""
+        self.optimizer = optimizer
+        self._pending = None
+        self.rebuild(layers)
+
+    def retire(self) -> None:
+        """The optimizer steps no more: what it did stays in the balance."""
+        self.last, self.taken, self._pending = None, 0, None
 
     def read_backward(self) -> None:
         """Read gradients that a backward pass has just left, which may be clipped before the step is announced."""

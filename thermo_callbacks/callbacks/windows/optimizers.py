@@ -13,10 +13,14 @@ from torch.optim import LBFGS, Optimizer
 from thermo_callbacks.callbacks.compat import expects_clipping, has_gradient_scaler, steps_done
 from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
+from thermo_callbacks.callbacks.windows.step_following import PATIENCE
 from thermo_callbacks.callbacks.windows.trained_layers import trained_layers
 from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
+from thermo_callbacks.probes.parameters.selection import unreadable
+
+_SHOWN = 5  # names in a message
 
 
 class MonitoredOptimizers:
@@ -37,25 +41,102 @@ class MonitoredOptimizers:
         self._sharded = False
         self.all: list[OptimizerWindow] = []
         self._by_optimizer: dict[int, list[OptimizerWindow]] = {}
+        self._lost = 0  # open windows that were lost by an exchange of optimizers, since one has ended
+        self._refused: dict[int, nn.Parameter] = {}  # those that can't be watched
 
-    def __contains__(self, optimizer: object) -> bool:
-        return id(optimizer) in self._by_optimizer
-
-    def add(self, optimizer: Optimizer, *, sharded: bool) -> None:
-        """Watch an optimizer, if it has the hook that this takes."""
-        if not hasattr(optimizer, "register_step_post_hook"):
-            self._guard.warn_once(
-                f"{self._guard.name} can't watch {type(optimizer).__name__}: it has no register_step_post_hook, which "
-                "all optimizers derived from torch.optim.Optimizer have"
-            )
-            return
+    def start(self, *, sharded: bool) -> None:
+        """Watch the optimizers of the run, those that can be."""
         self._sharded = sharded
-        self._by_optimizer[id(optimizer)] = []
-        self.refresh(optimizer)
+        self._refuse()
+        faults: list[tuple[Optimizer, Exception]] = []
+        for optimizer in self._trainer.optimizers:
+            self._by_optimizer[id(optimizer)] = []
+            try:
+                self.refresh(optimizer)
+            except Exception as fault:
+                faults.append((optimizer, fault))
+        if faults and (not self.all or sharded):
+            raise faults[0][1]
+        for optimizer, reason in faults:
+            layers = self._layers_of(optimizer)
+            self._refused |= {id(parameter): parameter for owned in layers.values() for parameter in owned}
+            self._say_left_out(optimizer, list(layers), "looking at the model", reason)
+
+    def _refuse(self) -> None:
+        """Leave out the layers that can't be read."""
+        layers = self.layers()
+        self._refused = unreadable(parameter for owned in layers.values() for parameter in owned)
+        if self._refused:
+            names = [name for name, owned in layers.items() if self._refused.keys() & set(map(id, owned))]
+            kinds = sorted({f"{str(each.layout)[6:]} {type(each.data).__name__}" for each in self._refused.values()})
+            self._guard.leave_out(_listed(names), f"parameters that can't be read ({', '.join(kinds)})")
+
+    def exchange(self, gone: Sequence[Optimizer], new: Sequence[Optimizer]) -> None:
+        """Others have taken the place of some optimizers."""
+        # a window goes over to the optimizer that trains most of its parameters, and keeps the heat so far
+        free = [window for optimizer in gone for window in self._by_optimizer.pop(id(optimizer), [])]
+        self._lost += any(window.taken for window in free)
+        for optimizer in new:
+            own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+            self._by_optimizer[id(optimizer)] = heirs = []
+            for device, layers in self._by_device(optimizer).items():
+                here = [window for window in free if window.probe.device == device]
+                shared = [len(own.intersection(window.probe.signature)) for window in here]
+                if any(shared):
+                    window = here[shared.index(max(shared))]
+                    window.hand_over(optimizer, layers)
+                    free.remove(window)
+                    heirs.append(window)
+            self.refresh(optimizer)
+        for window in free:  # its heat is a part of the run's
+            window.retire()
+        if self._lost == PATIENCE:
+            self._guard.warn_once(
+                f"{self._guard.name} sees other optimizers before a window has ended, again and again: a window of "
+                "which the optimizer is exchanged begins afresh. Keep an optimizer for longer, or choose a smaller "
+                "window",
+            )
+
+    def close(self, windows: Sequence[OptimizerWindow]) -> list[OptimizerWindow]:
+        """End windows; those that could be."""
+        self._lost = 0
+        ended = []
+        for window in windows:
+            try:
+                window.close()
+                ended.append(window)
+            except Exception as fault:
+                self.leave_out(window, "ending its window", fault)
+        return ended
+
+    def leave_out(self, window: OptimizerWindow, where: str, fault: Exception) -> None:
+        """Watch a window's layers no longer, or those of them that can't be read; raise if nothing would be left."""
+        # several processes have to watch the same layers
+        if isinstance(fault, Warning) or self._trainer.world_size > 1 or self._sharded:
+            raise fault
+        optimizer = window.optimizer
+        parameters = {id(parameter): parameter for parameter in window.probe.parameters}
+        bad, names = unreadable(parameters.values()), window.probe.names
+        if bad and len(bad) < len(parameters):
+            self._refused |= bad
+            self.refresh(optimizer)
+        elif len(self.all) > 1:
+            self._refused |= parameters
+            self.all.remove(window)
+            self.of(optimizer).remove(window)
+        else:
+            raise fault
+        left = self.layers()
+        self._say_left_out(optimizer, [name for name in names if name not in left], where, fault)
+
+    def _say_left_out(self, optimizer: Optimizer, layers: Sequence[str], where: str, fault: Exception) -> None:
+        names = f" ({_listed(layers)})" if layers else ""
+        reason = f"{type(fault).__name__} while {where}: {fault}"
+        self._guard.leave_out(f"{type(optimizer).__name__}{names}", reason, fault)
 
     def of(self, optimizer: Optimizer) -> list[OptimizerWindow]:
         """Windows of an optimizer that was added; none if it trains no layer that is watched."""
-        return self._by_optimizer[id(optimizer)]
+        return self._by_optimizer.get(id(optimizer), [])
 
     def layers(self) -> dict[str, list[nn.Parameter]]:
         """Layers that are trained now, under the names that their values are logged under."""
@@ -65,7 +146,11 @@ class MonitoredOptimizers:
         return layers
 
     def _layers_of(self, optimizer: Optimizer) -> dict[str, list[nn.Parameter]]:
-        return trained_layers(self._module, self._trainer.optimizers, optimizer, self._patterns, self._groups)
+        layers = trained_layers(self._module, self._trainer.optimizers, optimizer, self._patterns, self._groups)
+        if not self._refused:
+            return layers
+        able = {name: [each for each in owned if id(each) not in self._refused] for name, owned in layers.items()}
+        return {name: owned for name, owned in able.items() if owned}
 
     def _clips(self, optimizer: Optimizer) -> bool | None:
         """Whether an optimizer's gradients are expected to be clipped; None where that can't be seen."""
@@ -78,10 +163,7 @@ class MonitoredOptimizers:
         """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
         if self._settings is None:
             return
-        by_device: dict[torch.device, dict[str, list[nn.Parameter]]] = {}
-        for label, owned in self._layers_of(optimizer).items():
-            for parameter in owned:
-                by_device.setdefault(parameter.device, {}).setdefault(label, []).append(parameter)
+        by_device = self._by_device(optimizer)
         current = self.of(optimizer)
         known = {window.probe.device: window for window in current}
         for device, layers in by_device.items():
@@ -101,10 +183,21 @@ class MonitoredOptimizers:
             elif window.probe.signature != tuple(id(parameter) for owned in layers.values() for parameter in owned):
                 window.rebuild(layers)
 
+    def _by_device(self, optimizer: Optimizer) -> dict[torch.device, dict[str, list[nn.Parameter]]]:
+        by_device: dict[torch.device, dict[str, list[nn.Parameter]]] = {}
+        for label, owned in self._layers_of(optimizer).items():
+            for parameter in owned:
+                by_device.setdefault(parameter.device, {}).setdefault(label, []).append(parameter)
+        return by_device
+
     def _plan_from_now(self) -> WindowPlan | None:
         """Plan for a window that begins now: layers may thaw when much of the run has gone."""
         plan = None if self._settings is None else self._settings.plan
         return plan and plan.rest(steps_done(self._trainer))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _adds_momentum(group: dict[str, Any]) -> bool:

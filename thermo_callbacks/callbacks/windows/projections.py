@@ -17,6 +17,8 @@ from thermo_callbacks.functional.window.resolved import (
     resolved_balance,
 )
 from thermo_callbacks.probes.parameters.projections import ProjectionProbe, WatchedDirections
+from thermo_callbacks.probes.parameters.stated import largest_rate
+from thermo_callbacks.probes.real_numbers import real_count
 
 _LARGEST_STATE = 2**25  # bytes of directions that go into a checkpoint
 _STEADY = 1.1  # ratio of learning rates within a window that still counts as one
@@ -66,7 +68,7 @@ class ProjectionWatch:
         """Read displacements, and keep the step."""
         if self._probe is not None and len(self._rates) < self._window:
             self._series[len(self._rates)] = self._probe.after_step()
-            self._rates.append(max(float(group["lr"]) for group in self._optimizer.param_groups))
+            self._rates.append(largest_rate(self._optimizer.param_groups))
 
     def close(self) -> WindowBalance | None:
         """Balance of the window that ends; None if it was not watched."""
@@ -116,7 +118,7 @@ class ProjectionWatch:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
         self._next = self._directions = self._probe = None
-        size = sum(parameter.numel() for parameter in self._parameters)
+        size = sum(real_count(parameter) for parameter in self._parameters)
         found = [each for each in (state.get("next"), state.get("directions")) if each is not None]
         if not found or any(each["places"].shape[1] != size for each in found):
             return

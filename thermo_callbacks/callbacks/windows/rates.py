@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
 from thermo_callbacks.probes.parameters.optimizers import MobilityOf, decay_contraction, parameter_mobility
+from thermo_callbacks.probes.parameters.stated import stated_decay, stated_rate
 
 
 class Rates:
@@ -40,9 +41,9 @@ class Rates:
         groups = self._optimizer.param_groups
         self._sums += [[0.0, 0.0] for _ in groups[len(self._sums) :]]
         for sums, group in zip(self._sums, groups, strict=True):
-            rate = group.get("lr", 1.0)
+            rate = stated_rate(group, missing=1.0)
             sums[0] += rate * rate
-            if decay := group.get("weight_decay", 0.0):
+            if decay := stated_decay(group):
                 sums[1] += (rate * decay) ** 2
         self._steps += 1
 

@@ -28,8 +28,9 @@ UNSTEADY = 0.2
 RESTLESS_SHARE = 0.7
 """Share of the innovation's variance that the memory of the other parameters has to explain: a matrix made orthogonal
 has less, and a layer of ten weights whose step is scaled to its norm has more."""
-FEWEST_MEMORIES = 2.0
-"""Window over the steps 1 / (1 - momentum) of a memory, from which on its whole effect shows."""
+FEWEST_MEMORIES = 5.0
+"""Window over the steps 1 / (1 - momentum) of a memory, from which on its whole effect shows: a slow tail that goes on
+beyond the window (schedule-free optimizers) looks like a memory of a quarter of it."""
 _DOUBTFUL = 0.15  # relative error of a slope that confirms nothing any more
 _FORGETTING = 0.95  # weight of what earlier windows have shown of an optimizer that injects noise
 

@@ -20,6 +20,7 @@ from thermo_callbacks.callbacks.compat import (
 )
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
+from thermo_callbacks.callbacks.windows.step_following import StepFollower
 from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
 from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard, no_trace
@@ -49,6 +50,7 @@ class Session:
         patterns: Sequence[str] | None,
         groups: LayerGroups = EACH_BY_ITSELF,
         batch_size: int | None = None,
+        announce: Callable[[Optimizer], None] | None = None,
     ) -> None:
         self.trainer, self.pl_module, self.guard = trainer, pl_module, guard
         self._given, self._declared = batch_size, loader_batch_size(trainer)
@@ -58,7 +60,9 @@ class Session:
             trainer, pl_module, guard=guard, patterns=patterns, groups=groups, settings=settings
         )
         self.windows = self._optimizers.all  # in the order in which they were made
-        self._handles: list[Any] = []
+        self._follower = StepFollower(
+            guard, announce=announce or self._announce, arrive=self._after_step, scaled=has_gradient_scaler(trainer)
+        )
         self._batch = 0
         self._announced = False  # a step was about to happen in this batch, read or not, done or skipped
         self._micro_batches = 0
@@ -77,20 +81,24 @@ class Session:
         self.sharded = self._in_step = is_sharded(pl_module)
         if self.sharded:
             self._processes *= samples_factor(trainer)
+        self._optimizers.start(sharded=self.sharded)
         for optimizer in trainer.optimizers:
-            self._optimizers.add(optimizer, sharded=self.sharded)
-        for optimizer in trainer.optimizers:  # last, so that a fault before this leaves no hook behind
-            if optimizer in self._optimizers:
-                # the one moment that comes only after a step that really happened, whoever called it
-                self._handles.append(optimizer.register_step_post_hook(self._after_step))
-                if not pl_module.automatic_optimization:
-                    self._handles.append(optimizer.register_step_pre_hook(self._before_raw_step))
+            self._follower.add(optimizer)
+        if settings is not None:
+            self._follower.watch_module(pl_module)
+        self.attach()  # last, so that a fault before this leaves no hook behind
+
+    def attach(self) -> None:
+        """Put hooks on the optimizers."""
+        self._follower.attach()
 
     def detach(self) -> None:
         """Take all hooks off the optimizers."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._follower.detach()
+
+    def defers(self, optimizer: Optimizer) -> bool:
+        """Whether an announced step is read later, by the optimizer inside that makes it."""
+        return self._follower.defers(optimizer)
 
     def layers(self) -> dict[str, list[nn.Parameter]]:
         """Layers that are trained now, under the names that their values are logged under."""
@@ -162,22 +170,30 @@ class Session:
 
     def before_step(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step, its gradients are complete and not yet clipped."""
-        if optimizer not in self._optimizers:
+        if optimizer not in self._follower:
+            self._exchange()
+        if not self._follower.announced(optimizer):
             return
         windows = self._optimizers.of(optimizer)
         if not windows and self._batch % REFRESH == 0:
             self._optimizers.refresh(optimizer)
         for window in tuple(windows):
             if window.announce(self._batch):
-                with no_trace(self._device_type):
-                    if not window.taken:
-                        self._optimizers.refresh(optimizer)
-                    if self.sharded:
-                        window.pass_over()
-                    if not self.guard.disabled:
-                        # an epoch may end before the second half
-                        half = self._half / self._micro_batches if self._half < self._micro_batches else 0.0
-                        window.read_before(self.gradient_factor(optimizer), half)
+                try:
+                    self._read_before(window, optimizer)
+                except Exception as fault:
+                    self._optimizers.leave_out(window, "reading gradients", fault)
+
+    def _read_before(self, window: OptimizerWindow, optimizer: Optimizer) -> None:
+        with no_trace(self._device_type):
+            if not window.taken:
+                self._optimizers.refresh(optimizer)
+            if self.sharded:
+                window.pass_over()
+            if not self.guard.disabled:
+                # an epoch may end before the second half
+                half = self._half / self._micro_batches if self._half < self._micro_batches else 0.0
+                window.read_before(self.gradient_factor(optimizer), half)
 
     def note_step(self) -> None:
         """All have read what they need before the step: the batch under way ends in one, read or not."""
@@ -191,20 +207,17 @@ class Session:
             return 1.0
         return float(planned) / self._micro_batches
 
-    def _before_raw_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """A raw optimizer steps: with no closure, Lightning does not know of it and calls no hook of its own."""
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if closure is not None:
-            return
+    def _announce(self, optimizer: Optimizer) -> None:
+        """An optimizer steps that Lightning does not announce."""
         if self.active:
             with self.guard.protect("reading gradients"):
                 self.before_step(optimizer)
         self.note_step()
 
-    def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _after_step(self, optimizer: Optimizer) -> None:
         if not self.active:
             return
-        for window in self._optimizers.of(optimizer):
+        for window in tuple(self._optimizers.of(optimizer)):
             if not window.pending:
                 self.guard.warn_once(
                     f"{self.guard.name} can't watch steps of {type(optimizer).__name__} that Lightning does not know "
@@ -212,8 +225,21 @@ class Session:
                 )
             elif window.arrive() and not self.guard.disabled:
                 with self.guard.protect("reading displacements"), no_trace(self._device_type):
-                    window.read_after()
-                    self._read.append(window)
+                    try:
+                        window.read_after()
+                        self._read.append(window)
+                    except Exception as fault:
+                        self._optimizers.leave_out(window, "reading displacements", fault)
+
+    def close(self, windows: Sequence[OptimizerWindow]) -> list[OptimizerWindow]:
+        """End windows; those that could be."""
+        return self._optimizers.close(windows)
+
+    def _exchange(self) -> None:
+        """Go on with the optimizers that the run has now."""
+        changed = self._follower.exchange(self.trainer.optimizers)
+        if changed is not None:
+            self._optimizers.exchange(*changed)
 
     def with_steps(self, minimum: int) -> list[OptimizerWindow]:
         """Windows that hold at least ``minimum`` steps so far, which can be looked into."""
@@ -259,6 +285,8 @@ class Session:
 
     def end_batch(self, outputs: Any, batch: Any) -> list[OptimizerWindow]:
         """A batch has ended, with these outputs of the training step: the windows that are complete now."""
+        self._follower.settle()
+        self._exchange()
         self._batch += 1
         announced, self._announced = self._announced, False
         if not self.active:

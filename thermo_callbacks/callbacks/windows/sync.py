@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.real_numbers import real_count
 from thermo_callbacks.probes.sharding import part_of, sum_over_processes
 
 REFUSED = {
@@ -41,7 +42,7 @@ def agree(guard: Guard, layers: Callable[[], dict[str, list[nn.Parameter]]]) -> 
         with guard.protect("looking at the shards"):
             for name, owned in layers().items():
                 parts = [part_of(parameter, f"of layer {name}") for parameter in owned]
-                sizes[name] = (sum(parameter.numel() for parameter in owned), sum(part.size for part in parts))
+                sizes[name] = (sum(real_count(parameter) for parameter in owned), sum(part.size for part in parts))
     answers: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(answers, (guard.disabled, sizes))
     if any(failed for failed, _ in answers):

@@ -6,10 +6,10 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from thermo_callbacks.callbacks.lightning_names import LightningModule
 from thermo_callbacks.commands.compare.models import MODELS, NetworkSettings
 
 

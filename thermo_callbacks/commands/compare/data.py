@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from thermo_callbacks.callbacks.lightning_names import LightningDataModule, isolate_rng
 from thermo_callbacks.commands.digits import digits_file, load_digits
 
 SPLIT_SEED = 0

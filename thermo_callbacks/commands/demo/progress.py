@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.callbacks.progress.rich_progress import ProcessingSpeedColumn, RichProgressBarTheme
+from thermo_callbacks.callbacks.lightning_names import LightningModule, RichProgressBar, Trainer, rich_progress
 
 
 class DemoProgressBar(RichProgressBar):
     """Lightning's bar, short enough for 80 columns: loss and accuracy beside it, no speed and no run's number."""
 
     def __init__(self) -> None:
-        super().__init__(theme=RichProgressBarTheme(metrics_format=".2f"))
+        super().__init__(theme=rich_progress.RichProgressBarTheme(metrics_format=".2f"))
 
     def configure_columns(self, trainer: Trainer) -> list[Any]:
         """Lightning's columns but one."""
         return [
-            column for column in super().configure_columns(trainer) if not isinstance(column, ProcessingSpeedColumn)
+            column
+            for column in super().configure_columns(trainer)
+            if not isinstance(column, rich_progress.ProcessingSpeedColumn)
         ]
 
     def get_metrics(

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from thermo_callbacks.callbacks import ThermoMonitor
+from thermo_callbacks.callbacks.lightning_names import LightningModule, TensorBoardLogger, Trainer, TrainerCallback
 from thermo_callbacks.callbacks.planning import WindowPlan, plan_windows
 from thermo_callbacks.commands.demo.progress import DemoProgressBar
 from thermo_callbacks.commands.demo.settings import DemoSettings
@@ -84,7 +83,7 @@ class DigitClassifier(LightningModule):
         return family(self.parameters(), lr=self.learning_rate)
 
 
-class WindowRecords(Callback):
+class WindowRecords(TrainerCallback):
     """Keeps the values of all windows of a monitor, few in so short a run."""
 
     # the monitor has to stand before it in the Trainer's list

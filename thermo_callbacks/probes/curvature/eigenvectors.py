@@ -13,6 +13,7 @@ from thermo_callbacks.functional.curvature.eigenpairs import leading_eigenpairs
 from thermo_callbacks.probes.curvature.probe import CurvatureProbe
 from thermo_callbacks.probes.curvature.products import repeated_products
 from thermo_callbacks.probes.curvature.vectors import probe_generator
+from thermo_callbacks.probes.real_numbers import real_count
 from thermo_callbacks.probes.replay import SkippedBatch
 
 Operator = Callable[[Tensor], Tensor]
@@ -113,7 +114,8 @@ class EigenvectorProbe(CurvatureProbe):
         with repeated_products(self._replay, point, exact=not self._finite_difference) as products:
 
             def product(vector: Tensor) -> Tensor:
-                parts = [part.view(shape) for part, shape in zip(torch.split(vector, sizes), shapes, strict=True)]
+                pairs = zip(torch.split(vector, sizes), shapes, strict=True)
+                parts = [_aligned(part).view(shape) for part, shape in pairs]
                 return torch.cat([part.reshape(-1) for part in products(parts)])
 
             yield product
@@ -124,15 +126,20 @@ class EigenvectorProbe(CurvatureProbe):
         """Curvatures, vectors and residuals on the batch."""
         like = self._parameters[0]
         if start is None:
-            size = sum(parameter.numel() for parameter in self._parameters)
+            size = sum(real_count(parameter) for parameter in self._parameters)
             generator = probe_generator(self._seed, step, like.device)
-            dtype = like.dtype if like.dtype.itemsize >= 4 else torch.float32
+            dtype = torch.promote_types(like.dtype.to_real(), torch.float32)
             start = torch.randn(1, size, generator=generator, device=like.device, dtype=dtype)
             products = COLD
         else:
             products = len(start) + WARM
         pairs = leading_eigenpairs(operator, start, count=count, products=products)
         return pairs.values, pairs.vectors, pairs.residuals
+
+
+def _aligned(part: Tensor) -> Tensor:
+    """A part of a row where a complex number may begin: what a step sees as complex, autograd does too."""
+    return part.clone() if part.storage_offset() % 2 else part
 
 
 def _between(hessian: Operator, root: Tensor | None, shift: Tensor) -> Operator:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from thermo_callbacks.probes.parameters.selection import Selection, chunk_layers, read, select
+from thermo_callbacks.probes.real_numbers import as_real, real_count
 from thermo_callbacks.probes.sharding import Part, local_part
 
 Watch = Callable[[Tensor], Tensor]
@@ -58,7 +59,7 @@ class _Segment:
 
     def watch(self, tensor: Tensor) -> Tensor:
         """Watched coordinates of a tensor of the parameter's shape."""
-        tensor = self.part(tensor)
+        tensor = as_real(self.part(tensor))
         return tensor.reshape(-1) if self.index is None else torch.take(tensor, self.index.long())
 
 
@@ -83,12 +84,12 @@ class CoordinateProbe:
         self.names = tuple(layers)
         self.device = parameters[0].device
         # 16-bit gradients overflow when squared: at least single precision, double where a parameter is
-        dtypes = {parameter.dtype for parameter in parameters}
+        dtypes = {parameter.dtype.to_real() for parameter in parameters}
         self.dtype = torch.float64 if torch.float64 in dtypes else torch.float32
         self.signature = tuple(id(parameter) for parameter in parameters)
         choices = {
             name: choose_coordinates(
-                sum(p.numel() for p in owned),
+                sum(map(real_count, owned)),
                 sample(name) if callable(sample) else sample,
                 seed=seed,
                 layer=name,
@@ -97,20 +98,19 @@ class CoordinateProbe:
         }
         self.sampled = any(choice is not None for choice in choices.values())
         lengths = [
-            sum(p.numel() for p in layers[name]) if choice is None else len(choice) for name, choice in choices.items()
+            sum(real_count(p) for p in layers[name]) if choice is None else len(choice)
+            for name, choice in choices.items()
         ]
         self.layer_watched = lengths
-        self.layer_sizes = [sum(p.numel() for p in owned) for owned in layers.values()]
-        self.chunk_layers = chunk_layers(lengths, chunk)
-        self.whole_chunk_layers = self.chunk_layers  # those of a process that holds the whole model
+        self.layer_sizes = [sum(map(real_count, owned)) for owned in layers.values()]
+        # the first is that of a process that holds the whole model
+        self.whole_chunk_layers = self.chunk_layers = chunk_layers(lengths, chunk)
         selections = [select(owned, choices[name], parts) for name, owned in layers.items()]
         if parts is not None:
             self.chunk_layers = chunk_layers([sum(part.here for part in parts_of) for parts_of in selections], chunk)
         self._buffer = torch.zeros(4, self.chunk_layers.numel() * chunk, device=self.device, dtype=self.dtype)
         self._segments: list[_Segment] = []
-        self._missed = torch.zeros(
-            len(self.names), dtype=torch.float64
-        )  # coordinates of parameters without any in a sample
+        self._missed = torch.zeros(len(self.names), dtype=torch.float64)  # of parameters without any in a sample
         starts = torch.searchsorted(self.chunk_layers, torch.arange(len(selections))) * chunk
         for layer, (start, selected) in enumerate(zip(starts.tolist(), selections, strict=True)):
             self._place(layer, selected, start, sharded=parts is not None)
@@ -125,7 +125,7 @@ class CoordinateProbe:
                 views = (before, gradient, after)
                 self._segments.append(_Segment(parameter, layer, index, start, stop, views, watched, sharded))
             else:
-                self._missed[layer] += parameter.numel()
+                self._missed[layer] += real_count(parameter)
             start = stop
 
     @property
@@ -201,7 +201,7 @@ class CoordinateProbe:
         """Watched n_l and all N_l, float64 ``[L]``, without parameters that never had a gradient."""
         counts = torch.zeros(3, len(self.names), dtype=torch.float64)
         for segment in self._segments:
-            here = torch.tensor([segment.watched, segment.parameter.numel()])
+            here = torch.tensor([segment.watched, real_count(segment.parameter)])
             counts[2, segment.layer] += here[1]
             if segment.missing < steps:
                 counts[:2, segment.layer] += here

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop, Rprop, SparseAdam
 
 from thermo_callbacks.functional import MomentumResponse, momentum_response
+from thermo_callbacks.probes.parameters.stated import UNREADABLE, group_rate, state_of, stated_decay, stated_rate
+from thermo_callbacks.probes.real_numbers import as_real
 
 # mobility of an optimizer's parameter now, of what a function picks of a tensor of its shape; NaN where unknown
 MobilityOf = Callable[[Optimizer, dict[str, Any], nn.Parameter, Callable[[Tensor], Tensor]], Tensor | float]
@@ -40,14 +42,6 @@ def is_nonlinear(optimizer: Optimizer) -> bool:
     return isinstance(optimizer, _NONLINEAR)
 
 
-def group_rate(group: dict[str, Any]) -> float:
-    """Learning rate of a group, 1 where it has none, or has it on a device that one would have to wait for."""
-    rate = group.get("lr")
-    if isinstance(rate, Tensor):
-        return float(rate) if rate.device.type == "cpu" else 1.0
-    return 1.0 if rate is None else float(rate)
-
-
 def group_momentum(optimizer: Optimizer, group: dict[str, Any]) -> MomentumResponse:
     """Momentum of a parameter group and the response that goes with it.
 
@@ -61,24 +55,22 @@ def group_momentum(optimizer: Optimizer, group: dict[str, Any]) -> MomentumRespo
         MomentumResponse(momentum=0.5, factor=2.0)
     """
     # that of SGD and RMSprop, that of the Adam family, or no memory that we know of
-    momentum = float(group["momentum"] if "momentum" in group else group.get("betas", (0.0,))[0])
     if isinstance(optimizer, NAdam):
-        return MomentumResponse(momentum, _nadam_response(optimizer, group))
+        return MomentumResponse(float(group["betas"][0]), _nadam_response(optimizer, group))
+    try:
+        momentum = float(group["momentum"] if "momentum" in group else group.get("betas", (0.0,))[0])
+    except UNREADABLE:
+        momentum = 0.0
     return momentum_response(momentum, nesterov=bool(group.get("nesterov", False)))
 
 
 def _nadam_response(optimizer: Optimizer, group: dict[str, Any]) -> float:
     """Response factor of NAdam at its present step: its look-ahead warms up over thousands of steps."""
     average, decay = float(group["betas"][0]), float(group["momentum_decay"])
-    step = next((float(state["step"]) for p in group["params"] if "step" in (state := optimizer.state.get(p, {}))), 1.0)
+    step = next((float(state["step"]) for p in group["params"] if "step" in (state := state_of(optimizer, p))), 1.0)
     now, later = (average * (1.0 - 0.5 * 0.96 ** (t * decay)) for t in (step, step + 1.0))
     # the gradient's own weight, and its share of the average that the next momentum looks ahead with
     return float(1.0 / ((1.0 - now) + later * (1.0 - average)))
-
-
-def gradient_sign(group: dict[str, Any]) -> float:
-    """Sign of a group's gradient: minus one with ``maximize=True``, whose energy is minus the objective."""
-    return -1.0 if group.get("maximize", False) else 1.0
 
 
 def parameter_mobility(
@@ -90,8 +82,11 @@ def parameter_mobility(
         The mobility of each watched coordinate, or one number for all; NaN for an optimizer that does not tell.
     """
     scale = stated_scale(optimizer, group, parameter)
-    rate: Tensor | float = group.get("lr", math.nan)
-    return scale if math.isnan(scale) else _times(rate, scale, mobility_shape(optimizer, group, parameter, watch))
+    return (
+        scale
+        if math.isnan(scale)
+        else _times(stated_rate(group), scale, mobility_shape(optimizer, group, parameter, watch))
+    )
 
 
 def _times(rate: Tensor | float, scale: float, shape: Tensor | float) -> Tensor | float:
@@ -110,25 +105,35 @@ def measured_mobility(
     """Mobility of an optimizer whose ``scale``, displacement per learning rate and shape, was measured."""
     if math.isnan(scale):  # one number says that it is not known, whatever the shape
         return math.nan
-    rate: Tensor | float = 1.0 if group.get("lr") is None else group["lr"]
-    return _times(rate, scale, mobility_shape(optimizer, group, parameter, watch))
+    return _times(stated_rate(group, missing=1.0), scale, mobility_shape(optimizer, group, parameter, watch))
 
 
 def stated_scale(optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter) -> float:
     """Mobility per learning rate and :func:`mobility_shape` by the conventions of torch; NaN where none says it."""
-    state: dict[str, Any] = optimizer.state.get(parameter, {})
+    try:
+        return _stated_scale(optimizer, group, parameter)
+    except UNREADABLE:
+        return math.nan
+
+
+def _stated_scale(optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter) -> float:
+    state = state_of(optimizer, parameter)
     momentum, factor = group_momentum(optimizer, group)
     if isinstance(optimizer, _UNTOLD):
         return math.nan
     if set(state) <= _PLAIN_STATE:
         # Nesterov's look-ahead moves part of the answer to the present step, and leaves the whole as it is
         return (1.0 - float(group.get("dampening", 0.0))) / (1.0 - momentum)
-    if "exp_avg_sq" in state and state["exp_avg_sq"].shape == parameter.shape and "betas" in group:
+    if _is_like(state.get("exp_avg_sq"), parameter) and "betas" in group:
         # the average of gradients doesn't amplify
         return math.nan if _step_count(state, group) is None else 1.0
     if "square_avg" in state and "acc_delta" not in state:
         return factor
     return 1.0 if "sum" in state and "lr_decay" in group else math.nan
+
+
+def _is_like(value: Any, parameter: nn.Parameter) -> bool:
+    return isinstance(value, Tensor) and value.shape == parameter.shape
 
 
 def mobility_shape(
@@ -142,11 +147,19 @@ def mobility_shape(
     Returns:
         The shape, of each watched coordinate or one number for all.
     """
-    state: dict[str, Any] = optimizer.state.get(parameter, {})
-    name = next((each for each in _SECOND_MOMENTS if each in state and state[each].shape == parameter.shape), None)
+    try:
+        return _shape(state_of(optimizer, parameter), group, parameter, watch)
+    except UNREADABLE:  # one that can't be read is none of its steps' shape
+        return math.nan
+
+
+def _shape(
+    state: dict[str, Any], group: dict[str, Any], parameter: nn.Parameter, watch: Callable[[Tensor], Tensor]
+) -> Tensor | float:
+    name = next((each for each in _SECOND_MOMENTS if _is_like(state.get(each), parameter)), None)
     if name is None:
         return 1.0
-    moment = watch(state[name])
+    moment = watch(as_real(state[name]))
     step = _step_count(state, group)
     if isinstance(step, Tensor):
         step = step.to(parameter.device)
@@ -154,7 +167,7 @@ def mobility_shape(
     if step is not None and "betas" in group and name.endswith("exp_avg_sq"):
         moment = moment / (1.0 - float(group["betas"][-1]) ** step)
     if group.get("centered", False) and "grad_avg" in state:
-        moment = (moment - watch(state["grad_avg"]).square()).clamp(min=0.0)
+        moment = (moment - watch(as_real(state["grad_avg"])).square()).clamp(min=0.0)
     epsilon = group.get("eps", 0.0)
     shape = 1.0 / (moment.sqrt() + (float(epsilon) if isinstance(epsilon, (int, float)) else 0.0))
     if name == "sum" and step is not None:
@@ -190,11 +203,11 @@ def decay_contraction(
         >>> decay_contraction(optimizer, optimizer.param_groups[0], parameter, lambda tensor: tensor)
         0.1
     """
-    decay = float(group.get("weight_decay", 0.0))
+    decay = stated_decay(group)
     if not decay:
         return 0.0
     if group.get("decoupled_weight_decay", isinstance(optimizer, _DECOUPLED)):
-        return float(group["lr"]) * decay
+        return group_rate(group) * decay
     return mobility(optimizer, group, parameter, watch) * decay
 
 

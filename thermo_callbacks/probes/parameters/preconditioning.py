@@ -12,12 +12,9 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 from thermo_callbacks.functional.stability import stability_threshold
 from thermo_callbacks.functional.window.linear_motion import Motion
-from thermo_callbacks.probes.parameters.optimizers import (
-    MobilityOf,
-    gradient_sign,
-    group_momentum,
-    parameter_mobility,
-)
+from thermo_callbacks.probes.parameters.optimizers import MobilityOf, group_momentum, parameter_mobility
+from thermo_callbacks.probes.parameters.stated import gradient_sign, group_rate, largest_rate, stated_decay
+from thermo_callbacks.probes.real_numbers import as_real
 
 _KNOWN = (SGD, Adam, AdamW, RMSprop, Adagrad)
 
@@ -93,13 +90,14 @@ def read_preconditioning(
     responses = [group_momentum(optimizer, group) for group in groups]
     nesterov = [bool(group.get("nesterov", False)) for group in groups]
     averaged = "momentum" not in groups[0] and "betas" in groups[0]
-    rate = max(float(group.get("lr", math.nan)) for group in groups)
+    rate = largest_rate(groups)
     response = responses[0]
     one_kind = len(set(responses)) == 1 and len(set(nesterov)) == 1 and all(map(_descends, groups))
     step = rate * (1.0 - response.momentum) if averaged else rate
     coupled, decoupled = zip(*(_decays(optimizer, owners[parameter]) for parameter in parameters), strict=True)
+    summed = 1.0 - response.momentum if "momentum" in groups[0] else 1.0
     preconditioner = [
-        _preconditioner(mobility(optimizer, owners[parameter], parameter, watch), owners[parameter], rate)
+        _preconditioner(mobility(optimizer, owners[parameter], parameter, watch), summed / rate)
         if one_kind and rate
         else math.nan
         for parameter in parameters
@@ -123,10 +121,9 @@ def _reason(optimizer: Optimizer, found: Preconditioning, one_kind: bool) -> str
     return ""
 
 
-def _preconditioner(mobility: Tensor | float, group: dict[str, Any], rate: float) -> Tensor | float:
+def _preconditioner(mobility: Tensor | float, factor: float) -> Tensor | float:
     """Displacement per unit of gradient, without the buffer's sum, over the largest learning rate."""
-    summed = 1.0 - float(group["momentum"]) if "momentum" in group else 1.0
-    relative = mobility * (summed / rate)
+    relative = mobility * factor
     return relative if isinstance(relative, Tensor) else float(relative)
 
 
@@ -136,17 +133,21 @@ def _descends(group: dict[str, Any]) -> bool:
 
 def _decays(optimizer: Optimizer, group: dict[str, Any]) -> tuple[float, float]:
     """Coupled weight decay, and the share that decoupled weight decay takes in a step."""
-    decay = float(group.get("weight_decay", 0.0))
+    decay = stated_decay(group)
     if group.get("decoupled_weight_decay", isinstance(optimizer, AdamW)):  # AdamW marks its groups, but did not always
-        return 0.0, float(group["lr"]) * decay
+        return 0.0, group_rate(group) * decay
     return decay, 0.0
 
 
 def _row(values: Sequence[Tensor | float], parameters: Sequence[nn.Parameter]) -> Tensor:
     """One row of the values of all coordinates, of single precision at least."""
-    dtype = torch.promote_types(torch.float32, parameters[0].dtype)
+    dtype = torch.promote_types(torch.float32, parameters[0].dtype.to_real())
     rows = [
-        torch.as_tensor(value, dtype=dtype, device=parameter.device).detach().expand(parameter.shape).reshape(-1)
+        torch.as_tensor(value, dtype=dtype, device=parameter.device).detach().expand(_shape(parameter)).reshape(-1)
         for value, parameter in zip(values, parameters, strict=True)
     ]
     return torch.cat(rows)
+
+
+def _shape(parameter: nn.Parameter) -> torch.Size:
+    return as_real(parameter.detach()).shape

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from thermo_callbacks.functional.momentum import MomentumResponse
 from thermo_callbacks.functional.window.linear_motion import Motion
+from thermo_callbacks.probes.real_numbers import as_real, real_count
 
 
 class WatchedDirections(NamedTuple):
@@ -57,7 +58,7 @@ class ProjectionProbe:
 
     def __init__(self, parameters: Sequence[nn.Parameter], directions: WatchedDirections) -> None:
         self._parameters = tuple(parameters)
-        sizes = [parameter.numel() for parameter in parameters]
+        sizes = [real_count(parameter) for parameter in parameters]
         self._places = torch.split(directions.places, sizes, 1)
         self._slopes = torch.split(directions.slopes, sizes, 1)
         self.row = directions.places.new_zeros(3, len(directions.places))
@@ -85,5 +86,5 @@ class ProjectionProbe:
 
 def _flat(tensor: Tensor, vectors: Tensor) -> Tensor:
     """All numbers of a tensor in a row."""
-    tensor = tensor.detach()
+    tensor = as_real(tensor.detach())
     return (tensor if tensor.layout == torch.strided else tensor.to_dense()).reshape(-1).to(vectors.dtype)

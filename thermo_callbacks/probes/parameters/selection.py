@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.probes.sharding import Part
+from thermo_callbacks.probes.real_numbers import as_real, real_count
+from thermo_callbacks.probes.sharding import Part, local_part
 
 
 class Selection(NamedTuple):
@@ -33,7 +34,7 @@ def select(
     """Split a layer's watched coordinates (sorted and flat, None for all) by parameter, as this process holds them."""
     selections, offset = [], 0
     for parameter in owned:
-        size = parameter.numel()
+        size = real_count(parameter)
         inside = None if choice is None else choice[(choice >= offset) & (choice < offset + size)] - offset
         offset += size
         watched = size if inside is None else len(inside)
@@ -48,8 +49,25 @@ def select(
     return selections
 
 
+def unreadable(parameters: Iterable[nn.Parameter]) -> dict[int, nn.Parameter]:
+    """Parameters, by identity, that can't be read or whose gradient can't: compressed sparse ones, nested ones."""
+    return {id(parameter): parameter for parameter in parameters if not _can_be_read(parameter)}
+
+
+def _can_be_read(parameter: nn.Parameter) -> bool:
+    try:
+        for tensor in (parameter.detach(), *([] if parameter.grad is None else [parameter.grad])):
+            part = local_part(tensor, parameter)
+            target = torch.empty(min(1, part.numel()), dtype=torch.float32, device=part.device)
+            read(part, torch.zeros(len(target), dtype=torch.int32, device=part.device), target)
+    except Exception:  # whatever a tensor of an unknown kind raises
+        return False
+    return True
+
+
 def read(source: Tensor, index: Tensor | None, target: Tensor) -> None:
     """Copy the watched coordinates (None for all) of a parameter or gradient, in whatever form it comes."""
+    source = as_real(source)
     if source.is_sparse:
         target.copy_(_read_sparse(source, index))
     elif index is None:

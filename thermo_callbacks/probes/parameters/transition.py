@@ -18,6 +18,7 @@ from thermo_callbacks.probes.parameters.weights import (
     entropy_change,
     weight_entropies,
 )
+from thermo_callbacks.probes.real_numbers import real_count
 
 EARLY = 16
 """Losses that the error of the first one is read from: their scatter changes as training goes on."""
@@ -59,7 +60,7 @@ class TypeOneTransition:
             name: parameters
             for name, parameters in layers.items()
             if name not in self._start
-            or [tensor.size for tensor in self._start[name].tensors] != [p.numel() for p in parameters]
+            or [tensor.size for tensor in self._start[name].tensors] != [real_count(p) for p in parameters]
         }
         for name, tensors in self._measure(unknown).items():
             self._start[name] = _Start(tensors, (heat or {}).get(name, 0.0))

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.probes.layers import layer_parameters
+from thermo_callbacks.probes.real_numbers import real_count
 
 FROZEN = "frozen"
 FORGOTTEN = "in no optimizer"
@@ -71,14 +72,14 @@ def find_untrained(
     own_names = {id(p): name.rpartition(".")[2] for name, p in model.named_parameters()}
     size, found = 0, []
     for layer, owned in layer_parameters(model, patterns, frozen=True).items():
-        size += sum(parameter.numel() for parameter in owned)
+        size += sum(real_count(parameter) for parameter in owned)
         by_reason: dict[str, list[nn.Parameter]] = {}
         for parameter in owned:
             if reason := _reason(parameter, held, seen):
                 by_reason.setdefault(reason, []).append(parameter)
         for reason, those in by_reason.items():
             names = () if len(those) == len(owned) else tuple(own_names[id(parameter)] for parameter in those)
-            found.append(Untrained(layer, names, sum(parameter.numel() for parameter in those), reason))
+            found.append(Untrained(layer, names, sum(real_count(parameter) for parameter in those), reason))
     return Training(size, found)
 
 

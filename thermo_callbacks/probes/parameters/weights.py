@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from thermo_callbacks.functional.spacings import entropy_of, surprisals
 from thermo_callbacks.probes.parameters.coordinates import choose_coordinates
+from thermo_callbacks.probes.real_numbers import as_real, real_count
 from thermo_callbacks.probes.sharding import is_distributed, local_part, part_of, sum_over_processes
 
 FEWEST = 5  # values that show a density
@@ -78,9 +79,9 @@ def weight_entropies(
     return {
         name: [
             TensorEntropy(
-                parameter.numel(),
+                real_count(parameter),
                 entropies.get((name, index), math.nan),
-                contributions[name, index] if sampled[name, index].numel() < parameter.numel() else None,
+                contributions[name, index] if sampled[name, index].numel() < real_count(parameter) else None,
             )
             for index, parameter in enumerate(parameters)
         ]
@@ -90,14 +91,14 @@ def weight_entropies(
 
 def _sampled(parameter: nn.Parameter, label: str, sample: int | None, seed: int, kept: Choices) -> Tensor:
     """Sampled elements, flat; zeros for those that another process holds."""
-    place = (label, parameter.numel(), parameter.device)
+    place = (label, real_count(parameter), parameter.device)
     if place not in kept:
-        choice = choose_coordinates(parameter.numel(), sample, seed=seed, layer=label)
+        choice = choose_coordinates(real_count(parameter), sample, seed=seed, layer=label)
         kept[place] = None if choice is None else torch.from_numpy(choice).to(parameter.device)
-    index, values = kept[place], local_part(parameter.detach())
+    index, values = kept[place], as_real(local_part(parameter.detach()))
     if is_distributed(parameter):
         part = part_of(parameter, label)
-        chosen = np.arange(parameter.numel()) if index is None else index.cpu().numpy()
+        chosen = np.arange(real_count(parameter)) if index is None else index.cpu().numpy()
         where, here = (torch.from_numpy(found).to(values.device) for found in part.find(chosen))
         elements = values.new_zeros(len(chosen))
         return elements.index_copy_(0, where, torch.take(values, here)) if part.counted else elements

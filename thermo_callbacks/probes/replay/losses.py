@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from thermo_callbacks.probes.guard import RandomState
+from thermo_callbacks.probes.real_numbers import as_real
 from thermo_callbacks.probes.replay.replay import Replay, ReplayedLoss
 
 Values = Mapping[nn.Parameter, Tensor]
@@ -25,7 +26,7 @@ class StepBatch(NamedTuple):
 
 def leaf(parameter: nn.Parameter, value: Tensor) -> nn.Parameter:
     """A value that takes the parameter's place, of at least single precision, and never the parameter's own memory."""
-    value = value.detach()
+    value = as_real(value.detach())
     if value.dtype.itemsize < 4:
         value = value.float()
     elif value.data_ptr() == parameter.data_ptr():

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thermo_callbacks.probes.real_numbers import in_the_place_of
 from thermo_callbacks.probes.replay.autograd_graph import read_graph
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
 from thermo_callbacks.probes.replay.isolation import Isolation, IsolationError
@@ -120,7 +121,7 @@ class Replay:
             SkippedBatch: If the step returns no loss.
         """
         room = ROOM + 2 * sum(value.numel() * value.element_size() for value in values.values())
-        isolation = Isolation({id(parameter): value for parameter, value in values.items()}, room)
+        isolation = Isolation(_stand_ins(values), room)
         device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
         with differentiable(device, second_order=second_order):
             try:
@@ -187,3 +188,9 @@ class Replay:
             return [batch, batch_idx]
         count = 3 if len(places) > 2 and places[2].name == "dataloader_idx" else 2
         return [batch, batch_idx, 0][: min(count, len(places))]
+
+
+def _stand_ins(values: Mapping[nn.Parameter, Tensor]) -> dict[int, Tensor]:
+    """What stands in the place of each parameter, by its identity: of a complex one, its real numbers as such."""
+    with torch.enable_grad():
+        return {id(parameter): in_the_place_of(parameter, value) for parameter, value in values.items()}
