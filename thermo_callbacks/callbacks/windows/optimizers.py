@@ -53,6 +53,11 @@ class MonitoredOptimizers:
         self._by_optimizer[id(optimizer)] = []
         self.refresh(optimizer)
 
+    @property
+    def watches_windows(self) -> bool:
+        """Whether there are windows to be watched, and not only steps to be noticed."""
+        return self._settings is not None
+
     def of(self, optimizer: Optimizer) -> list[OptimizerWindow]:
         """Windows of an optimizer that was added; none if it trains no layer that is watched."""
         return self._by_optimizer[id(optimizer)]
