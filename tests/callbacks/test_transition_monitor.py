@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from thermo_callbacks import TransitionTemperatureMonitor
+from thermo_callbacks.callbacks.joint_validation import JointValidation
 from thermo_callbacks.metrics import TransitionTemperature
 
 SHIFT, OUTPUTS = "thermo/transition_temperature_shift", "thermo/transition_temperature_outputs"
@@ -32,7 +33,6 @@ def trainer(loaders: Any = ("a", "b"), **changes: Any) -> Any:
         "is_global_zero": True,
         "global_step": 0,
         "val_dataloaders": list(loaders) if isinstance(loaders, tuple) else loaders,
-        "strategy": SimpleNamespace(reduce_boolean_decision=lambda decision: decision),
         "loggers": [SimpleNamespace(log_metrics=lambda row, step: rows.append({**row, "step": step}))],
         "rows": rows,
         "callback_metrics": {},
@@ -220,15 +220,16 @@ class TestReasons:
         with pytest.warns(UserWarning, match=rf"{SHIFT}: the final state has no samples\.$"):
             validate(TransitionTemperatureMonitor(), [A])
 
-    def test_another_process_gave_up(self) -> None:
-        run = trainer(strategy=SimpleNamespace(reduce_boolean_decision=lambda _: False))
+    def test_another_process_gave_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(JointValidation, "settle", lambda *_, able: "unreadable")
         text = r"^TransitionTemperatureMonitor has no value: another process could not read its samples\.$"
         with pytest.warns(UserWarning, match=text):
-            assert validate(TransitionTemperatureMonitor(), [A, B], run) == {}
+            assert validate(TransitionTemperatureMonitor(), [A, B]) == {}
 
-    def test_all_processes_are_asked_even_by_one_that_gave_up(self) -> None:
+    def test_all_processes_are_asked_even_by_one_that_gave_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[bool] = []
-        run = trainer(strategy=SimpleNamespace(reduce_boolean_decision=lambda able: asked.append(able) or able))
+        monkeypatch.setattr(JointValidation, "settle", lambda *_, able: asked.append(able) or "nothing")
+        run = trainer()
         monitor = TransitionTemperatureMonitor()
         with pytest.warns(UserWarning, match="finds no losses"):
             validate(monitor, [[None], B], run)

@@ -90,7 +90,6 @@ def report(
     return [torch.load(folder / f"{rank}.pt") for rank in range(processes)]
 
 
-ENERGIES = {"thermo/internal_energy", "thermo/first_law_residual"}
 MODULES: dict[str, Any] = {
     "sgd": lambda: SharedRegression(optimizer=sgd),
     "momentum": lambda: SharedRegression(optimizer=momentum_sgd),
@@ -114,8 +113,7 @@ def test_two_processes_are_one_with_twice_the_batch(name: str, options: dict[str
         # halves of a step tell signal from noise where one process holds them
         expected = {tag: value for tag, value in expected.items() if not re.search("noise_|signal_share", tag)}
         assert first.keys() == second.keys() == expected.keys()
-        for tag in ENERGIES & expected.keys():  # each process knows the loss of its own samples
-            assert (first.pop(tag) + second.pop(tag)) / 2 == pytest.approx(expected.pop(tag), rel=1e-9, abs=1e-12)
+        assert ("thermo/internal_energy" in first) == (name != "two optimizers")
         assert repr(first) == repr(second)
         assert_logged(first, expected, relative=1e-8)
 

@@ -244,7 +244,7 @@ class Report(Callback):
     def __init__(self, folder: Path, monitor: TransitionTemperatureMonitor) -> None:
         self._folder, self._monitor = folder, monitor
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         seen = {"rows": trainer.logger.thermo_rows, "off": self._monitor._guard.disabled}
         torch.save(seen, self._folder / f"{trainer.global_rank}.pt")
 
@@ -272,17 +272,19 @@ class Divided(Classifier):
         return step | ({} if self.regression else {"losses": cross_entropy(step["logits"], batch[1], reduction="none")})
 
 
-def divided(module: Classifier, folder: Path, processes: int) -> list[dict[str, Any]]:
-    options: dict[str, Any] = {}
+def divided(
+    module: Classifier, folder: Path, processes: int, *, validate: bool = False, **options: Any
+) -> list[dict[str, Any]]:
     if processes > 1:
-        options = {"strategy": "ddp_fork", "devices": processes, "use_distributed_sampler": False}
+        options |= {"strategy": "ddp_fork", "devices": processes, "use_distributed_sampler": False}
     monitor = TransitionTemperatureMonitor()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*another process could not read")  # one test is about that
         warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # of the module's own validation loss
         warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork")
         callbacks = [monitor, Report(folder, monitor)]
-        quiet_trainer(callbacks=callbacks, logger=RecordingLogger(), max_epochs=3, **options).fit(module)
+        trainer = quiet_trainer(callbacks=callbacks, logger=RecordingLogger(), max_epochs=3, **options)
+        (trainer.validate if validate else trainer.fit)(module)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(processes)]
 
 
@@ -312,3 +314,48 @@ class FailsInOne(Divided):
 def test_a_process_that_fails_alone_leaves_nobody_waiting(tmp_path: Path) -> None:
     first, second = (seen["rows"] for seen in divided(FailsInOne(), tmp_path, 2))
     assert first == second == []
+
+
+class OneHasAll(Divided):
+    """The first process has all that is to be validated, as Lightning allows where it is told that this is meant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    def _share(self, name: str, batch_size: int) -> DataLoader[Any]:
+        if name == "train":
+            return super()._share(name, batch_size)
+        part = TensorDataset(*(column[: len(column) * (not self.trainer.global_rank)] for column in DATA[name].tensors))
+        return DataLoader(part, batch_size=batch_size)
+
+
+@needs_processes
+@pytest.mark.parametrize("every", [1, 2], ids=["known before training", "known after the first validation"])
+def test_a_process_without_a_validation_batch_leaves_nobody_waiting(every: int, tmp_path: Path) -> None:
+    [alone] = divided(OneHasAll(), tmp_path, 1, check_val_every_n_epoch=every)
+    first, second = divided(OneHasAll(), tmp_path, 2, check_val_every_n_epoch=every)
+    assert repr(first) == repr(second)
+    assert len(alone["rows"]) == 3 // every
+    for (_, row), (_, other) in zip(alone["rows"], first["rows"], strict=True):
+        assert other == pytest.approx(row, rel=1e-8, nan_ok=True)
+
+
+@needs_processes
+@pytest.mark.parametrize("make", [Divided, OneHasAll])
+def test_a_validation_of_its_own_needs_no_batch_in_a_process(make: type[Divided], tmp_path: Path) -> None:
+    [alone] = divided(make(), tmp_path, 1, validate=True)
+    first, second = divided(make(), tmp_path, 2, validate=True)
+    assert repr(first) == repr(second)
+    [(_, row)], [(_, other)] = alone["rows"], first["rows"]
+    assert other == pytest.approx(row, rel=1e-8, nan_ok=True)
+    assert math.isfinite(row[SHIFT])
+
+
+@needs_processes
+def test_loaders_that_are_made_anew_are_validated_when_the_epoch_ends(tmp_path: Path) -> None:
+    [alone] = divided(Divided(), tmp_path, 1)
+    both = divided(Divided(), tmp_path, 2, reload_dataloaders_every_n_epochs=1)
+    assert repr(both[0]) == repr(both[1])
+    for (_, row), (_, other) in zip(alone["rows"], both[0]["rows"], strict=True):
+        assert other == pytest.approx(row, rel=1e-8, nan_ok=True)

@@ -190,10 +190,7 @@ def test_windows_of_parts_add_up_to_that_of_the_whole(sample: int | None) -> Non
             window.update(probe.rows, 0.0, 1.0, 0.1)
     momentum = torch.zeros(1, dtype=torch.float64)
     right, *shares = (window.layer_sums(momentum) for window in windows)
-    nothing = windows[0].no_sums(6)
-    for expected, one, other, zeros in zip(right, *shares, nothing, strict=True):
-        assert zeros.shape == expected.shape
-        assert not zeros.any()
+    for expected, one, other in zip(right, *shares, strict=True):
         if expected is right.flags:
             assert torch.equal(expected, one)
         else:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from thermo_callbacks.callbacks.agreement import of_first_process, several_processes
 from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
 from thermo_callbacks.callbacks.compat import logging_step, plain_state, shuffled_samples
@@ -27,12 +28,11 @@ from thermo_callbacks.callbacks.windows.missing import DIVERGED
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.records import window_record
 from thermo_callbacks.callbacks.windows.session import Session
-from thermo_callbacks.callbacks.windows.sync import agree, refusal
+from thermo_callbacks.callbacks.windows.sync import begin_together, refusal
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layers import layer_parameters
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
-from thermo_callbacks.probes.sharding import is_sharded
 
 
 class Monitor(ConfiguredCallback):
@@ -85,8 +85,12 @@ class Monitor(ConfiguredCallback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start watching the optimizers: they exist by now, and a checkpoint's state is loaded."""
         self._end_session()
+        end: int | None = None
+        with self._guard.protect("looking at the length of the run"):
+            end = self._steps_at_end(trainer)
+        end = of_first_process(trainer, end)  # loaders that differ must not let these measure at different steps
         with self._guard.protect("looking at the model"), self._guard.invisible(pl_module.device):
-            self._set_timetable(trainer)  # first, since all processes take part
+            self._set_timetable(trainer, end)
             settings = self._window_settings if self._plan.windows else None
             groups = self._grouping.start(pl_module, trainer.optimizers)
             session = Session(
@@ -111,16 +115,17 @@ class Monitor(ConfiguredCallback):
                 )  # fmt: skip
                 self._extra_passes = ExtraPassSchedule(collectors, **self._timetable.of_extra_passes, measured=measured)
                 self._extra_passes.load_state_dict(self._extra_pass_state)
-        self._begin_together(trainer, pl_module)
+        self._begin_together(trainer)
         with self._guard.protect("looking at the weights"), self._guard.invisible(pl_module.device):
             if self._plan.transition and not self._guard.disabled:
                 self._transition.start(self._layers())
         if self._plan.topology and not self._guard.disabled:
             self._topology.start(trainer, pl_module)
-        if self._session is not None and not self._guard.disabled:
-            before = itertools.takewhile(lambda callback: callback is not self, trainer.callbacks)
-            place = sum(isinstance(callback, Monitor) for callback in before)
-            self._configuration.start(trainer, self._session, self._configured | self._grouping.told, place)
+        with self._guard.protect("looking at its configuration"):
+            if self._session is not None and not self._guard.disabled:
+                before = itertools.takewhile(lambda callback: callback is not self, trainer.callbacks)
+                place = sum(isinstance(callback, Monitor) for callback in before)
+                self._configuration.start(trainer, self._session, self._configured | self._grouping.told, place)
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
         steps = max(window.taken for window in complete)
@@ -144,11 +149,11 @@ class Monitor(ConfiguredCallback):
         """Layers that are trained now."""
         return {} if self._session is None else self._session.layers()
 
-    def _begin_together(self, trainer: Any, pl_module: Any) -> None:
-        """Where parameters are sharded, a process that could not begin must not leave the others waiting."""
-        if refusal(trainer.strategy) is not None or not is_sharded(pl_module):
+    def _begin_together(self, trainer: Any) -> None:
+        """A process that could not begin must not leave the others waiting."""
+        if refusal(trainer.strategy) is not None or not several_processes(trainer):
             return
-        agree(self._guard, self._layers)
+        begin_together(self._guard, trainer.strategy.root_device, self._layers)
         if self._session is not None:
             self._session.stop_if_disabled()
         if self._guard.disabled:
@@ -156,15 +161,17 @@ class Monitor(ConfiguredCallback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at the step that was made, or get ready to look at the one that comes."""
-        if self._guard.knows(DIVERGED):  # there is nothing left to measure
-            self._end_extra_passes()
         if self._extra_passes is None:
             return
         if self._extra_passes.due(step := logging_step(trainer)):
+            # there is nothing left to measure then; a fault may have kept another process from seeing it
+            if of_first_process(trainer, self._guard.knows(DIVERGED)):
+                self._end_extra_passes()
+                return
             with self._guard.invisible(pl_module.device):
                 record = self._extra_passes.batch_start(batch, batch_idx, step)
                 self._publish_extra_pass(trainer, record, step)
-        else:
+        with self._guard.protect("keeping a batch"):
             self._extra_passes.another_batch(batch, batch_idx)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
@@ -186,8 +193,7 @@ class Monitor(ConfiguredCallback):
             with no_trace(pl_module.device.type):
                 self._extra_passes.before_step(optimizer, lambda: session.gradient_factor(optimizer))
         if session.active:
-            with self._guard.protect("reading gradients"):
-                session.before_step(optimizer)
+            session.before_step(optimizer)
         session.note_step()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -197,11 +203,12 @@ class Monitor(ConfiguredCallback):
             return
         stepped = session.stepped
         with self._guard.protect("taking in a batch"):
-            complete = session.end_batch(outputs, batch)
-            if complete:
-                with self._guard.invisible(pl_module.device):
-                    record = self._close(session, complete)
-                    self._publisher.publish(trainer, record, logging_step(trainer))
+            session.end_batch(outputs, batch)
+        if complete := session.complete():
+            with self._guard.protect("ending a window"), self._guard.invisible(pl_module.device):
+                record = self._close(session, complete)
+                self._publisher.publish(trainer, record, logging_step(trainer))
+            session.leave(complete)
         if self._extra_passes is not None and self._extra_passes.measuring:
             with self._guard.invisible(pl_module.device):
                 self._publish_extra_pass(trainer, self._extra_passes.batch_end(stepped=stepped), logging_step(trainer))
@@ -209,7 +216,7 @@ class Monitor(ConfiguredCallback):
     def _publish_extra_pass(self, trainer: Any, record: Scalars, step: int) -> None:
         """Log what an extra pass gave, together with what follows from it and the last window."""
         # what the first process saw, for all: a monitored value must not differ from process to process
-        record = trainer.strategy.broadcast(record) if trainer.world_size > 1 else record
+        record = of_first_process(trainer, record)
         if not record:
             return
         with self._guard.protect("logging"):
@@ -253,7 +260,7 @@ class Monitor(ConfiguredCallback):
         with self._guard.protect("ending the run"), self._guard.invisible(pl_module.device):
             known = self._publisher.windows > 0
             last = self._plans_windows or session.first_window_open(known)
-            if last and (windows := session.with_steps(MINIMUM_STEPS)):
+            if last and (windows := session.with_steps(MINIMUM_STEPS, ending=True)):
                 self._publisher.publish(trainer, self._close(session, windows), step)
             if not self._guard.disabled:
                 self._publisher.draw(trainer, step)

@@ -56,12 +56,6 @@ def steps_done(trainer: Any) -> int:
 
 def steps_at_end(trainer: Any) -> int | None:
     """Steps that a run will have made at its end, on the axis of :func:`logging_step`; None if that is not known."""
-    steps = _steps_at_end(trainer)
-    # loaders that differ from process to process must not let these measure at different steps
-    return trainer.strategy.broadcast(steps) if trainer.world_size > 1 else steps
-
-
-def _steps_at_end(trainer: Any) -> int | None:
     # without its loader the Trainer would load the data to answer, and with a limit on time its answer is none
     if trainer.train_dataloader is None or any(map(_limits_time, trainer.callbacks)):
         return None

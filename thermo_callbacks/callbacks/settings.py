@@ -93,14 +93,16 @@ class ConfiguredCallback(Callback):
     def _plans_extra_passes(self) -> bool:
         return self._plan.extra_passes and self.curvature_every_n_steps is None
 
-    def _set_timetable(self, trainer: Any) -> None:
+    def _steps_at_end(self, trainer: Any) -> int | None:
+        """Steps that the run will have made at its end; None where that is not known, or nothing is planned by it."""
+        return steps_at_end(trainer) if self._plans_windows or self._plans_extra_passes else None
+
+    def _set_timetable(self, trainer: Any, end: int | None) -> None:
         """Set when to measure from now to the end of the run, which may not be known.
 
         What was chosen stands, and so does the plan of a checkpoint.
         """
-        start, end = steps_done(trainer), None
-        if self._plans_windows or self._plans_extra_passes:
-            end = steps_at_end(trainer)
+        start = steps_done(trainer)
         window, windows = WINDOW if self.window is None else self.window, None
         if self._plans_windows:
             window, windows = planned_windows(self._window_states, start=start, end=end)

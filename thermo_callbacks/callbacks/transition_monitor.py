@@ -9,19 +9,17 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torchmetrics.utilities.distributed import gather_all_tensors
 
 from thermo_callbacks.callbacks.arguments import check_callable
 from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
+from thermo_callbacks.callbacks.joint_validation import JointValidation, merged, of_all_processes
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.validation import check_datasets, kind_of, places_of, read_outputs
 from thermo_callbacks.functional.transition import StateMoments, missing_reason, state_moments, temperature_estimate
 from thermo_callbacks.functional.transition_state import (
     StateRecord,
     empty_state,
-    merge_states,
     with_samples,
-    without_free_places,
 )
 from thermo_callbacks.probes.guard import Guard
 
@@ -94,6 +92,7 @@ class TransitionTemperatureMonitor(Callback):
 
     def _forget(self) -> None:
         self._guard = Guard(type(self).__name__)
+        self._joint = JointValidation()
         self._latest: dict[str, float] = {}
         self._states: list[StateRecord] = []  # sets A and B in the validation under way
         self._dimensions: int | None = None  # of its outputs
@@ -128,6 +127,10 @@ class TransitionTemperatureMonitor(Callback):
         self._model = weakref.ref(pl_module)
         self._guard.quiet = not trainer.is_global_zero
 
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Learn whether all processes have something to validate."""
+        self._joint.begin(trainer)
+
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Start with empty sums, in the sanity check too: what is missing shows before training does."""
         self._states, self._dimensions, self._refused = [], None, False
@@ -159,26 +162,42 @@ class TransitionTemperatureMonitor(Callback):
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Compute and log, while callbacks that act at the end of validation can still see it."""
-        if trainer.sanity_checking:
-            return
+        if not trainer.sanity_checking and self._joint.ends_now(trainer):
+            self._end(trainer, pl_module)
+
+    def _end(self, trainer: Any, pl_module: Any) -> None:
+        """End a validation, in all processes together."""
+        if self._joint.absent:  # the other processes' samples are all there are
+            self._states = [empty_state(self.max_residuals, pl_module.device)] * 2
+            with self._guard.protect("looking at the validation data"):
+                self._places = places_of(self.datasets, trainer.val_dataloaders)
         states, self._states = self._states, []
-        able = not self._refused and not self._guard.disabled
+        able = bool(states) and not self._refused and not self._guard.disabled
         # a process that gave up alone would leave the others waiting for its sums
-        if not trainer.strategy.reduce_boolean_decision(able) or not states:
-            if able:
-                self._guard.warn_once(f"{self._guard.name} has no value: another process could not read its samples.")
+        verdict = self._joint.settle(trainer, able=able)
+        if verdict == "unreadable" and able:
+            self._guard.warn_once(f"{self._guard.name} has no value: another process could not read its samples.")
+        if verdict != "go on":
             return
-        with self._guard.protect("ending a validation"), torch.inference_mode(False):
-            with self._guard.invisible(pl_module.device):
-                record = self._close([_of_all_ranks(state, trainer) for state in states], trainer.global_step)
+        with torch.inference_mode(False), self._guard.invisible(pl_module.device):
+            gathered = [of_all_processes(state, trainer) for state in states]
+            with self._guard.protect("ending a validation"):
+                record = self._close([merged(parts) for parts in gathered], trainer.global_step)
                 self._latest = record
                 for logger in trainer.loggers:
                     logger.log_metrics(record, step=logging_step(trainer))
-            Publisher.offer(trainer, record)
+                Publisher.offer(trainer, record)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Let callbacks that act at the end of the epoch monitor the values."""
+        if self._joint.ends_later(trainer):
+            self._end(trainer, pl_module)
         Publisher.offer(trainer, self._latest)
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """End a validation outside of training, where processes without a batch of it come by as well."""
+        if stage == "validate" and self._joint.ends_later(trainer):
+            self._end(trainer, pl_module)
 
     def _close(self, states: Sequence[StateRecord], step: int) -> dict[str, float]:
         """Values of a validation that has ended; and the next reference."""
@@ -218,14 +237,6 @@ class TransitionTemperatureMonitor(Callback):
             self._latest, self._record_step = dict(state_dict["latest"]), int(state_dict["record_step"])
             record = state_dict["record"]
             self._record = None if record is None else StateRecord(**record)
-
-
-def _of_all_ranks(state: StateRecord, trainer: Any) -> StateRecord:
-    """The samples of all processes."""
-    if trainer.world_size > 1:
-        # as the metrics do: strategy.all_gather keeps a graph, and warns of what torch has deprecated
-        state = merge_states(StateRecord(*(torch.stack(gather_all_tensors(part)) for part in state)))
-    return without_free_places(state)
 
 
 def _tagged(name: str, value: float, stderr: float) -> dict[str, float]:

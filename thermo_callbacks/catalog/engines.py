@@ -15,7 +15,7 @@ QUANTITIES = (
         unit="none",
         formula="⟨a²⟩ / ⟨z²⟩",
         summary="mean over all activations, weighted by the power that they take in, and product "
-        "along the depth (with several processes, on the first one's batches)",
+        "along the depth (with several processes, on the batches of all)",
         meaning="Share of the signal's power that an activation passes on, from its input z to its output a. The "
         "module with the lowest wastes most. The run's value is their mean, weighted by the power that comes in; the "
         "product is that of a network where each feeds the next: far below 1, the signal dies on its way unless the "

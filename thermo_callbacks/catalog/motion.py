@@ -129,7 +129,7 @@ QUANTITIES = (
         label="loss",
         unit="loss",
         formula="U = ⟨L⟩",
-        summary="mean loss in the window (with several processes, of the first one's batches)",
+        summary="mean loss in the window (with several processes, the mean of theirs)",
         meaning="Mean training loss of the window.",
         caution="It holds all that the training step returns, penalties included.",
         action="Read it beside the heat and the free energy, which start from it.",

@@ -12,6 +12,7 @@ from joblib.parallel import get_active_backend
 
 from thermo_callbacks.callbacks.lightning_names import LightningDataModule
 from thermo_callbacks.comparison.activations import candidates
+from thermo_callbacks.comparison.ignored_activation import refuse_ignored_activation
 from thermo_callbacks.comparison.modules import MakeModule
 from thermo_callbacks.comparison.ownership import held
 from thermo_callbacks.comparison.progress import watch
@@ -71,8 +72,9 @@ def compare_activations(
         Records of all runs, with tables, a figure and a reading.
 
     Raises:
-        ValueError: If an argument is out of its range, or the directory holds runs of other settings, or files that no
-            comparison made or that were changed since, and this one would replace; or another comparison goes on in it.
+        ValueError: If an argument is out of its range, ``make_module`` ignores the activation, the directory holds
+            runs of other settings, or files that no comparison made or that were changed since, and this one would
+            replace; or another comparison goes on in it.
         TypeError: If an argument is of a kind that can't be used.
 
     Example::
@@ -83,6 +85,7 @@ def compare_activations(
     kwargs = DEFAULT_TRAINER if trainer_kwargs is None else trainer_kwargs
     _check(kwargs, data, metrics, directory)
     _check_calls(make_module, activations, jobs)
+    chosen = candidates(activations)
     planned = [
         Job(
             candidate=candidate,
@@ -93,9 +96,10 @@ def compare_activations(
             metrics=tuple(metrics),
             directory=Path(directory).resolve(),
         )
-        for candidate in candidates(activations)
+        for candidate in chosen
         for seed in _seeds(seeds)
     ]
+    refuse_ignored_activation(make_module, chosen, planned[0].seed)
     with held(planned[0].directory, [job.name for job in planned]):
         found = {job.name: stored for job in planned if (stored := _finished(job)) is not None}
         open_jobs = [job for job in planned if job.name not in found]

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from torch import nn
+
 from thermo_callbacks.callbacks.lightning_names import NAMESPACE, LightningModule
 from thermo_callbacks.comparison.activations import Candidate
 from thermo_callbacks.comparison.replacement import replace_activations
@@ -30,23 +32,28 @@ def build_module(make_module: MakeModule, candidate: Candidate) -> LightningModu
             that alone is installed).
         ValueError: If there is no activation module to replace.
     """
-    if isinstance(make_module, LightningModule):
-        module: Any = copy.deepcopy(make_module)
-        takes = None
-    else:
-        takes = activation_argument(make_module)
-        named = {takes: candidate.build()} if takes else {}
-        module = make_module(candidate.build()) if takes == "" else make_module(**named)
-    if not isinstance(module, LightningModule):
-        kind = type(module)
-        raise TypeError(
-            f"make_module must give a LightningModule of {NAMESPACE}, got {kind.__module__}.{kind.__qualname__}"
-        )
+    takes = None if isinstance(make_module, LightningModule) else activation_argument(make_module)
+    module = build_with(make_module, None if takes is None else candidate.build())
     if takes is None and not replace_activations(module, candidate.build):
         raise ValueError(
             f"make_module gave a {type(module).__name__} without activation modules, so nothing can be replaced: "
             "functions called in forward, such as torch.relu, can't be; give a function that takes the activation and "
             "returns the module"
+        )
+    return module
+
+
+def build_with(make_module: MakeModule, activation: nn.Module | None) -> LightningModule:
+    """Build a module with this very activation, or None where it takes none."""
+    if isinstance(make_module, LightningModule):
+        return copy.deepcopy(make_module)
+    takes = activation_argument(make_module)
+    named = {takes: activation} if takes else {}
+    module: Any = make_module(activation) if takes == "" else make_module(**named)
+    if not isinstance(module, LightningModule):
+        kind = type(module)
+        raise TypeError(
+            f"make_module must give a LightningModule of {NAMESPACE}, got {kind.__module__}.{kind.__qualname__}"
         )
     return module
 

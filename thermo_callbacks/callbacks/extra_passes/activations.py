@@ -10,13 +10,16 @@ from typing import Any
 
 import torch
 
+from thermo_callbacks.callbacks.agreement import samples_factor, several_processes
 from thermo_callbacks.callbacks.extra_passes.activation_groups import ActivationGroups
+from thermo_callbacks.callbacks.extra_passes.joint_activations import join_processes
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.activations.powers import power_sums
 from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
+from thermo_callbacks.probes.activations.calls import Reading
 from thermo_callbacks.probes.activations.groups import common_engine, pooled_values
-from thermo_callbacks.probes.activations.records import ActivationRecord
+from thermo_callbacks.probes.activations.records import ActivationRecord, make_records
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
 from thermo_callbacks.probes.sharding import is_sharded
 
@@ -28,6 +31,7 @@ class ActivationCollector(Collector):
 
     def __init__(self, trainer: Any, pl_module: Any, settings: ExtraPassSettings) -> None:
         super().__init__(f"{settings.name}'s measurement of activations", quiet=not trainer.is_global_zero)
+        self._trainer = trainer
         self._module, self._loss_fn, self._engines = pl_module, settings.loss_fn, settings.engines
         self._probe = ActivationProbe(pl_module, activations=settings.activations)
         self._told = settings.activation_groups
@@ -53,9 +57,17 @@ class ActivationCollector(Collector):
             torch.autograd.grad(loss.value, list(leaves.values()), allow_unused=True)
 
     def after_backward(self) -> Scalars:
-        """Stop the probe, and give the first process's values."""
-        self._probe.stop()
-        records = self._probe.result()
+        """Stop the probe, and give the values of all processes."""
+        reading: Reading | None = None
+        with self.guard.protect("measuring a batch"):
+            self._probe.stop()
+            if not self.guard.disabled:
+                reading = self._probe.reading()
+        if several_processes(self._trainer) and samples_factor(self._trainer) == 1.0:
+            join_processes(self.guard, self._trainer.strategy.root_device, reading)
+        return {} if reading is None or self.guard.disabled else self._values(make_records(reading.finish()))
+
+    def _values(self, records: dict[str, ActivationRecord]) -> Scalars:
         gathered = self._groups.gather(records)
         self._told.update(self._groups.made)
         shown = {name: [records[member] for member in members] for name, members in gathered.items()}

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from thermo_callbacks.callbacks.agreement import agree, mean_over_processes
 from thermo_callbacks.callbacks.extra_passes.curvature_values import COLUMNS, CurvatureValues
-from thermo_callbacks.callbacks.extra_passes.measured_step import FreshGradient, MeasuredStep
-from thermo_callbacks.callbacks.extra_passes.processes import mean_over_processes
+from thermo_callbacks.callbacks.extra_passes.measured_step import FreshGradient, MeasuredStep, check_trained
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.curvature import CurvatureProbe, CurvatureSample, SampleCurvatureProbe
@@ -76,28 +76,24 @@ class CurvatureCollector(Collector):
 
     def after_step(self, batch: Any, batch_idx: int) -> Scalars:
         """Measure at the parameters that were kept, on the batch that is here now."""
-        layers = self._layers()
-        columns = torch.full((len(COLUMNS), len(layers) + 1), torch.nan, dtype=torch.float64)
-        if (
-            self._sharded and mean_over_processes(self._trainer, columns, failed=self.guard.disabled)[1]
-        ):  # the passes to come wait for all processes
-            self.guard.disable("it failed in another process")
+        columns: Tensor | None = None
+        if self._sharded:  # the passes to come wait for all processes
+            agree(self.guard, self._trainer.strategy.root_device)
         with self.guard.protect("measuring curvature"):
             if not self.guard.disabled:
-                columns = self._measure(layers, batch, batch_idx)
-        self._memory.rest()
+                columns = self._measure(self._layers(), batch, batch_idx)
+            self._memory.rest()
         # every rank takes part, also one where something failed: the others would wait for it for ever
-        columns, failed = mean_over_processes(self._trainer, columns, failed=self.guard.disabled)
+        columns = mean_over_processes(self._trainer, self.guard, columns)
         self._record.extra_passes += 1
-        if failed and not self.guard.disabled:
-            self.guard.disable("it failed in another process")
-        if self.guard.disabled:
+        if columns is None:
             return {}
         self._record.add(columns, self._degrees_of_freedom)
         return self._record.record(self._rate)
 
     def _measure(self, layers: Layers, batch: Any, batch_idx: int) -> Tensor:
         """Columns of one extra pass, ``[columns, L + 1]``."""
+        check_trained(layers)
         signature = tuple(id(parameter) for owned in layers.values() for parameter in owned)
         if signature != self._signature:  # layers thaw and freeze
             options: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.guard import RandomState
 from thermo_callbacks.probes.real_numbers import as_real
+from thermo_callbacks.probes.replay import ReplayError
 from thermo_callbacks.probes.replay.losses import StepBatch
 from thermo_callbacks.probes.sharding import local_part
 
@@ -85,6 +86,14 @@ class MeasuredStep:
         if isinstance(factor, float) and factor == 1.0:
             return place.copy_(source)
         return torch.mul(source, factor, out=place)
+
+
+def check_trained(layers: Mapping[str, Sequence[nn.Parameter]]) -> None:
+    """Refuse to measure a loss by parameters where there are none."""
+    if not layers:
+        raise ReplayError(
+            "no parameter of the watched layers is trained: none that an optimizer holds requires a gradient"
+        )
 
 
 def _parameters(optimizer: Optimizer) -> Iterator[nn.Parameter]:

@@ -108,7 +108,7 @@ class ExtraPassSchedule:
         return self._made or (step >= self._next and not self._open)
 
     def batch_start(self, batch: Any, batch_idx: int, step: int) -> Scalars:
-        """Values of the step before, if that was measured; the first batch of this step is about to be run."""
+        """Values of the step before, if that was measured; get ready for the step that begins with this batch."""
         record: Scalars = {}
         if self._made:
             self._made = False
@@ -120,7 +120,6 @@ class ExtraPassSchedule:
         if step >= self._next:
             self._measured, self._next = step, self._after(step)
             self._open = self._running = True
-            self.another_batch(batch, batch_idx)
             for collector in self._able():
                 with collector.guard.protect("getting ready for a step"):
                     collector.before_forward(batch, batch_idx)
@@ -150,7 +149,7 @@ class ExtraPassSchedule:
         record: Scalars = {}
         if self._running:
             self._running = False
-            for collector in self._able():
+            for collector in self.collectors:
                 with collector.guard.protect("measuring a batch"):
                     record |= collector.after_backward()
         if self._open and stepped:

@@ -12,7 +12,8 @@ from scipy.stats import t as student_t
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
+from thermo_callbacks.callbacks.agreement import agree, several_processes
+from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep, check_trained
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.curvature.eigenvectors import Directions, EigenvectorProbe
@@ -74,13 +75,17 @@ class SharpnessCollector(Collector):
         """Measure at the parameters that were kept, on both batches."""
         record: Scalars = {}
         watched: Watched | None = None
+        state: dict[str, Any] | None = None
         with self.guard.protect("measuring sharpness"):
             if not self.guard.disabled:
                 record, watched = self._measure(batch, batch_idx)
-        watched = self._of_first_process(watched)
-        if watched is not None:
-            with self.guard.protect("handing over directions"):
-                self._offer(*watched)
+                state = None if watched is None else watched[1].state_dict()
+        if several_processes(self._trainer):
+            if not agree(self.guard, self._trainer.strategy.root_device):
+                return {}
+            state = self._trainer.strategy.broadcast(state)
+        with self.guard.protect("handing over directions"):
+            self._hand_over(watched, state)
         return record
 
     def _measure(self, batch: Any, batch_idx: int) -> tuple[Scalars, Watched | None]:
@@ -120,6 +125,7 @@ class SharpnessCollector(Collector):
     def _prepare(self) -> list[nn.Parameter]:
         """Parameters that are trained now, and a probe for them."""
         layers = self._layers()
+        check_trained(layers)
         parameters = [parameter for owned in layers.values() for parameter in owned]
         signature = tuple(map(id, parameters))
         if signature != self._signature:  # layers thaw and freeze
@@ -201,15 +207,15 @@ class SharpnessCollector(Collector):
             seen.rate,
         )
 
-    def _of_first_process(self, watched: Watched | None) -> Watched | None:
-        """The first process's directions in all of them: each has found its own, on batches of its own."""
-        if self._trainer.world_size == 1:
-            return watched
-        state = self._trainer.strategy.broadcast(None if watched is None else watched[1].state_dict())
-        if state is None or self.guard.disabled:
-            return None
-        parameters = [parameter for owned in self._layers().values() for parameter in owned]
-        return parameters, WatchedDirections.of_state(state, parameters[0].device)
+    def _hand_over(self, watched: Watched | None, state: dict[str, Any] | None) -> None:
+        """Offer the first process's directions, in all of them: each has found its own, on batches of its own."""
+        if state is None:
+            return
+        if several_processes(self._trainer):
+            parameters = [parameter for owned in self._layers().values() for parameter in owned]
+            watched = parameters, WatchedDirections.of_state(state, parameters[0].device)
+        if watched is not None:
+            self._offer(*watched)
 
     def _warn_once(self, topic: str, message: str) -> None:
         self.guard.warn_once(message, topic=topic)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.callbacks.extra_passes.measured_step import FreshGradient, MeasuredStep
-from thermo_callbacks.callbacks.extra_passes.processes import mean_over_processes
+from thermo_callbacks.callbacks.agreement import mean_over_processes
+from thermo_callbacks.callbacks.extra_passes.measured_step import FreshGradient, MeasuredStep, check_trained
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.step_balance import BalanceSums, balance_sums
@@ -68,16 +68,18 @@ class StepBalanceCollector(Collector):
 
     def after_step(self, batch: Any, batch_idx: int) -> Scalars:
         """Measure the step that was made, on its own batches and on this one."""
-        layers = self._layers()
-        columns = torch.full((3 * len(layers) + 2,), math.nan, dtype=torch.float64)
+        layers: Layers = {}
+        columns: Tensor | None = None
         with self.guard.protect("measuring a step"):
-            if not self.guard.disabled and self._step.values and self._step.batches:
-                columns = self._measure(layers, batch, batch_idx)
+            if not self.guard.disabled:
+                layers = self._layers()
+                check_trained(layers)
+                columns = torch.full((3 * len(layers) + 2,), math.nan, dtype=torch.float64)
+                if self._step.values and self._step.batches:
+                    columns = self._measure(layers, batch, batch_idx)
         # every process takes part, also one where something failed: the others would wait for it for ever
-        columns, failed = mean_over_processes(self._trainer, columns, failed=self.guard.disabled)
-        if failed and not self.guard.disabled:
-            self.guard.disable("it failed in another process")
-        if self.guard.disabled or not columns.isfinite().all():
+        columns = mean_over_processes(self._trainer, self.guard, columns)
+        if columns is None or not columns.isfinite().all():
             return {}
         heat, power, shift = columns[:-2].view(3, -1)
         if not heat.sum():  # nothing moved: a step that the gradient scaler skipped, or a learning rate of zero

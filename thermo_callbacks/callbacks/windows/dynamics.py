@@ -125,10 +125,6 @@ class Dynamics:
             measure=not self._known and not is_nonlinear(self._optimizer),
         )
 
-    def no_response_sums(self, steps: int) -> ResponseSums:
-        """What :meth:`response_sums` gives of ``steps`` steps that a process could not take in: zeros."""
-        return self._trace.no_sums(steps)
-
     def judge(self, sums: ResponseSums, window: WindowStatistics, *, final: bool) -> WindowStatistics:
         """A window's statistics by the response that it shows; what is ``final`` holds for the next window."""
         parameters = self._probe.parameters

@@ -23,6 +23,7 @@ class GradientPairs:
             )
         self._half = 0.0
         self._samples: list[float] = []  # behind the gradient of each step
+        self._shared_reciprocal: float | None = None  # mean over the processes of the sum of their reciprocals
         self.products: GradientProducts | None = None  # of the last window
 
     def read_half(self, scale: Tensor | float) -> None:
@@ -36,6 +37,7 @@ class GradientPairs:
 
     def take_step(self, *, first: bool) -> None:
         """The step has happened, the first of a window or a later one."""
+        self._shared_reciprocal = None
         if first:
             self._samples.clear()
         if self._stream is not None and (self._successive or self._half):
@@ -48,7 +50,19 @@ class GradientPairs:
     @property
     def batch_size(self) -> float:
         """Samples behind the gradients of the window so far, as their noise averages them; NaN if unknown."""
-        return len(self._samples) / sum(1.0 / count for count in self._samples) if self._samples else math.nan
+        return len(self._samples) / self.reciprocal_samples if self._samples else math.nan
+
+    @property
+    def reciprocal_samples(self) -> float:
+        """Sum over the steps so far of their reciprocal numbers of samples, as the variance of noise has it."""
+        if self._shared_reciprocal is not None:
+            return self._shared_reciprocal
+        return sum(1.0 / count for count in self._samples) if self._samples else math.nan
+
+    def share_samples(self, reciprocal: float) -> None:
+        """Go on with the mean over the processes of their :attr:`reciprocal_samples`."""
+        # noise of a mean of gradients has the mean of their variances, over the number of processes
+        self._shared_reciprocal = reciprocal
 
     def close(self) -> None:
         """End the window."""

@@ -38,8 +38,8 @@ Layers = Mapping[str, Sequence[nn.Parameter]]
 class OptimizerWindow(WindowSchedule):
     """Windows of watched steps of one optimizer: ``window`` steps, then a pause that costs nothing.
 
-    All layers lie on one device. Where parameters are
-    sharded, the window's sums have to be brought together (:meth:`own_share`, :meth:`accept`) before it is closed or
+    All layers lie on one device. Where there are several processes, what each knows has to be brought together
+    (:meth:`own_share`, :meth:`accept`) before the window is closed, and where parameters are sharded before it is
     looked into.
     """
 
@@ -59,7 +59,8 @@ class OptimizerWindow(WindowSchedule):
         self._resting: set[str] = set()  # layers whose learning rate was zero in all of it
         self._layers = layers
         self.taken = 0
-        self._shared: SharedSums | None = None  # what all processes saw of the open window
+        self._shared: SharedSums | None = None  # what all processes saw of the open window, where they hold shards
+        self._shared_losses: Tensor | None = None  # mean over the processes
         parts = None
         if self._sharded:
             parts = {parameter: part_of(parameter, name) for name, owned in layers.items() for parameter in owned}
@@ -138,7 +139,7 @@ class OptimizerWindow(WindowSchedule):
 
     def arrive(self) -> bool:
         """The step has happened: whether :meth:`read_after` is to be called."""
-        self._shared = None
+        self._shared = self._shared_losses = None
         read = super().arrive()
         self._history.add(group_rate(self.optimizer.param_groups[0]), read=read, opened=self.taken > 0)
         return read
@@ -162,20 +163,30 @@ class OptimizerWindow(WindowSchedule):
         """Keep the mean loss of the batch of the step that was read last."""
         self._losses[self.stream.steps - 1] = loss
 
-    def own_share(self, *, able: bool) -> list[Tensor]:
-        """Sums of this process's part of the open window and its losses, float64 on the CPU; zeros if not able."""
-        if not able:
-            nothing = (torch.zeros(self.taken, *shape, dtype=torch.float64) for shape in ((), (3,)))
-            return [*self.stream.no_sums(self.taken), *self._dynamics.no_response_sums(self.taken), *nothing]
-        return [*self._own_sums(), *self._dynamics.response_sums(), self._own_losses(), self._own_squares()]
+    def own_share(self) -> list[Tensor]:
+        """What this process alone knows of the open window, float64 on the CPU: losses, samples, sums of its shards."""
+        share = [self._own_losses(), torch.tensor([self.pairs.reciprocal_samples], dtype=torch.float64)]
+        if self._sharded:
+            share += [*self._own_sums(), *self._dynamics.response_sums(), self._own_squares()]
+        return share
 
     def accept(self, shares: Sequence[Tensor], processes: int) -> None:
         """Go on with the sums over all processes of what each gave as :meth:`own_share`."""
-        series, flags, terms, *response, losses, squares = shares
-        # a gradient that was not finite in one process's part was not finite
-        flags = (flags > processes - 0.5).to(flags)
-        sums = LayerSums(series, flags, terms)
-        self._shared = SharedSums(sums, ResponseSums(*response), losses / processes, squares)
+        losses, reciprocal, *parts = shares
+        # the gradient is the mean of those of the processes, and so the loss that it descends is the mean of theirs
+        self._shared_losses = losses / processes
+        self.pairs.share_samples(float(reciprocal) / processes)
+        if parts:
+            series, flags, terms, *response, squares = parts
+            # a gradient that was not finite in one process's part was not finite
+            flags = (flags > processes - 0.5).to(flags)
+            self._shared = SharedSums(LayerSums(series, flags, terms), ResponseSums(*response), squares)
+
+    def leave(self) -> None:
+        """Pause after a full window, also where a fault has kept it from being closed: other processes go on too."""
+        if self.full:
+            self._shared = self._shared_losses = None
+            self._pause()
 
     def close(self) -> None:
         """End the window, enter it into the energy balance, and pause."""
@@ -203,7 +214,7 @@ class OptimizerWindow(WindowSchedule):
             self._clipping.clear()
         self.rates.clear()
         self.stream.clear()
-        self._shared = None
+        self._shared = self._shared_losses = None
         self.probe.forget_missing()
         self._pause()
 
@@ -257,8 +268,8 @@ class OptimizerWindow(WindowSchedule):
 
     def losses(self) -> Tensor:
         """Loss of each step of the window so far, ``[steps]`` on the host; NaN where it is not known."""
-        # that of this process's samples, or of all processes' where parameters are sharded
-        return self._own_losses() if self._shared is None else self._shared.losses
+        # the mean over the processes, once they have been brought together
+        return self._own_losses() if self._shared_losses is None else self._shared_losses
 
     def _own_losses(self) -> Tensor:
         return self._losses[: self.stream.steps].cpu().double()

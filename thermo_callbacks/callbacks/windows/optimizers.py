@@ -134,6 +134,11 @@ class MonitoredOptimizers:
         reason = f"{type(fault).__name__} while {where}: {fault}"
         self._guard.leave_out(f"{type(optimizer).__name__}{names}", reason, fault)
 
+    @property
+    def watches_windows(self) -> bool:
+        """Whether there are windows to be watched, and not only steps to be noticed."""
+        return self._settings is not None
+
     def of(self, optimizer: Optimizer) -> list[OptimizerWindow]:
         """Windows of an optimizer that was added; none if it trains no layer that is watched."""
         return self._by_optimizer.get(id(optimizer), [])

@@ -95,13 +95,6 @@ class ResponseTrace:
         powers, watched = self._powers(moves, gradients, shapes, rates, decay=decay, lag=lag)
         return ResponseSums._make([*known, *own, powers, watched])
 
-    def no_sums(self, steps: int) -> ResponseSums:
-        """What :meth:`sums` gives of ``steps`` steps of which nothing is known: zeros."""
-        shapes = ((self._parameters, 7, 7), (self._parameters,))
-        none = (torch.zeros(shape, dtype=torch.float64) for shape in (*shapes, *shapes))
-        powers = torch.zeros(steps, 2, self._parameters, dtype=torch.float64)
-        return ResponseSums._make([*none, powers, torch.zeros(self._parameters, dtype=torch.float64)])
-
     def _powers(
         self, moves: Tensor, gradients: Tensor, shapes: Tensor, rates: Tensor, *, decay: Tensor, lag: Tensor
     ) -> tuple[Tensor, Tensor]:

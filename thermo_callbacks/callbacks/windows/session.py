@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from thermo_callbacks.callbacks.agreement import agree, samples_factor, several_processes
 from thermo_callbacks.callbacks.compat import (
     gradient_scale,
     has_gradient_scaler,
@@ -21,7 +22,7 @@ from thermo_callbacks.callbacks.compat import (
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.step_following import StepFollower
-from thermo_callbacks.callbacks.windows.sync import merge, refusal, samples_factor
+from thermo_callbacks.callbacks.windows.sync import merge, refusal
 from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
@@ -74,11 +75,12 @@ class Session:
         early = not pl_module.automatic_optimization or overrides(pl_module, "on_after_backward")
         self._clipped_early = early and not has_gradient_scaler(trainer)
         self.closed = 0  # windows that have ended, or were restored as such
-        self.sharded = self._in_step = False
+        self.sharded = self._in_step = False  # in step: the processes close their windows together
         if (reason := refusal(trainer.strategy)) is not None:
             guard.disable(reason)
             return
-        self.sharded = self._in_step = is_sharded(pl_module)
+        self.sharded = is_sharded(pl_module)
+        self._in_step = self.sharded or several_processes(trainer)
         if self.sharded:
             self._processes *= samples_factor(trainer)
         self._optimizers.start(sharded=self.sharded)
@@ -119,7 +121,7 @@ class Session:
 
     @property
     def active(self) -> bool:
-        """Whether steps are followed: where parameters are sharded also after a fault, which others must learn of."""
+        """Whether steps are followed: with several processes also after a fault, which the others must learn of."""
         return self._in_step or not self.guard.disabled
 
     @property
@@ -176,9 +178,15 @@ class Session:
             return
         windows = self._optimizers.of(optimizer)
         if not windows and self._batch % REFRESH == 0:
-            self._optimizers.refresh(optimizer)
-        for window in tuple(windows):
-            if window.announce(self._batch):
+            self._look_for_layers(optimizer)
+        due = [window for window in windows if window.announce(self._batch)]
+        if self._in_step:  # first, since what follows may fail, and a step counts in all processes or in none
+            for window in due:
+                window.pass_over()
+        if self.guard.disabled:
+            return
+        with self.guard.protect("reading gradients"):
+            for window in due:
                 try:
                     self._read_before(window, optimizer)
                 except Exception as fault:
@@ -188,12 +196,17 @@ class Session:
         with no_trace(self._device_type):
             if not window.taken:
                 self._optimizers.refresh(optimizer)
-            if self.sharded:
-                window.pass_over()
-            if not self.guard.disabled:
-                # an epoch may end before the second half
-                half = self._half / self._micro_batches if self._half < self._micro_batches else 0.0
-                window.read_before(self.gradient_factor(optimizer), half)
+            # an epoch may end before the second half
+            half = self._half / self._micro_batches if self._half < self._micro_batches else 0.0
+            window.read_before(self.gradient_factor(optimizer), half)
+
+    def _look_for_layers(self, optimizer: Optimizer) -> None:
+        """Look at an optimizer that trains no layer to watch: all processes find the same, or none goes on."""
+        with self.guard.protect("looking at the layers"), no_trace(self._device_type):
+            self._optimizers.refresh(optimizer)
+        if self._in_step and self._optimizers.watches_windows:
+            agree(self.guard, self.trainer.strategy.root_device, len(self.windows))
+            self.stop_if_disabled()
 
     def note_step(self) -> None:
         """All have read what they need before the step: the batch under way ends in one, read or not."""
@@ -210,8 +223,7 @@ class Session:
     def _announce(self, optimizer: Optimizer) -> None:
         """An optimizer steps that Lightning does not announce."""
         if self.active:
-            with self.guard.protect("reading gradients"):
-                self.before_step(optimizer)
+            self.before_step(optimizer)
         self.note_step()
 
     def _after_step(self, optimizer: Optimizer) -> None:
@@ -241,22 +253,32 @@ class Session:
         if changed is not None:
             self._optimizers.exchange(*changed)
 
-    def with_steps(self, minimum: int) -> list[OptimizerWindow]:
-        """Windows that hold at least ``minimum`` steps so far, which can be looked into."""
-        return self._brought_together([window for window in self.windows if window.taken >= minimum])
+    def with_steps(self, minimum: int, *, ending: bool = False) -> list[OptimizerWindow]:
+        """Windows that hold at least ``minimum`` steps so far, which can be looked into, or closed if ``ending``."""
+        found = [window for window in self.windows if window.taken >= minimum]
+        # a look into windows of whole parameters needs no other process, and not all of them may be validating
+        return self._brought_together(found) if ending or self.sharded else found
 
     def first_window_open(self, known: bool) -> bool:
         """Whether nothing has been said of any window yet, so that it is time to look into the open one."""
-        # whether values are known differs between processes, and those of a sharded run must answer alike
-        return not self.closed if self.sharded else not known
+        # whether values are known may differ between processes, which must answer alike
+        return not self.closed if self._in_step else not known
 
     def _brought_together(self, windows: list[OptimizerWindow]) -> list[OptimizerWindow]:
         """The same windows, knowing what all processes have seen."""
         if not (self._in_step and windows):
             return windows
-        able = merge(windows, self.guard, self.trainer.strategy.root_device)
+        together = merge(windows, self.guard, self.trainer.strategy.root_device)
+        if not together:
+            self.leave(windows)
         self.stop_if_disabled()
-        return able
+        return windows if together else []
+
+    @staticmethod
+    def leave(windows: Sequence[OptimizerWindow]) -> None:
+        """Go on after windows that are full, also those that a fault has kept from being closed."""
+        for window in windows:
+            window.leave()
 
     def stop_if_disabled(self) -> None:
         """All processes know of a fault in one of them: none waits for another from now on."""
@@ -283,19 +305,19 @@ class Session:
                 "what one process knows, and each process has seen a part of the sharded parameters"
             )
 
-    def end_batch(self, outputs: Any, batch: Any) -> list[OptimizerWindow]:
-        """A batch has ended, with these outputs of the training step: the windows that are complete now."""
+    def end_batch(self, outputs: Any, batch: Any) -> None:
+        """A batch has ended, with these outputs of the training step: keep its loss and its size."""
         self._follower.settle()
         self._exchange()
         self._batch += 1
         announced, self._announced = self._announced, False
-        if not self.active:
-            return []
+        if self.guard.disabled:
+            return
         if not announced:  # a batch that is accumulated into the step of a later one
             if any(window.measuring for window in self.windows):
                 self._keep_loss(outputs)
                 self._samples.append(self._samples_in(batch))
-            return []
+            return
         if self._read:
             self._keep_loss(outputs)
             self._samples.append(self._samples_in(batch))
@@ -309,6 +331,11 @@ class Session:
             self._read.clear()
         self._losses.clear()  # those of a step that was skipped are no part of the next one
         self._samples.clear()
+
+    def complete(self) -> list[OptimizerWindow]:
+        """Windows that are complete now, knowing what all processes have seen."""
+        if not self.active:
+            return []
         complete = self._brought_together([window for window in self.windows if window.full])
         self.closed += len(complete)
         return complete

@@ -20,7 +20,6 @@ class SharedSums(NamedTuple):
 
     sums: LayerSums
     response: ResponseSums
-    losses: Tensor
     squares: Tensor
 
 

@@ -17,7 +17,6 @@ from thermo_callbacks.functional.window.layer_sums import (
     PAIR,
     POSITION_GRADIENT,
     LayerSums,
-    term_count,
 )
 from thermo_callbacks.functional.window.weight_terms import growth_terms, weight_terms
 
@@ -185,12 +184,6 @@ class StreamingWindow:
         by_step = series.new_zeros(self.steps, 7, self.num_layers).index_add_(2, self.chunk_layers, series)
         terms = flat.new_zeros(len(by_chunk), self.num_layers).index_add_(1, self.chunk_layers, chunk_sums)
         return LayerSums(by_step, flags, terms)
-
-    def no_sums(self, steps: int) -> LayerSums:
-        """What :meth:`layer_sums` gives of a window of ``steps`` steps where no coordinate is watched: zeros."""
-        terms = term_count(sampled=self.sampled)
-        shapes = ((steps, 7, self.num_layers), (steps, 2), (terms, self.num_layers))
-        return LayerSums(*(torch.zeros(shape, dtype=torch.float64) for shape in shapes))
 
     def _entropy_terms(self, momentum: Tensor) -> CoordinateSums:
         """What each coordinate adds to entropy and its error; 0 for padding and whatever else did not move."""

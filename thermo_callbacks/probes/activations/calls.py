@@ -49,6 +49,26 @@ class Passage(NamedTuple):
     recomputed: bool  # whether it takes place in the backward pass
 
 
+@dataclass
+class Reading:
+    """The calls of a pass, as far as one process has seen them."""
+
+    calls: list[Call]  # finished, each repeat by itself, with their units
+    repeats: list[list[int]]  # of each activation, places among the calls
+    verdicts: list[Verdict]
+    pooled: list[Call]  # of each activation, repeats put together, on the host
+
+    def finish(self) -> list[tuple[Call, Verdict]]:
+        """The activations in order, with the units that are dead."""
+        counts = [
+            count_dead([self.calls[index].sums for index in indices], verdict.flat)
+            for indices, verdict in zip(self.repeats, self.verdicts, strict=True)
+        ]
+        for call, dead in zip(self.pooled, to_host(counts), strict=True):
+            call.sums.dead = dead
+        return list(zip(self.pooled, self.verdicts, strict=True))
+
+
 class CallLog:
     """Measures and keeps the calls of one pass; an element with a slope below ``saturation`` is saturated."""
 
@@ -113,7 +133,7 @@ class CallLog:
                 self.keep(watch_gradients(standing.edge, output, standing.first, self._receiver(call.sums)))
                 standing.edge = None  # a node keeps the graph before it
 
-    def read(self, decide: Callable[[list[Called]], list[Verdict]]) -> list[tuple[Call, Verdict]]:
+    def read(self, decide: Callable[[list[Called]], list[Verdict]]) -> Reading:
         """The finished calls, in order, with their sums on the host; repeats of one are one."""
         # copies, which take in what belongs to them: the pass may be read again
         calls = [replace(call, sums=replace(call.sums)) for call in self._calls if call.sums.output_power is not None]
@@ -125,11 +145,9 @@ class CallLog:
         for index, call in enumerate(calls):
             repeats.setdefault(call.name, []).append(index)
         verdicts = decide([calls[indices[0]].called for indices in repeats.values()])
-        for indices, verdict in zip(repeats.values(), verdicts, strict=True):
-            calls[indices[0]].sums.dead = count_dead([calls[index].sums for index in indices], verdict.flat)
         on_host = _on_host(calls)
         pooled = [replace(on_host[same[0]], sums=pool([on_host[i].sums for i in same])) for same in repeats.values()]
-        return list(zip(pooled, verdicts, strict=True))
+        return Reading(calls, list(repeats.values()), verdicts, pooled)
 
     def _begin(self, tensor: Tensor, site: Site, standing: Standing, recomputed: bool) -> Call:
         number = 0 if recomputed else self._runs.place(site.base, standing)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from thermo_callbacks.probes.activations.calls import CallLog, Passage, Site
+from thermo_callbacks.probes.activations.calls import CallLog, Passage, Reading, Site
 from thermo_callbacks.probes.activations.engine_types import Called, EngineTypes
 from thermo_callbacks.probes.activations.gradients import custom_nodes
 from thermo_callbacks.probes.activations.hooks import Arguments, CallWatch, Frame, Keywords
@@ -133,11 +133,15 @@ class ActivationProbe:
         Raises:
             RuntimeError: If the probe is still running, or a measurement failed.
         """
+        return make_records(self.reading().finish())
+
+    def reading(self) -> Reading:
+        """What :meth:`result` makes its records of, for several processes to put together before."""
         if self.running:
             raise RuntimeError("result() needs a finished pass, got a running probe: call stop() first")
         if self._log.fault is not None:
             raise RuntimeError(f"measuring activations failed: {self._log.fault}") from self._log.fault
-        return make_records(self._log.read(self._engines.decide))
+        return self._log.read(self._engines.decide)
 
     def _call_function(self, function: Function, arguments: Arguments, keywords: Keywords) -> Any:
         activation, frame = self._functions.get(function), self._watch.frame

@@ -45,7 +45,7 @@ class TypeOneTransition:
     Error: :math:`E_0` is the loss of a single batch, since later ones belong to other states; its variance is read off
     the second differences of the first losses, which a steady fall leaves alone. To it come the scatter of the window's
     losses and the sampling of coordinates; the heat's error is not known here. With several processes the losses are
-    those of the process's own batches, where parameters are sharded the mean over all.
+    the mean over all.
     """
 
     def __init__(self, *, sample: int | None = 4096, seed: int = 0) -> None:

@@ -1,0 +1,106 @@
+"""A fault of one process, at whatever step of ours it comes, keeps no other process waiting."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from integration.faults import Place, called, survive
+from integration.models import BATCH_SIZE, RecordingLogger, Regression, examples, loader, quiet_trainer
+from integration.processes import in_processes
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from thermo_callbacks import ThermoMonitor, TransitionTemperatureMonitor
+
+pytestmark = [
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch knows no processes"),
+    pytest.mark.filterwarnings("ignore"),  # the runs that fail say so, in processes of their own
+]
+STEPS = 18
+
+
+class Validated(Regression):
+    """Two activations, and a validation that tells losses and residuals."""
+
+    def __init__(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 1))
+        super().__init__(net.double())
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        processes, rank = self.trainer.world_size, self.global_rank
+        columns = (column[rank::processes][: STEPS * BATCH_SIZE] for column in examples())
+        return DataLoader(TensorDataset(*columns), BATCH_SIZE)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return loader(2)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        residuals = (self.net(batch[0]) - batch[1]).flatten()
+        return {"losses": residuals.square(), "residuals": residuals}
+
+
+def run() -> list[tuple[int | None, dict[str, float]]]:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logger, options = RecordingLogger(), {}
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        options = {"strategy": "ddp", "devices": processes, "use_distributed_sampler": False}
+    # eighteen steps of two windows, an extra pass at steps 6 and 12, a validation, and an open window at the end
+    monitor = ThermoMonitor("full", window=8, steps_between_windows=0, curvature_every_n_steps=6)
+    quiet_trainer(callbacks=[monitor, TransitionTemperatureMonitor()], logger=logger, **options).fit(Validated())
+    return logger.thermo_rows
+
+
+def places(tmp_path: Path) -> list[Place]:
+    """All functions of the package that such a run calls in the first of two processes."""
+    first, _ = in_processes(2, lambda rank: [tuple(place) for place in called(run)], tmp_path)
+    return [Place(*place) for place in first]
+
+
+STEPS_OF_OURS = {
+    "_set_timetable": "callbacks/settings.py",
+    "build_collectors": "callbacks/extra_passes/build.py",
+    "refresh": "callbacks/windows/optimizers.py",
+    "read_before": "callbacks/windows/optimizer_window.py",
+    "read_after": "callbacks/windows/optimizer_window.py",
+    "_keep_loss": "callbacks/windows/session.py",
+    "own_share": "callbacks/windows/optimizer_window.py",
+    "accept": "callbacks/windows/optimizer_window.py",
+    "close_windows": "callbacks/windows/close.py",
+    "layers": "callbacks/windows/session.py",
+    "keep": "callbacks/extra_passes/measured_step.py",
+    "add_batch": "callbacks/extra_passes/measured_step.py",
+    "reading": "probes/activations/probe.py",
+    "take": "probes/activations/joint.py",
+    "balance_sums": "functional/step_balance.py",
+    "with_samples": "functional/transition_state.py",
+    "merge_states": "functional/transition_state.py",
+}
+
+
+def test_a_fault_at_any_kind_of_step_ends_no_run(tmp_path: Path) -> None:
+    found = [place for place in places(tmp_path) if STEPS_OF_OURS.get(place.name) == place.file]
+    assert {place.name for place in found} == STEPS_OF_OURS.keys()
+    tried = [(number % 2, place) for number, place in enumerate(found)]
+    finished, ended = survive(tried, run, tmp_path)
+    assert ended == []
+    assert len(finished) == len(tried)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", [0, 2])
+def test_a_fault_in_any_function_keeps_no_process_waiting(call: int, tmp_path: Path) -> None:
+    everything = places(tmp_path)
+    ours = [place for place in everything if place.file.startswith("callbacks/")][call::3]
+    others = [place for place in everything if not place.file.startswith("callbacks/")][call::12]
+    tried = [(rank, place._replace(call=call)) for place in [*ours, *others] for rank in (0, 1)]
+    finished, ended = survive(tried, run, tmp_path)
+    # a fault of what only counts, or of the hooks themselves, ends the run in all processes at once
+    assert [(rank, place, trace) for rank, place, trace in ended if trace] == []
+    assert len(finished) > 2 * len(tried) // 3
