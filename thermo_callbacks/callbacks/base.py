@@ -16,6 +16,7 @@ from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
 from thermo_callbacks.callbacks.gradient_noise import GradientNoise
 from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
+from thermo_callbacks.callbacks.output.loggers import renew_output
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.output.topology import TopologyLog
 from thermo_callbacks.callbacks.output.untrained import UntrainedLog
@@ -72,6 +73,8 @@ class Monitor(ConfiguredCallback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins; a fit that goes on keeps its statistics."""
         # a checkpoint's state is loaded after this hook, so nothing of it is lost here
+        if stage == "fit":
+            renew_output(trainer)
         if stage == "fit" and trainer.global_step == 0:
             self._forget()
         self._guard.quiet = not trainer.is_global_zero

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
+from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.validation import check_datasets, kind_of, places_of, read_outputs
 from thermo_callbacks.functional.transition import StateMoments, missing_reason, state_moments, temperature_estimate
@@ -169,8 +170,7 @@ class TransitionTemperatureMonitor(Callback):
             with self._guard.invisible(pl_module.device):
                 record = self._close([_of_all_ranks(state, trainer) for state in states], trainer.global_step)
                 self._latest = record
-                for logger in trainer.loggers:
-                    logger.log_metrics(record, step=logging_step(trainer))
+                logger_output(trainer).values(trainer, record, logging_step(trainer))
             Publisher.offer(trainer, record)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:

@@ -84,7 +84,7 @@ class Guard:
         # told: faults that some guards share, so that one that meets all of them is told once
         self.name = name
         self.reason: str | None = None
-        self._told = set() if told is None else told
+        self.told = set() if told is None else told
         self.quiet = False  # set on ranks above 0, so that a warning comes once and not once a rank
         self._warned: set[str] = set()
 
@@ -105,9 +105,9 @@ class Guard:
             )
         if self.reason is None:
             self.reason = reason
-            if fault is not None and repr(fault) in self._told:
+            if fault is not None and repr(fault) in self.told:
                 return
-            self._told |= {repr(fault)} if fault is not None else set()
+            self.told |= {repr(fault)} if fault is not None else set()
             self.warn_once(
                 f"{self.name} is switched off for the rest of this run: {reason}. Training goes on unchanged.{hint}"
             )

@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.compat import logging_step
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
+from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.catalog import Scalars
-from thermo_callbacks.display import tensorboard_writers, write_spectrum
+from thermo_callbacks.display import write_spectrum
 from thermo_callbacks.functional.bulk.thermodynamics import bulk_first_law_residual
 from thermo_callbacks.probes.bulk.result import BulkReading
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
@@ -61,9 +62,12 @@ class BulkCollector(Collector):
             )
         except SkippedBatch:  # no extra pass this time
             return {}
-        writers = tensorboard_writers(self._trainer.loggers)
-        eigenvalues = reading.spectrum.quantiles(HISTOGRAM)
-        write_spectrum(writers, "thermo/bulk_spectrum", eigenvalues, logging_step(self._trainer))
+        eigenvalues, step_now = reading.spectrum.quantiles(HISTOGRAM), logging_step(self._trainer)
+        logger_output(self._trainer).write(
+            self._trainer,
+            step_now,
+            lambda writers: write_spectrum(writers, "thermo/bulk_spectrum", eigenvalues, step_now),
+        )
         return self._record(reading)
 
     def _record(self, reading: BulkReading) -> Scalars:

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from thermo_callbacks.callbacks.output.figures import Figures
+from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.catalog import members
 from thermo_callbacks.display import (
     LayerHistory,
     PathHistory,
     engines_of,
-    tensorboard_writers,
     write_engine_chart,
     write_equilibrium_reference,
     write_heat_map,
@@ -54,15 +54,14 @@ class Publisher:
         self.latest.update(record)
         self.offer(trainer, self.values)
         # not self.log: Lightning would repeat the last value at every flush until the epoch ends
-        for logger in trainer.loggers:
-            logger.log_metrics(record, step=step)
+        output = logger_output(trainer)
+        output.values(trainer, record, step)
         self._remember(record, step)
-        writers = tensorboard_writers(trainer.loggers)
-        if writers and grown:  # what a later extra pass brings first has charts too
+        if grown:  # what a later extra pass brings first has charts too
             layers = max((history.layers for history in self._histories.values()), key=len)
-            write_page(writers, layers, self.values.keys(), step)
-        if writers and "thermo/equilibrium_ratio" in record:
-            write_equilibrium_reference(writers, step)
+            output.write(trainer, step, lambda writers: write_page(writers, layers, self.values.keys(), step))
+        if "thermo/equilibrium_ratio" in record:
+            output.write(trainer, step, lambda writers: write_equilibrium_reference(writers, step))
         if self.windows >= FIRST_DRAWING and self.windows + self._extra_passes_made >= 2 * self._drawn:
             self.draw(trainer, step)
 
@@ -78,20 +77,20 @@ class Publisher:
         """Draw the figures of the run, unless they show all windows already."""
         if self._extra_passes_made + self.windows == self._drawn:
             return
-        writers = tensorboard_writers(trainer.loggers)
         temperatures, laplacians = (self._histories[name] for name in ("thermo_temperature", "thermo_laplacian"))
         engines = engines_of(self.latest, self.engines)
-        if writers:
-            self._figures.draw(
-                {
-                    "heat map of temperature": lambda: write_heat_map(writers, temperatures, step),
-                    "map of Laplacians": lambda: write_laplacian_heat_map(writers, laplacians, step),
-                    "diagram of temperature and entropy": lambda: write_temperature_entropy_diagram(
-                        writers, self._path, step
-                    ),
-                    "chart of engines": lambda: write_engine_chart(writers, engines, step),
-                }
-            )
+        self._figures.draw(
+            trainer,
+            step,
+            {
+                "heat map of temperature": lambda writers: write_heat_map(writers, temperatures, step),
+                "map of Laplacians": lambda writers: write_laplacian_heat_map(writers, laplacians, step),
+                "diagram of temperature and entropy": lambda writers: write_temperature_entropy_diagram(
+                    writers, self._path, step
+                ),
+                "chart of engines": lambda writers: write_engine_chart(writers, engines, step),
+            },
+        )
         self._drawn = self._extra_passes_made + self.windows
 
     @staticmethod

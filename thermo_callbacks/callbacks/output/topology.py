@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from thermo_callbacks.callbacks.compat import logging_step
+from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.callbacks.output.publisher import Publisher
-from thermo_callbacks.display.tensorboard.writers import tensorboard_writers, write_text
+from thermo_callbacks.display.tensorboard.writers import write_text
 from thermo_callbacks.display.text.topology import TOPOLOGY_TAG, topology_text
 from thermo_callbacks.functional.topology import Topology, analyse
 from thermo_callbacks.probes.guard import Guard
@@ -75,11 +76,10 @@ class TopologyLog:
         if step > 0:  # a run that goes on has logged it
             return
         if topology is not None:
-            for logger in trainer.loggers:
-                logger.log_metrics(self._publisher.constants, step=step)
+            logger_output(trainer).values(trainer, self._publisher.constants, step)
             text = topology_text(topology)
         elif reading.reason and reading.layers:
             text = f"No topology was read: {reading.reason}."
         else:
             return
-        write_text(tensorboard_writers(trainer.loggers), TOPOLOGY_TAG, text, step)
+        logger_output(trainer).write(trainer, step, lambda writers: write_text(writers, TOPOLOGY_TAG, text, step))
