@@ -17,16 +17,16 @@ from thermo_callbacks.callbacks.gradient_noise import GradientNoise
 from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
 from thermo_callbacks.callbacks.output.loggers import renew_output
+from thermo_callbacks.callbacks.output.offers import expected_values
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.output.topology import TopologyLog
 from thermo_callbacks.callbacks.output.untrained import UntrainedLog
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.settings import ConfiguredCallback
-from thermo_callbacks.callbacks.windows.close import close_windows
+from thermo_callbacks.callbacks.windows.close import close_windows, open_windows
 from thermo_callbacks.callbacks.windows.layer_grouping import LayerGrouping
 from thermo_callbacks.callbacks.windows.missing import DIVERGED
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
-from thermo_callbacks.callbacks.windows.records import window_record
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.callbacks.windows.sync import agree, refusal
 from thermo_callbacks.catalog import Scalars
@@ -68,15 +68,15 @@ class Monitor(ConfiguredCallback):
 
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without what belongs to the one running fit."""
-        return {**plain_state(self), "_session": None, "_extra_passes": None}
+        return {**plain_state(self), "_session": None, "_extra_passes": None, "_model": None}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins; a fit that goes on keeps its statistics."""
         # a checkpoint's state is loaded after this hook, so nothing of it is lost here
         if stage == "fit":
             renew_output(trainer)
-        if stage == "fit" and trainer.global_step == 0:
-            self._forget()
+            if self._is_another(pl_module) or trainer.global_step == 0:
+                self._forget()
         self._guard.quiet = not trainer.is_global_zero
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -119,6 +119,8 @@ class Monitor(ConfiguredCallback):
                 self._transition.start(self._layers())
         if self._plan.topology and not self._guard.disabled:
             self._topology.start(trainer, pl_module)
+        self._publisher.expected = expected_values(self._plan.tags, self._plan.families, self._layers())
+        self._offer(trainer, pl_module)
         if self._session is not None and not self._guard.disabled:
             before = itertools.takewhile(lambda callback: callback is not self, trainer.callbacks)
             place = sum(isinstance(callback, Monitor) for callback in before)
@@ -213,6 +215,7 @@ class Monitor(ConfiguredCallback):
         record = trainer.strategy.broadcast(record) if trainer.world_size > 1 else record
         if not record:
             return
+        self._publisher.offer_together(trainer, record, windows=not self._guard.disabled)
         with self._guard.protect("logging"):
             record |= total_laplacian_record(record, self._publisher.latest)
             self._publisher.publish(trainer, self._plan.keep(record), step, window=False)
@@ -227,24 +230,24 @@ class Monitor(ConfiguredCallback):
         self._offer(trainer, pl_module)
 
     def _offer(self, trainer: Any, pl_module: Any) -> None:
-        session = self._session
-        if session is None or not session.active:
+        """Let other callbacks monitor what is known now, or NaN: a monitored value that is missing ends the run."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        record = self._publisher.latest
-        with self._guard.protect("looking into an open window"), self._guard.invisible(pl_module.device):
-            if session.first_window_open(bool(record)) and (windows := session.with_steps(MINIMUM_STEPS)):
-                # a monitored metric that does not exist ends the run: say what the open window says
-                peeks = [window.opened() for window in windows]
-                names = {name for peek in peeks for name in peek.names}
-                record = record | window_record(self._plan.tags | self._plan.families, peeks, names, self._guard)
-            if not self._guard.disabled:
-                self._publisher.offer(trainer, self._publisher.constants | record)
+        session, peek = self._session, {}
+        if session is not None and session.active:
+            with self._guard.protect("looking into an open window"), self._guard.invisible(pl_module.device):
+                peek = open_windows(self._plan, session, known=bool(self._publisher.latest))
+        self._publisher.offer_together(trainer, peek, windows=not self._guard.disabled)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Report the open window, and draw the figures of the whole run.
 
         With windows of a chosen length or distance, only that of a run that was shorter than one window.
         """
+        self._close_last(trainer, pl_module)
+        self._offer(trainer, pl_module)
+
+    def _close_last(self, trainer: Any, pl_module: Any) -> None:
         session = self._session
         if session is None or not session.active:
             return
@@ -312,7 +315,7 @@ class Monitor(ConfiguredCallback):
         """Go on where the checkpoint was written: its windows end in the resumed run."""
         with self._guard.protect("loading a checkpoint"):
             state = current_state(state_dict)
-            self._window_states = state["windows"]
+            self._window_states, self._topology.logged = state["windows"], True
             self._publisher.load_state_dict(state["publisher"])
             self._untrained.load_state_dict(state.get("untrained", {}))
             self._transition_state = state["transition"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from typing import Any
 
 from thermo_callbacks.callbacks.arguments import Loss, check_arguments
@@ -41,6 +42,7 @@ class ConfiguredCallback(Callback):
         super().__init__()
         check_arguments(**arguments)
         self._timetable = Timetable()
+        self._model: weakref.ref[Any] | None = None
         self._plan = plan
         self._arguments = tuple(arguments)
         for name, value in arguments.items():
@@ -68,6 +70,12 @@ class ConfiguredCallback(Callback):
         others = [callback.state_key for callback in trainer.callbacks if callback is not self]
         if key in states and self._state_key not in states and key not in others:
             states[self._state_key] = states.pop(key)
+
+    def _is_another(self, pl_module: Any) -> bool:
+        """Whether another model than this one was fitted last, whose heat it must not inherit."""
+        # a Trainer counts on from one model to the next, so that its steps do not tell
+        known, self._model = self._model, weakref.ref(pl_module)
+        return known is not None and known() is not pl_module
 
     @property
     def rest(self) -> int | None:

@@ -13,8 +13,9 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
 from thermo_callbacks.callbacks.output.loggers import logger_output
-from thermo_callbacks.callbacks.output.publisher import Publisher
+from thermo_callbacks.callbacks.output.offers import expected_values, offer_together
 from thermo_callbacks.callbacks.validation import check_datasets, kind_of, places_of, read_outputs
+from thermo_callbacks.catalog import logged_by
 from thermo_callbacks.functional.transition import StateMoments, missing_reason, state_moments, temperature_estimate
 from thermo_callbacks.functional.transition_state import (
     StateRecord,
@@ -93,6 +94,7 @@ class TransitionTemperatureMonitor(Callback):
     def _forget(self) -> None:
         self._guard = Guard(type(self).__name__)
         self._latest: dict[str, float] = {}
+        self._offered: dict[str, float] = {}  # to callbacks that monitor: NaN where a validation gave nothing
         self._states: list[StateRecord] = []  # sets A and B in the validation under way
         self._dimensions: int | None = None  # of its outputs
         self._places: dict[int, int] = {}  # dataloader to state: 0 for set A, 1 for set B
@@ -120,8 +122,9 @@ class TransitionTemperatureMonitor(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins, but not a validation of the same model before it."""
         same = self._model is not None and self._model() is pl_module
+        another = self._model is not None and not same
         # a checkpoint's state is loaded after this hook, so nothing of it is lost here
-        if stage == "fit" and trainer.global_step == 0 and not (same and self._record_step == 0):
+        if stage == "fit" and (another or (trainer.global_step == 0 and not (same and self._record_step == 0))):
             self._forget()
         self._model = weakref.ref(pl_module)
         self._guard.quiet = not trainer.is_global_zero
@@ -159,23 +162,31 @@ class TransitionTemperatureMonitor(Callback):
         """Compute and log, while callbacks that act at the end of validation can still see it."""
         if trainer.sanity_checking:
             return
+        self._offered = expected_values(logged_by("TransitionTemperatureMonitor"))
+        self._offered |= self._end_validation(trainer, pl_module)
+        offer_together(trainer, self._offered)
+
+    def _end_validation(self, trainer: Any, pl_module: Any) -> dict[str, float]:
         states, self._states = self._states, []
         able = not self._refused and not self._guard.disabled
         # a process that gave up alone would leave the others waiting for its sums
         if not trainer.strategy.reduce_boolean_decision(able) or not states:
             if able:
                 self._guard.warn_once(f"{self._guard.name} has no value: another process could not read its samples.")
-            return
-        with self._guard.protect("ending a validation"), torch.inference_mode(False):
-            with self._guard.invisible(pl_module.device):
-                record = self._close([_of_all_ranks(state, trainer) for state in states], trainer.global_step)
-                self._latest = record
-                logger_output(trainer).values(trainer, record, logging_step(trainer))
-            Publisher.offer(trainer, record)
+            return {}
+        record: dict[str, float] = {}
+        with (
+            self._guard.protect("ending a validation"),
+            torch.inference_mode(False),
+            self._guard.invisible(pl_module.device),
+        ):
+            self._latest = record = self._close([_of_all_ranks(each, trainer) for each in states], trainer.global_step)
+            logger_output(trainer).values(trainer, record, logging_step(trainer))
+        return record
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Let callbacks that act at the end of the epoch monitor the values."""
-        Publisher.offer(trainer, self._latest)
+        offer_together(trainer, self._offered)
 
     def _close(self, states: Sequence[StateRecord], step: int) -> dict[str, float]:
         """Values of a validation that has ended; and the next reference."""
@@ -213,6 +224,7 @@ class TransitionTemperatureMonitor(Callback):
             if state_dict["version"] != 1:
                 raise ValueError(f"the checkpoint's state has version {state_dict['version']}, this package reads 1")
             self._latest, self._record_step = dict(state_dict["latest"]), int(state_dict["record_step"])
+            self._offered = dict(self._latest)
             record = state_dict["record"]
             self._record = None if record is None else StateRecord(**record)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from thermo_callbacks.callbacks.output.figures import Figures
 from thermo_callbacks.callbacks.output.loggers import logger_output
-from thermo_callbacks.catalog import members
+from thermo_callbacks.callbacks.output.offers import offer, offer_together, without_windows
+from thermo_callbacks.catalog import Scalars, members
 from thermo_callbacks.display import (
     LayerHistory,
     PathHistory,
@@ -32,6 +31,7 @@ class Publisher:
     def __init__(self) -> None:
         self.latest: dict[str, float] = {}
         self.constants: dict[str, float] = {}  # known from the start, and logged once
+        self.expected: Scalars = {}  # NaN for what may be logged later
         self.windows = 0
         self.activation_groups: dict[str, Any] = {}  # activations that are shown together
         self.engines: dict[str, Any] = {}  # type of engine of each activation, for the colours of its chart
@@ -52,7 +52,7 @@ class Publisher:
         self._extra_passes_made += not window
         grown = not record.keys() <= self.latest.keys()
         self.latest.update(record)
-        self.offer(trainer, self.values)
+        offer(trainer, self.values)
         # not self.log: Lightning would repeat the last value at every flush until the epoch ends
         output = logger_output(trainer)
         output.values(trainer, record, step)
@@ -93,10 +93,13 @@ class Publisher:
         )
         self._drawn = self._extra_passes_made + self.windows
 
-    @staticmethod
-    def offer(trainer: Any, record: dict[str, float]) -> None:
-        """Let ModelCheckpoint and EarlyStopping monitor the values."""
-        trainer.callback_metrics.update({tag: torch.tensor(value) for tag, value in record.items()})
+    def offer_together(self, trainer: Any, more: Scalars, *, windows: bool) -> None:
+        """Let other callbacks monitor all that is known and ``more``; all processes of the run must come here.
+
+        Where ``windows`` are no longer read, their values are those of a time that is past, and are NaN.
+        """
+        known = self.values if windows else without_windows(self.values)
+        offer_together(trainer, self.expected | known | more)
 
     def state_dict(self) -> dict[str, Any]:
         """Latest values and history, in what a checkpoint may hold."""

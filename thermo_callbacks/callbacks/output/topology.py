@@ -9,6 +9,7 @@ from torch import Tensor
 
 from thermo_callbacks.callbacks.compat import logging_step
 from thermo_callbacks.callbacks.output.loggers import logger_output
+from thermo_callbacks.callbacks.output.offers import offer
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.display.tensorboard.writers import write_text
 from thermo_callbacks.display.text.topology import TOPOLOGY_TAG, topology_text
@@ -43,6 +44,7 @@ class TopologyLog:
         self._publisher = publisher
         self._guard = Guard(f"The topology log of {name}")  # of its own: a fault here is none of the measurements
         self._reading: TopologyReading | None = None  # while it is open
+        self.logged = False  # in this run, or in the part of it that a checkpoint ends
 
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without the layers of the model."""
@@ -71,10 +73,11 @@ class TopologyLog:
         topology = analyse(reading.widths) if len(reading.widths) - 2 >= FEWEST_HIDDEN else None
         if topology is not None:
             self._publisher.constants = topology_record(topology)
-            self._publisher.offer(trainer, self._publisher.constants)
+            offer(trainer, self._publisher.constants)
         step = logging_step(trainer)
-        if step > 0:  # a run that goes on has logged it
+        if self.logged:
             return
+        self.logged = not reading.open
         if topology is not None:
             logger_output(trainer).values(trainer, self._publisher.constants, step)
             text = topology_text(topology)

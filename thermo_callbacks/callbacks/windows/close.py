@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.records import (
@@ -56,3 +57,12 @@ def close_windows(
     if plan.free_energy:
         record |= free_energy_record(record, balances)
     return plan.keep(record)
+
+
+def open_windows(plan: Plan, session: Session, *, known: bool) -> Scalars:
+    """What the open windows say so far, where no value of any window is known yet; they go on."""
+    if not session.first_window_open(known) or not (windows := session.with_steps(MINIMUM_STEPS)):
+        return {}
+    peeks = [window.opened() for window in windows]
+    names = {name for peek in peeks for name in peek.names}
+    return window_record(plan.tags | plan.families, peeks, names, session.guard)
