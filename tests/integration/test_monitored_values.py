@@ -9,10 +9,20 @@ from typing import Any
 
 import pytest
 import torch
-from integration.models import LoggingRegression, Regression, examples, loader, perceptron, quiet_trainer, sgd
+from integration.models import (
+    LoggingRegression,
+    RecordingLogger,
+    Regression,
+    examples,
+    loader,
+    perceptron,
+    quiet_trainer,
+    sgd,
+)
 from integration.processes import in_processes
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -36,14 +46,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:no value")
 class Plateau(LoggingRegression):
     """Its learning rate is halved where a value does not fall."""
 
-    def __init__(self, tag: str, patience: int = 0) -> None:
+    def __init__(self, tag: str, patience: int = 0, interval: str = "epoch") -> None:
         super().__init__()
-        self.tag, self.patience = tag, patience
+        self.tag, self.patience, self.interval = tag, patience, interval
 
     def configure_optimizers(self) -> Any:
         optimizer = sgd(self.parameters())
         scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=self.patience)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": self.tag}}
+        plateau = {"scheduler": scheduler, "monitor": self.tag, "interval": self.interval}
+        return {"optimizer": optimizer, "lr_scheduler": plateau}
 
 
 class Offered(Callback):
@@ -72,6 +83,13 @@ def test_a_value_that_comes_late_ends_no_run(tag: str, tmp_path: Path) -> None:
     trainer.fit(Plateau(tag), loader(STEPS), loader(2))
     assert trainer.global_step == EPOCHS * STEPS
     assert len(list(tmp_path.glob("*.ckpt"))) == EPOCHS
+
+
+@pytest.mark.parametrize("tag", LATE)
+def test_a_plateau_that_is_looked_for_at_each_step_ends_no_run(tag: str) -> None:
+    trainer = quiet_trainer(callbacks=ThermoMonitor("standard"), max_epochs=2)
+    trainer.fit(Plateau(tag, interval="step"), loader(STEPS))
+    assert trainer.global_step == 2 * STEPS
 
 
 @pytest.mark.parametrize("preset", ["light", "standard", "full"])
@@ -254,3 +272,17 @@ def test_the_same_model_goes_on_with_its_heat() -> None:
     whole = ThermoMonitor("light", window=8, steps_between_windows=0)
     quiet_trainer(callbacks=whole, max_epochs=2).fit(Regression(), loader(40))
     assert monitor.latest()["thermo/heat"] == whole.latest()["thermo/heat"] != first
+
+
+def test_the_topology_of_a_second_model_is_logged_too() -> None:
+    def chain(width: int) -> Regression:
+        return Regression(
+            nn.Sequential(nn.Linear(5, width), nn.Tanh(), nn.Linear(width, 3), nn.Tanh(), nn.Linear(3, 1)).double()
+        )
+
+    logger = RecordingLogger()
+    trainer = quiet_trainer(callbacks=ThermoMonitor("light"), logger=logger)
+    trainer.fit(chain(6), loader(8))
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(chain(8), loader(8))
+    assert logger.series("thermo/topology_connections") == [6 * (5 + 3) + 3, 8 * (5 + 3) + 3]

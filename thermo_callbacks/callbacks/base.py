@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
@@ -16,7 +17,7 @@ from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
 from thermo_callbacks.callbacks.gradient_noise import GradientNoise
 from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
-from thermo_callbacks.callbacks.output.loggers import renew_output
+from thermo_callbacks.callbacks.output.loggers import logger_output, renew_output
 from thermo_callbacks.callbacks.output.offers import expected_values
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.output.topology import TopologyLog
@@ -24,8 +25,8 @@ from thermo_callbacks.callbacks.output.untrained import UntrainedLog
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.settings import ConfiguredCallback
 from thermo_callbacks.callbacks.windows.close import close_windows, open_windows
+from thermo_callbacks.callbacks.windows.divergence import has_diverged
 from thermo_callbacks.callbacks.windows.layer_grouping import LayerGrouping
-from thermo_callbacks.callbacks.windows.missing import DIVERGED
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.callbacks.windows.sync import agree, refusal
@@ -34,6 +35,7 @@ from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layers import layer_parameters
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
 from thermo_callbacks.probes.sharding import is_sharded
+from thermo_callbacks.probes.told import DIVERGED, Told, never
 
 
 class Monitor(ConfiguredCallback):
@@ -46,10 +48,11 @@ class Monitor(ConfiguredCallback):
         self._forget()
 
     def _forget(self) -> None:
-        self._guard = Guard(type(self).__name__)
-        self._publisher = Publisher()
-        self._topology = TopologyLog(self._publisher, type(self).__name__)
-        self._configuration = ConfigurationLog(type(self).__name__)
+        self._told = Told()
+        self._guard = Guard(type(self).__name__, told=self._told)
+        self._publisher = Publisher(self._told)
+        self._topology = TopologyLog(self._publisher, type(self).__name__, self._told)
+        self._configuration = ConfigurationLog(type(self).__name__, self._told)
         self._noise = GradientNoise()
         self._untrained = UntrainedLog()
         self._window_states: list[dict[str, Any]] = []
@@ -74,9 +77,9 @@ class Monitor(ConfiguredCallback):
         """Forget an earlier run when a new one begins; a fit that goes on keeps its statistics."""
         # a checkpoint's state is loaded after this hook, so nothing of it is lost here
         if stage == "fit":
-            renew_output(trainer)
             if self._is_another(pl_module) or trainer.global_step == 0:
                 self._forget()
+            self._told.join(logger_output(trainer).told)
         self._guard.quiet = not trainer.is_global_zero
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -97,6 +100,7 @@ class Monitor(ConfiguredCallback):
                 batch_size=self.batch_size,
             )  # fmt: skip
             self._session = session
+            self._told.has_diverged = partial(has_diverged, session)
             session.restore(self._window_states)
             if self._transition_state:
                 self._transition.load_state_dict(self._transition_state, pl_module.device)
@@ -134,7 +138,7 @@ class Monitor(ConfiguredCallback):
             complete,
             transition=self._transition,
             latest=self._publisher.latest,
-            warn_once=self._warn_once,
+            warn_once=self._note_once,
         )
         if self._plan.untrained:
             record |= self._untrained.look(session, self._patterns, self._guard, steps)
@@ -267,10 +271,12 @@ class Monitor(ConfiguredCallback):
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Leave nothing on the optimizers."""
         self._end_session()
+        renew_output(trainer)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Leave nothing on the optimizers: after an exception no other hook comes."""
         self._end_session()
+        renew_output(trainer)
 
     def _current_states(self) -> list[dict[str, Any]]:
         """States of the windows now, or else the last ones there were."""
@@ -285,7 +291,7 @@ class Monitor(ConfiguredCallback):
         if self._session is not None:
             self._window_states = self._current_states() if states is None else states
             self._session.detach()
-            self._session = None
+            self._session, self._told.has_diverged = None, never
         self._end_extra_passes()
 
     def _end_extra_passes(self) -> None:
@@ -294,9 +300,8 @@ class Monitor(ConfiguredCallback):
             self._extra_passes.close()
             self._extra_passes = None
 
-    def _warn_once(self, topic: str, message: str) -> None:
-        if not self._guard.knows(DIVERGED):  # that is the reason then
-            self._guard.warn_once(message, topic=topic)
+    def _note_once(self, topic: str, message: str) -> None:
+        self._guard.note_once(message, topic=topic)
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: CPU tensors and plain Python values, so that it loads with ``weights_only``."""

@@ -135,6 +135,7 @@ class ConfiguredCallback(Callback):
             activation_groups=publisher.activation_groups,
             most_activations=most_activations,
             bulk_probe=self._bulk_probe,
+            told=publisher.told,
         )
 
     @property

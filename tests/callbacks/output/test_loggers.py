@@ -30,7 +30,7 @@ def monitor() -> ThermoMonitor:
 
 def ours(told: Any) -> int:
     """Warnings that are not Lightning's own."""
-    return sum("could not write" in str(warning.message) for warning in told)
+    return sum("could not log" in str(warning.message) for warning in told)
 
 
 def weights_of(module: LightningModule) -> list[Tensor]:
@@ -62,8 +62,8 @@ class FailingLogger(RecordingLogger):
 
 
 TOLD = (
-    "^FailingLogger could not write what the monitors log at step {} .OSError: .Errno 28. No space left on device.. "
-    "It is lost there and nowhere else; .* given nothing more after 3 failures in a row"
+    "^thermo_callbacks could not log to FailingLogger at step {} .OSError: .Errno 28. No space left on device.. "
+    "What was to be written is lost there and nowhere else; .* given nothing more after 3 failures in a row"
 )
 
 
@@ -124,7 +124,9 @@ class EagerCSVLogger(CSVLogger):
 
 def test_a_folder_that_is_gone_costs_the_log_in_it(tmp_path: Path) -> None:
     files, other = EagerCSVLogger(tmp_path), RecordingLogger()
-    with pytest.warns(UserWarning, match="^EagerCSVLogger could not write .*step 15 .FileNotFoundError") as told:
+    with pytest.warns(
+        UserWarning, match="^thermo_callbacks could not log to EagerCSVLogger at step 15 .FileNotFoundError"
+    ) as told:
         own, weights = train([files, other], Vandal(tmp_path / "run", 12))
     assert ours(told) == 1
     assert [step for step, _ in other.thermo_rows] == ENDS
@@ -141,7 +143,9 @@ def test_a_full_disk_under_tensorboard_costs_what_is_written_there(
 
     monkeypatch.setattr(SummaryWriter, method, fail)
     board, other = TensorBoardLogger(tmp_path, name="", version="run", default_hp_metric=False), RecordingLogger()
-    with pytest.warns(UserWarning, match="^TensorBoardLogger could not write .*No space left on device") as told:
+    with pytest.warns(
+        UserWarning, match="^thermo_callbacks could not log to TensorBoardLogger .*No space left on device"
+    ) as told:
         own, weights = train([board, other])
     assert ours(told) == 1
     assert [step for step, _ in other.thermo_rows] == ENDS
@@ -159,7 +163,9 @@ def test_a_histogram_that_cannot_be_written_costs_no_measurement(
     monkeypatch.setattr(SummaryWriter, "add_histogram", fail)
     own = ThermoMonitor("full", window=8, steps_between_windows=0, curvature_every_n_steps=8)
     board = TensorBoardLogger(tmp_path, name="", version="run")
-    with pytest.warns(UserWarning, match="^TensorBoardLogger could not write .*Read-only file system"):
+    with pytest.warns(
+        UserWarning, match="^thermo_callbacks could not log to TensorBoardLogger .*Read-only file system"
+    ):
         quiet_trainer(logger=board, callbacks=own).fit(LoggingRegression(), loader(40))
     assert not math.isnan(own.latest()["thermo/complexity"])
     board.experiment.flush()

@@ -28,7 +28,9 @@ class BulkCollector(Collector):
     key = "bulk"
 
     def __init__(self, trainer: Any, pl_module: Any, settings: ExtraPassSettings) -> None:
-        super().__init__(f"{settings.name}'s measurement of the bulk", quiet=not trainer.is_global_zero)
+        super().__init__(
+            f"{settings.name}'s measurement of the bulk", quiet=not trainer.is_global_zero, told=settings.told
+        )
         self._trainer, self._module = trainer, pl_module
         self._probe, self._seed = settings.bulk_probe, settings.seed
         with self.guard.protect("looking at the training step"):
@@ -62,6 +64,11 @@ class BulkCollector(Collector):
             )
         except SkippedBatch:  # no extra pass this time
             return {}
+        except ValueError as fault:
+            if not isinstance(fault.__cause__, torch.linalg.LinAlgError):  # type: ignore[attr-defined]
+                raise
+            self.guard.note_once("no value (NaN) of the bulk at an extra pass: its neurons are too large to be seen.")
+            return {}
         eigenvalues, step_now = reading.spectrum.quantiles(HISTOGRAM), logging_step(self._trainer)
         logger_output(self._trainer).write(
             self._trainer,
@@ -73,7 +80,7 @@ class BulkCollector(Collector):
     def _record(self, reading: BulkReading) -> Scalars:
         """Values under their tags, at the equipartition temperature."""
         if reading.laplacian_reason:
-            self.guard.warn_once(f"No Laplacian of complexity (NaN): {reading.laplacian_reason}", topic="laplacian")
+            self.guard.note_once(f"No Laplacian of complexity (NaN): {reading.laplacian_reason}", topic="laplacian")
         temperature = reading.equipartition_temperature
         state = reading.thermodynamics(temperature)
         record = {

@@ -18,6 +18,7 @@ from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, CONF
 from thermo_callbacks.display.text.layer_groups import GROUPS_TAG, groups_text
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.parameters.optimizers import group_momentum
+from thermo_callbacks.probes.told import Told
 
 
 def run_configuration(trainer: Any, session: Session) -> dict[str, Any]:
@@ -54,8 +55,9 @@ class ConfigurationLog:
     it again: its log may be another, and its settings too.
     """
 
-    def __init__(self, name: str) -> None:
-        self._guard = Guard(f"The configuration log of {name}")  # of its own: a fault here is none of the measurements
+    def __init__(self, name: str, told: Told | None = None) -> None:
+        # of its own: a fault here is none of the measurements
+        self._guard = Guard(f"The configuration log of {name}", told=told)
         self._suffix = ""
         self._written: dict[str, Any] = {}
 

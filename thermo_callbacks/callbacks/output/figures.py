@@ -9,6 +9,7 @@ from typing import Any, cast
 from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.display.tensorboard.writers import PrefixedWriter, SummaryWriterLike, tensorboard_writers
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.told import Told
 
 Drawing = Callable[[list[PrefixedWriter]], None]
 _NEEDED = {"matplotlib": "matplotlib", "PIL": "pillow"}
@@ -33,8 +34,8 @@ class _Sketchbook:
 class Figures:
     """Draw figures; one that can't be drawn is left out from then on, with one warning for all."""
 
-    def __init__(self) -> None:
-        self._guard = Guard("Drawing")
+    def __init__(self, told: Told | None = None) -> None:
+        self._guard = Guard("Drawing", told=told)
         self._failed: set[str] = set()
 
     def draw(self, trainer: Any, step: int, drawings: Mapping[str, Drawing]) -> None:

@@ -51,7 +51,7 @@ def _write(trainer: Any, *columns: Any) -> None:
 
 def _guard(trainer: Any) -> Guard:
     """Of its own: a fault here costs the table its columns, and none of the measurements."""
-    guard = Guard("The table of final values")
+    guard = Guard("The table of final values", told=logger_output(trainer).told)
     guard.quiet = not trainer.is_global_zero
     return guard
 

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.display.tensorboard.writers import PrefixedWriter, is_logger, tensorboard_writers
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.told import Told
 
 MOST_FAILURES = 3
 """Failures in a row after which a logger is given nothing more: a folder that is gone is no passing trouble."""
@@ -40,11 +41,13 @@ class LoggerOutput:
     """Hands values, texts and pictures to the loggers of a Trainer, for all monitors of its run.
 
     What a logger can't take is lost there and nowhere else, with one warning for all. The loggers belong to the host:
-    whether one that fails here takes the host's own values is not decided here.
+    whether one that fails here takes the host's own values is not decided here. ``told`` is shared by all guards of
+    the run.
     """
 
     def __init__(self) -> None:
-        self._guard = Guard("The log")
+        self.told = Told()
+        self._guard = Guard("The log", told=self.told)
         self._failures: dict[int, int] = {}  # in a row, by the logger's place
 
     def values(self, trainer: Any, values: Scalars, step: int) -> None:
@@ -92,9 +95,10 @@ class LoggerOutput:
         while cause.__cause__ is not None:  # Lightning takes a full disk for a value that it can't log
             cause = cause.__cause__
         self._guard.warn_once(
-            f"{type(logger).__name__} could not write what the monitors log at step {step} ({type(cause).__name__}: "
-            f"{cause}). It is lost there and nowhere else; the run and all other loggers go on. It is tried again, and "
-            f"given nothing more after {MOST_FAILURES} failures in a row: look at its folder, disk and permissions.",
+            f"thermo_callbacks could not log to {type(logger).__name__} at step {step} ({type(cause).__name__}: "
+            f"{cause}). What was to be written is lost there and nowhere else; the run and all other loggers go on. "
+            f"It is tried again, and given nothing more after {MOST_FAILURES} failures in a row: look at its folder, "
+            "disk and permissions.",
             topic="a logger fails",
         )
 
@@ -108,5 +112,5 @@ def logger_output(trainer: Any) -> LoggerOutput:
 
 
 def renew_output(trainer: Any) -> None:
-    """Forget the failures of an earlier run."""
+    """Forget what failed and was told in a run that has ended."""
     _OUTPUTS.pop(trainer, None)

@@ -19,6 +19,7 @@ from thermo_callbacks.display import (
     write_page,
     write_temperature_entropy_diagram,
 )
+from thermo_callbacks.probes.told import Told
 
 FIRST_DRAWING = 64
 """Windows before the heat map is drawn for the first time while training goes on, then at every doubling: a drawing
@@ -28,7 +29,8 @@ costs about as much as some dozens of small steps."""
 class Publisher:
     """Log the values of windows and extra passes, and keep the latest."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Told | None = None) -> None:
+        self.told = Told() if told is None else told
         self.latest: dict[str, float] = {}
         self.constants: dict[str, float] = {}  # known from the start, and logged once
         self.expected: Scalars = {}  # NaN for what may be logged later
@@ -37,7 +39,7 @@ class Publisher:
         self.engines: dict[str, Any] = {}  # type of engine of each activation, for the colours of its chart
         self._histories = {family: LayerHistory() for family in ("thermo_temperature", "thermo_laplacian")}
         self._path = PathHistory()
-        self._figures = Figures()
+        self._figures = Figures(self.told)
         self._extra_passes_made = 0
         self._drawn = 0  # windows and extra passes on the last figures
 

@@ -15,6 +15,7 @@ from thermo_callbacks.display.tensorboard.writers import write_text
 from thermo_callbacks.display.text.topology import TOPOLOGY_TAG, topology_text
 from thermo_callbacks.functional.topology import Topology, analyse
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.told import Told
 from thermo_callbacks.probes.topology import TopologyReading, read_order, read_topology
 
 FEWEST_HIDDEN = 2
@@ -40,9 +41,11 @@ class TopologyLog:
     logged, but for a text where all weights are in linear layers, and one may wonder why.
     """
 
-    def __init__(self, publisher: Publisher, name: str) -> None:
+    def __init__(self, publisher: Publisher, name: str, told: Told | None = None) -> None:
         self._publisher = publisher
-        self._guard = Guard(f"The topology log of {name}")  # of its own: a fault here is none of the measurements
+        self._guard = Guard(
+            f"The topology log of {name}", told=told
+        )  # of its own: a fault here is none of the measurements
         self._reading: TopologyReading | None = None  # while it is open
         self.logged = False  # in this run, or in the part of it that a checkpoint ends
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 from thermo_callbacks.callbacks.presets import Plan
+from thermo_callbacks.callbacks.windows.divergence import has_grown
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.records import (
     clipping_record,
@@ -30,6 +31,8 @@ def close_windows(
 ) -> Scalars:
     """End the windows that are complete, and compute what the plan says is to be logged of them."""
     losses = complete[0].losses() if len(session.windows) == 1 else None
+    if any(has_grown(window.balance.first_energy, window.losses()) for window in complete):
+        session.guard.tell_divergence()
     for window in complete:
         window.close()
     last = [closed for window in session.windows if (closed := window.closed()) is not None]
