@@ -61,14 +61,6 @@ class Monitor(ConfiguredCallback):
         self._transition_state: dict[str, Any] = {}
         self._grouping = LayerGrouping(self.layers, self._plan.budget)
 
-    def latest(self) -> dict[str, float]:
-        """Last value of each quantity.
-
-        Returns:
-            Tag to value, as in the logs; none but those of the topology before the first window has ended.
-        """
-        return self._publisher.values
-
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without what belongs to the one running fit."""
         return {**plain_state(self), "_session": None, "_extra_passes": None, "_model": None}
@@ -80,6 +72,7 @@ class Monitor(ConfiguredCallback):
             if self._is_another(pl_module) or trainer.global_step == 0:
                 self._forget()
             self._told.join(logger_output(trainer).told)
+            self._begin_fit()
         self._guard.quiet = not trainer.is_global_zero
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from thermo_callbacks.callbacks.arguments import Loss, check_arguments
 from thermo_callbacks.callbacks.compat import Callback, steps_at_end, steps_done
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSettings
+from thermo_callbacks.callbacks.output.copies import Copies
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.planning import EVERY, WINDOW, Timetable, planned_extra_passes, planned_windows
 from thermo_callbacks.callbacks.presets import Plan
@@ -37,12 +38,14 @@ class ConfiguredCallback(Callback):
     # states of a checkpoint, or of a fit that goes on
     _window_states: list[dict[str, Any]]
     _extra_pass_state: dict[str, Any]
+    _publisher: Publisher
 
     def __init__(self, plan: Plan, **arguments: Any) -> None:
         super().__init__()
         check_arguments(**arguments)
         self._timetable = Timetable()
         self._model: weakref.ref[Any] | None = None
+        self._copies, self._fitted = Copies(), False
         self._plan = plan
         self._arguments = tuple(arguments)
         for name, value in arguments.items():
@@ -70,6 +73,21 @@ class ConfiguredCallback(Callback):
         others = [callback.state_key for callback in trainer.callbacks if callback is not self]
         if key in states and self._state_key not in states and key not in others:
             states[self._state_key] = states.pop(key)
+
+    def latest(self) -> dict[str, float]:
+        """Last value of each quantity.
+
+        Where a library trains with a copy of this object, as some do with all callbacks that they are given, these are
+        the values of the copy that began a fit last in this process.
+
+        Returns:
+            Tag to value, as in the logs; none but those of the topology before the first window has ended.
+        """
+        return self._copies.latest(self._publisher, fitted=self._fitted)
+
+    def _begin_fit(self) -> None:
+        self._fitted = True
+        self._copies.begin_fit(self._publisher)
 
     def _is_another(self, pl_module: Any) -> bool:
         """Whether another model than this one was fitted last, whose heat it must not inherit."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
+from thermo_callbacks.callbacks.output.copies import Copies, LastValues
 from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.callbacks.output.offers import expected_values, offer_together
 from thermo_callbacks.callbacks.validation import check_datasets, kind_of, places_of, read_outputs
@@ -89,11 +90,12 @@ class TransitionTemperatureMonitor(Callback):
         arguments = {"datasets": self.datasets, "reference": reference, "max_residuals": max_residuals}
         self._state_key = f"thermo_callbacks.{type(self).__qualname__}{arguments!r}"
         self._model: weakref.ref[Any] | None = None
+        self._copies, self._began = Copies(), False
         self._forget()
 
     def _forget(self) -> None:
         self._guard = Guard(type(self).__name__)
-        self._latest: dict[str, float] = {}
+        self._kept = LastValues()
         self._offered: dict[str, float] = {}  # to callbacks that monitor: NaN where a validation gave nothing
         self._states: list[StateRecord] = []  # sets A and B in the validation under way
         self._dimensions: int | None = None  # of its outputs
@@ -108,12 +110,12 @@ class TransitionTemperatureMonitor(Callback):
         return self._state_key
 
     def latest(self) -> dict[str, float]:
-        """Last value of each quantity.
+        """Last value of each quantity; of a copy where a library trains with copies of its callbacks.
 
         Returns:
             Tag to value, as in the logs; empty before the first validation has ended.
         """
-        return dict(self._latest)
+        return dict(self._copies.latest(self._kept, fitted=self._began))
 
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without what belongs to the model that is validated."""
@@ -127,6 +129,9 @@ class TransitionTemperatureMonitor(Callback):
         if stage == "fit" and (another or (trainer.global_step == 0 and not (same and self._record_step == 0))):
             self._forget()
         self._model = weakref.ref(pl_module)
+        self._guard.told.join(logger_output(trainer).told)
+        self._began = True
+        self._copies.begin_fit(self._kept)
         self._guard.quiet = not trainer.is_global_zero
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
@@ -180,7 +185,9 @@ class TransitionTemperatureMonitor(Callback):
             torch.inference_mode(False),
             self._guard.invisible(pl_module.device),
         ):
-            self._latest = record = self._close([_of_all_ranks(each, trainer) for each in states], trainer.global_step)
+            self._kept.values = record = self._close(
+                [_of_all_ranks(each, trainer) for each in states], trainer.global_step
+            )
             logger_output(trainer).values(trainer, record, logging_step(trainer))
         return record
 
@@ -216,15 +223,15 @@ class TransitionTemperatureMonitor(Callback):
         record = None
         if self._record is not None:
             record = {name: part.detach().cpu().clone() for name, part in self._record._asdict().items()}
-        return {"version": 1, "latest": dict(self._latest), "record": record, "record_step": self._record_step}
+        return {"version": 1, "latest": dict(self._kept.values), "record": record, "record_step": self._record_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint was written, with the same reference."""
         with self._guard.protect("loading a checkpoint"):
             if state_dict["version"] != 1:
                 raise ValueError(f"the checkpoint's state has version {state_dict['version']}, this package reads 1")
-            self._latest, self._record_step = dict(state_dict["latest"]), int(state_dict["record_step"])
-            self._offered = dict(self._latest)
+            self._kept.values, self._record_step = dict(state_dict["latest"]), int(state_dict["record_step"])
+            self._offered = dict(self._kept.values)
             record = state_dict["record"]
             self._record = None if record is None else StateRecord(**record)
 
