@@ -61,12 +61,14 @@ class MissingValues:
         if self.diverged:
             guard.warn_once(DIVERGED, topic=DIVERGED, urgent=True)
             return
-        to_act_on = {reason: found for reason, found in self._found.items() if reason not in self._passing}
+        # a cause is told once, also where it takes other values in a later window
+        causes = guard.news(reason for reason in self._found if reason not in self._passing)
+        to_act_on = {reason: self._found[reason] for reason in causes}
         parts = [part for part in (self._tell_idle(guard), *self._tell_values(guard, to_act_on)) if part]
         if parts:
             guard.warn_once(f"no value (NaN) in a window {'; '.join(parts)}.")
-        passing = {reason: self._found[reason] for reason in self._passing}
-        if parts := list(self._tell_values(guard, passing)):
+        others = {reason: found for reason, found in self._found.items() if reason not in to_act_on}
+        if parts := list(self._tell_values(guard, others)):
             guard.note_once(f"no value (NaN) in a window {'; '.join(parts)}.")
 
     @property
@@ -107,16 +109,21 @@ class MissingValues:
             resting = all(self.names[column] in rests for column in columns)
             return "the learning rate was zero" if resting else "the weights did not move in the window"
         if "response" in quantity.needs and bool(window.innovation_gradient[:, columns].isnan().any()):
-            told = [_response(each) for each in self._windows if each.response]
-            return " and ".join(dict.fromkeys(told))
+            return self._without_response
         if "mobility" in quantity.needs and bool(window.innovation_square[:, columns].isnan().any()):
-            if self._measuring:
-                return " and ".join(dict.fromkeys(self._measuring))
+            # what is no response to the gradient has no mobility either
             name = self._without_mobility()
-            return f"{name} does not tell how far it moves a weight per unit of gradient, nor do its steps"
+            return (
+                self._without_response
+                or f"{name} does not tell how far it moves a weight per unit of gradient, nor do its steps"
+            )
         if "batch size" in quantity.needs and math.isnan(window.batch_size):
             return "the loader does not tell its batch size"
         return quantity.missing
+
+    @property
+    def _without_response(self) -> str:
+        return " and ".join(dict.fromkeys(_response(each) for each in self._windows if each.response))
 
     @property
     def _measuring(self) -> list[str]:
