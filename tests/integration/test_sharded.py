@@ -91,7 +91,7 @@ def test_two_halves_are_one_whole(name: str, tmp_path: Path) -> None:
         assert torch.equal(value, bare["weights"][key])
     reasons = [text for text in first["warnings"] if "finite differences" in text]
     assert len(reasons) == 1
-    assert reasons[0].endswith("no second derivative passes through the operations that gather them")
+    assert "no second derivative passes through the operations that gather them" in reasons[0]
     assert second["warnings"] == []
 
 
@@ -198,10 +198,14 @@ def test_a_fault_in_one_process_keeps_none_waiting(fault: str, tmp_path: Path, m
         monkeypatch.setattr(owner, name, failing(getattr(owner, name), after))
     first, second = fit_in_two(tmp_path, lambda: fit(Sharded(optimizer=sgd), [monitor("light")]))
     bare, _ = fit_in_two(tmp_path, lambda: fit(Sharded(optimizer=sgd), []))
-    assert len(second["rows"]) <= (0 if fault == "beginning" else 2)
-    switched_off = [text for text in first["warnings"] if "switched off" in text]
-    assert len(switched_off) == 1
-    assert ("no space left" if fault == "logging" else "failed in another process") in switched_off[0]
+    if fault == "logging":  # costs what that process could not write, and no measurement
+        [told] = first["warnings"]
+        assert told.startswith("thermo_callbacks could not log to FullDisk at step ")
+        assert len(second["rows"]) > 2
+    else:
+        assert len(second["rows"]) <= (0 if fault == "beginning" else 2)
+        [switched_off] = [text for text in first["warnings"] if "switched off" in text]
+        assert "failed in another process" in switched_off
     for key, value in first["weights"].items():
         assert torch.equal(value, bare["weights"][key])
 

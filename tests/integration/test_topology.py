@@ -100,7 +100,7 @@ def test_is_known_before_the_first_window(network: str) -> None:
     monitor, watch = ThermoMonitor("light", window=50), Watch()
     trainer = quiet_trainer(callbacks=[monitor, watch])
     trainer.fit(Regression(NETWORKS[network]()), loader(4))
-    assert list(watch.seen) == TAGS
+    assert [tag for tag, value in watch.seen.items() if not value.isnan()] == TAGS
     assert [float(watch.seen[tag]) for tag in TAGS] == pytest.approx(VALUES, rel=1e-6)
     assert [float(trainer.callback_metrics[tag]) for tag in TAGS] == pytest.approx(VALUES, rel=1e-6)
     assert list(monitor.latest()) == TAGS

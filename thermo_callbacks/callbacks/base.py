@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from thermo_callbacks.callbacks.agreement import of_first_process, several_processes
@@ -17,22 +18,24 @@ from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
 from thermo_callbacks.callbacks.gradient_noise import GradientNoise
 from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
 from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
+from thermo_callbacks.callbacks.output.loggers import logger_output, renew_output
+from thermo_callbacks.callbacks.output.offers import expected_values
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.output.topology import TopologyLog
 from thermo_callbacks.callbacks.output.untrained import UntrainedLog
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.settings import ConfiguredCallback
-from thermo_callbacks.callbacks.windows.close import close_windows
+from thermo_callbacks.callbacks.windows.close import close_windows, open_windows
+from thermo_callbacks.callbacks.windows.divergence import has_diverged
 from thermo_callbacks.callbacks.windows.layer_grouping import LayerGrouping
-from thermo_callbacks.callbacks.windows.missing import DIVERGED
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
-from thermo_callbacks.callbacks.windows.records import window_record
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.callbacks.windows.sync import begin_together, refusal
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layers import layer_parameters
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
+from thermo_callbacks.probes.told import DIVERGED, Told, never
 
 
 class Monitor(ConfiguredCallback):
@@ -45,10 +48,11 @@ class Monitor(ConfiguredCallback):
         self._forget()
 
     def _forget(self) -> None:
-        self._guard = Guard(type(self).__name__)
-        self._publisher = Publisher()
-        self._topology = TopologyLog(self._publisher, type(self).__name__)
-        self._configuration = ConfigurationLog(type(self).__name__)
+        self._told = Told()
+        self._guard = Guard(type(self).__name__, told=self._told)
+        self._publisher = Publisher(self._told)
+        self._topology = TopologyLog(self._publisher, type(self).__name__, self._told)
+        self._configuration = ConfigurationLog(type(self).__name__, self._told)
         self._noise = GradientNoise()
         self._untrained = UntrainedLog()
         self._window_states: list[dict[str, Any]] = []
@@ -57,23 +61,18 @@ class Monitor(ConfiguredCallback):
         self._transition_state: dict[str, Any] = {}
         self._grouping = LayerGrouping(self.layers, self._plan.budget)
 
-    def latest(self) -> dict[str, float]:
-        """Last value of each quantity.
-
-        Returns:
-            Tag to value, as in the logs; none but those of the topology before the first window has ended.
-        """
-        return self._publisher.values
-
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without what belongs to the one running fit."""
-        return {**plain_state(self), "_session": None, "_extra_passes": None}
+        return {**plain_state(self), "_session": None, "_extra_passes": None, "_model": None}
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins; a fit that goes on keeps its statistics."""
         # a checkpoint's state is loaded after this hook, so nothing of it is lost here
-        if stage == "fit" and trainer.global_step == 0:
-            self._forget()
+        if stage == "fit":
+            if self._is_another(pl_module) or trainer.global_step == 0:
+                self._forget()
+            self._told.join(logger_output(trainer).told)
+            self._begin_fit()
         self._guard.quiet = not trainer.is_global_zero
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -99,6 +98,7 @@ class Monitor(ConfiguredCallback):
                 announce=lambda optimizer: self.on_before_optimizer_step(trainer, pl_module, optimizer),
             )  # fmt: skip
             self._session = session
+            self._told.has_diverged = partial(has_diverged, session)
             session.restore(self._window_states)
             if self._transition_state:
                 self._transition.load_state_dict(self._transition_state, pl_module.device)
@@ -122,10 +122,12 @@ class Monitor(ConfiguredCallback):
         if self._plan.topology and not self._guard.disabled:
             self._topology.start(trainer, pl_module)
         with self._guard.protect("looking at its configuration"):
+            self._publisher.expected = expected_values(self._plan.tags, self._plan.families, self._layers())
             if self._session is not None and not self._guard.disabled:
                 before = itertools.takewhile(lambda callback: callback is not self, trainer.callbacks)
                 place = sum(isinstance(callback, Monitor) for callback in before)
                 self._configuration.start(trainer, self._session, self._configured | self._grouping.told, place)
+        self._offer(trainer, pl_module)
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
         steps = max(window.taken for window in complete)
@@ -135,7 +137,7 @@ class Monitor(ConfiguredCallback):
             complete,
             transition=self._transition,
             latest=self._publisher.latest,
-            warn_once=self._warn_once,
+            warn_once=self._note_once,
         )
         if self._plan.untrained:
             record |= self._untrained.look(session, self._patterns, self._guard, steps)
@@ -219,6 +221,7 @@ class Monitor(ConfiguredCallback):
         record = of_first_process(trainer, record)
         if not record:
             return
+        self._publisher.offer_together(trainer, record, windows=not self._guard.disabled)
         with self._guard.protect("logging"):
             record |= total_laplacian_record(record, self._publisher.latest)
             self._publisher.publish(trainer, self._plan.keep(record), step, window=False)
@@ -233,24 +236,24 @@ class Monitor(ConfiguredCallback):
         self._offer(trainer, pl_module)
 
     def _offer(self, trainer: Any, pl_module: Any) -> None:
-        session = self._session
-        if session is None or not session.active:
+        """Let other callbacks monitor what is known now, or NaN: a monitored value that is missing ends the run."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        record = self._publisher.latest
-        with self._guard.protect("looking into an open window"), self._guard.invisible(pl_module.device):
-            if session.first_window_open(bool(record)) and (windows := session.with_steps(MINIMUM_STEPS)):
-                # a monitored metric that does not exist ends the run: say what the open window says
-                peeks = [window.opened() for window in windows]
-                names = {name for peek in peeks for name in peek.names}
-                record = record | window_record(self._plan.tags | self._plan.families, peeks, names, self._guard)
-            if not self._guard.disabled:
-                self._publisher.offer(trainer, self._publisher.constants | record)
+        session, peek = self._session, {}
+        if session is not None and session.active:
+            with self._guard.protect("looking into an open window"), self._guard.invisible(pl_module.device):
+                peek = open_windows(self._plan, session, known=bool(self._publisher.latest))
+        self._publisher.offer_together(trainer, peek, windows=not self._guard.disabled)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Report the open window, and draw the figures of the whole run.
 
         With windows of a chosen length or distance, only that of a run that was shorter than one window.
         """
+        self._close_last(trainer, pl_module)
+        self._offer(trainer, pl_module)
+
+    def _close_last(self, trainer: Any, pl_module: Any) -> None:
         session = self._session
         if session is None or not session.active:
             return
@@ -270,10 +273,12 @@ class Monitor(ConfiguredCallback):
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Leave nothing on the optimizers."""
         self._end_session()
+        renew_output(trainer)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Leave nothing on the optimizers: after an exception no other hook comes."""
         self._end_session()
+        renew_output(trainer)
 
     def _current_states(self) -> list[dict[str, Any]]:
         """States of the windows now, or else the last ones there were."""
@@ -288,7 +293,7 @@ class Monitor(ConfiguredCallback):
         if self._session is not None:
             self._window_states = self._current_states() if states is None else states
             self._session.detach()
-            self._session = None
+            self._session, self._told.has_diverged = None, never
         self._end_extra_passes()
 
     def _end_extra_passes(self) -> None:
@@ -297,9 +302,8 @@ class Monitor(ConfiguredCallback):
             self._extra_passes.close()
             self._extra_passes = None
 
-    def _warn_once(self, topic: str, message: str) -> None:
-        if not self._guard.knows(DIVERGED):  # that is the reason then
-            self._guard.warn_once(message, topic=topic)
+    def _note_once(self, topic: str, message: str) -> None:
+        self._guard.note_once(message, topic=topic)
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: CPU tensors and plain Python values, so that it loads with ``weights_only``."""
@@ -318,7 +322,7 @@ class Monitor(ConfiguredCallback):
         """Go on where the checkpoint was written: its windows end in the resumed run."""
         with self._guard.protect("loading a checkpoint"):
             state = current_state(state_dict)
-            self._window_states = state["windows"]
+            self._window_states, self._topology.logged = state["windows"], True
             self._publisher.load_state_dict(state["publisher"])
             self._untrained.load_state_dict(state.get("untrained", {}))
             self._transition_state = state["transition"]

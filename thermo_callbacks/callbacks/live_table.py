@@ -13,6 +13,7 @@ from rich.table import Table
 
 from thermo_callbacks.callbacks.base import Monitor
 from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
+from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.callbacks.output.terminal import GuestDisplay, OwnDisplay
 from thermo_callbacks.callbacks.transition_monitor import TransitionTemperatureMonitor
 from thermo_callbacks.display.tables.run_table import run_table
@@ -91,6 +92,7 @@ class LiveTable(Callback):
             return
         self._end()
         self._forget()
+        self._guard.told.join(logger_output(trainer).told)
         monitors = [one for one in trainer.callbacks if isinstance(one, Monitor | TransitionTemperatureMonitor)]
         if not monitors:
             raise ValueError(

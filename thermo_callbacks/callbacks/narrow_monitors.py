@@ -203,8 +203,9 @@ class BulkMonitor(Monitor):
       together, and that of the complexity
     - ``thermo/bulk_spectrum``: how stiff the patterns of the neurons are, a histogram in TensorBoard
 
-    A value that does not exist is NaN, and a warning says why, once. C is :math:`\frac12 \ln\det G`, see
-    :func:`~thermo_callbacks.functional.bulk_complexity`; its Laplacian is that of sequential networks.
+    A value that does not exist is NaN, and the log ``thermo_callbacks`` says why at level INFO, once. C is
+    :math:`\frac12 \ln\det G`, see :func:`~thermo_callbacks.functional.bulk_complexity`; its Laplacian is that of
+    sequential networks.
 
     Args:
         curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 200

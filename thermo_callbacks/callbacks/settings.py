@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from typing import Any
 
 from thermo_callbacks.callbacks.arguments import Loss, check_arguments
 from thermo_callbacks.callbacks.compat import Callback, steps_at_end, steps_done
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSettings
+from thermo_callbacks.callbacks.output.copies import Copies
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.planning import EVERY, WINDOW, Timetable, planned_extra_passes, planned_windows
 from thermo_callbacks.callbacks.presets import Plan
@@ -36,11 +38,14 @@ class ConfiguredCallback(Callback):
     # states of a checkpoint, or of a fit that goes on
     _window_states: list[dict[str, Any]]
     _extra_pass_state: dict[str, Any]
+    _publisher: Publisher
 
     def __init__(self, plan: Plan, **arguments: Any) -> None:
         super().__init__()
         check_arguments(**arguments)
         self._timetable = Timetable()
+        self._model: weakref.ref[Any] | None = None
+        self._copies, self._fitted = Copies(), False
         self._plan = plan
         self._arguments = tuple(arguments)
         for name, value in arguments.items():
@@ -68,6 +73,27 @@ class ConfiguredCallback(Callback):
         others = [callback.state_key for callback in trainer.callbacks if callback is not self]
         if key in states and self._state_key not in states and key not in others:
             states[self._state_key] = states.pop(key)
+
+    def latest(self) -> dict[str, float]:
+        """Last value of each quantity.
+
+        Where a library trains with a copy of this object, as some do with all callbacks that they are given, these are
+        the values of the copy that began a fit last in this process.
+
+        Returns:
+            Tag to value, as in the logs; none but those of the topology before the first window has ended.
+        """
+        return self._copies.latest(self._publisher, fitted=self._fitted)
+
+    def _begin_fit(self) -> None:
+        self._fitted = True
+        self._copies.begin_fit(self._publisher)
+
+    def _is_another(self, pl_module: Any) -> bool:
+        """Whether another model than this one was fitted last, whose heat it must not inherit."""
+        # a Trainer counts on from one model to the next, so that its steps do not tell
+        known, self._model = self._model, weakref.ref(pl_module)
+        return known is not None and known() is not pl_module
 
     @property
     def rest(self) -> int | None:
@@ -129,6 +155,7 @@ class ConfiguredCallback(Callback):
             activation_groups=publisher.activation_groups,
             most_activations=most_activations,
             bulk_probe=self._bulk_probe,
+            told=publisher.told,
         )
 
     @property

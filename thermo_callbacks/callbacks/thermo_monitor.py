@@ -100,7 +100,8 @@ class ThermoMonitor(Monitor):
     - ``thermo_dead_fraction/<module>``: share of the units that never leave the flat part of their function
     - ``thermo_saturated_fraction/<module>``: share of the values at which the activation is flat
 
-    A value that does not exist is NaN, and a warning says why, once.
+    A value that does not exist is NaN. Where there is something to do about it a warning says why, else the log
+    ``thermo_callbacks`` at level INFO, once for each reason.
 
     Args:
         preset: ``"light"``: first-order quantities, no extra pass through the model; ``"standard"``: all of the above;

@@ -13,8 +13,11 @@ from torch import Tensor
 from thermo_callbacks.callbacks.arguments import check_callable
 from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
 from thermo_callbacks.callbacks.joint_validation import JointValidation, merged, of_all_processes
-from thermo_callbacks.callbacks.output.publisher import Publisher
+from thermo_callbacks.callbacks.output.copies import Copies, LastValues
+from thermo_callbacks.callbacks.output.loggers import logger_output
+from thermo_callbacks.callbacks.output.offers import expected_values, offer_again, offer_together
 from thermo_callbacks.callbacks.validation import check_datasets, kind_of, places_of, read_outputs
+from thermo_callbacks.catalog import logged_by
 from thermo_callbacks.functional.transition import StateMoments, missing_reason, state_moments, temperature_estimate
 from thermo_callbacks.functional.transition_state import (
     StateRecord,
@@ -88,12 +91,14 @@ class TransitionTemperatureMonitor(Callback):
         arguments = {"datasets": self.datasets, "reference": reference, "max_residuals": max_residuals}
         self._state_key = f"thermo_callbacks.{type(self).__qualname__}{arguments!r}"
         self._model: weakref.ref[Any] | None = None
+        self._copies, self._began = Copies(), False
         self._forget()
 
     def _forget(self) -> None:
         self._guard = Guard(type(self).__name__)
         self._joint = JointValidation()
-        self._latest: dict[str, float] = {}
+        self._kept = LastValues()
+        self._offered: dict[str, float] = {}  # to callbacks that monitor: NaN where a validation gave nothing
         self._states: list[StateRecord] = []  # sets A and B in the validation under way
         self._dimensions: int | None = None  # of its outputs
         self._places: dict[int, int] = {}  # dataloader to state: 0 for set A, 1 for set B
@@ -107,12 +112,12 @@ class TransitionTemperatureMonitor(Callback):
         return self._state_key
 
     def latest(self) -> dict[str, float]:
-        """Last value of each quantity.
+        """Last value of each quantity; of a copy where a library trains with copies of its callbacks.
 
         Returns:
             Tag to value, as in the logs; empty before the first validation has ended.
         """
-        return dict(self._latest)
+        return dict(self._copies.latest(self._kept, fitted=self._began))
 
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without what belongs to the model that is validated."""
@@ -121,15 +126,21 @@ class TransitionTemperatureMonitor(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins, but not a validation of the same model before it."""
         same = self._model is not None and self._model() is pl_module
+        another = self._model is not None and not same
         # a checkpoint's state is loaded after this hook, so nothing of it is lost here
-        if stage == "fit" and trainer.global_step == 0 and not (same and self._record_step == 0):
+        if stage == "fit" and (another or (trainer.global_step == 0 and not (same and self._record_step == 0))):
             self._forget()
         self._model = weakref.ref(pl_module)
+        self._guard.told.join(logger_output(trainer).told)
+        self._began = True
+        self._copies.begin_fit(self._kept)
         self._guard.quiet = not trainer.is_global_zero
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Learn whether all processes have something to validate."""
+        """Learn whether all processes have something to validate, and offer all values."""
         self._joint.begin(trainer)
+        self._offered = self._offered or expected_values(logged_by("TransitionTemperatureMonitor"))
+        offer_together(trainer, self._offered)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Start with empty sums, in the sanity check too: what is missing shows before training does."""
@@ -162,8 +173,12 @@ class TransitionTemperatureMonitor(Callback):
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Compute and log, while callbacks that act at the end of validation can still see it."""
-        if not trainer.sanity_checking and self._joint.ends_now(trainer):
+        if trainer.sanity_checking:
+            return
+        if self._joint.ends_now(trainer):
             self._end(trainer, pl_module)
+        else:  # Lightning may have emptied its store; not all processes need come by here
+            offer_again(trainer, self._offered)
 
     def _end(self, trainer: Any, pl_module: Any) -> None:
         """End a validation, in all processes together."""
@@ -171,28 +186,33 @@ class TransitionTemperatureMonitor(Callback):
             self._states = [empty_state(self.max_residuals, pl_module.device)] * 2
             with self._guard.protect("looking at the validation data"):
                 self._places = places_of(self.datasets, trainer.val_dataloaders)
+        self._offered = expected_values(logged_by("TransitionTemperatureMonitor"))
+        self._offered |= self._end_validation(trainer, pl_module)
+        offer_together(trainer, self._offered)
+
+    def _end_validation(self, trainer: Any, pl_module: Any) -> dict[str, float]:
         states, self._states = self._states, []
         able = bool(states) and not self._refused and not self._guard.disabled
         # a process that gave up alone would leave the others waiting for its sums
         verdict = self._joint.settle(trainer, able=able)
         if verdict == "unreadable" and able:
             self._guard.warn_once(f"{self._guard.name} has no value: another process could not read its samples.")
+        record: dict[str, float] = {}
         if verdict != "go on":
-            return
+            return record
         with torch.inference_mode(False), self._guard.invisible(pl_module.device):
             gathered = [of_all_processes(state, trainer) for state in states]
             with self._guard.protect("ending a validation"):
-                record = self._close([merged(parts) for parts in gathered], trainer.global_step)
-                self._latest = record
-                for logger in trainer.loggers:
-                    logger.log_metrics(record, step=logging_step(trainer))
-                Publisher.offer(trainer, record)
+                self._kept.values = record = self._close([merged(parts) for parts in gathered], trainer.global_step)
+                logger_output(trainer).values(trainer, record, logging_step(trainer))
+        return record
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Let callbacks that act at the end of the epoch monitor the values."""
         if self._joint.ends_later(trainer):
             self._end(trainer, pl_module)
-        Publisher.offer(trainer, self._latest)
+        else:
+            offer_together(trainer, self._offered)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """End a validation outside of training, where processes without a batch of it come by as well."""
@@ -227,14 +247,15 @@ class TransitionTemperatureMonitor(Callback):
         record = None
         if self._record is not None:
             record = {name: part.detach().cpu().clone() for name, part in self._record._asdict().items()}
-        return {"version": 1, "latest": dict(self._latest), "record": record, "record_step": self._record_step}
+        return {"version": 1, "latest": dict(self._kept.values), "record": record, "record_step": self._record_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint was written, with the same reference."""
         with self._guard.protect("loading a checkpoint"):
             if state_dict["version"] != 1:
                 raise ValueError(f"the checkpoint's state has version {state_dict['version']}, this package reads 1")
-            self._latest, self._record_step = dict(state_dict["latest"]), int(state_dict["record_step"])
+            self._kept.values, self._record_step = dict(state_dict["latest"]), int(state_dict["record_step"])
+            self._offered = dict(self._kept.values)
             record = state_dict["record"]
             self._record = None if record is None else StateRecord(**record)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
+import sysconfig
 import traceback
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-_LOGGER = logging.getLogger("thermo_callbacks")
+from thermo_callbacks.probes.told import DIVERGED, LOGGER, Told, note
+
+_PACKAGE = Path(__file__).parents[1]
+_LIBRARIES = [Path(place) for name in ("stdlib", "purelib", "platlib") if (place := sysconfig.get_path(name))]
+_NO_FAULT_OF_YOURS = (
+    " Nothing in your code has to be mended: the fault is in thermo_callbacks or in a library that it calls. Please "
+    "report it."
+)
 
 
 class no_trace:  # noqa: N801  a context manager, named like torch.no_grad
@@ -80,11 +86,11 @@ class RandomState:
 class Guard:
     """Turns a fault inside a probe into one warning and a probe that is switched off."""
 
-    def __init__(self, name: str, *, told: set[str] | None = None) -> None:
-        # told: faults that some guards share, so that one that meets all of them is told once
+    def __init__(self, name: str, *, told: Told | None = None) -> None:
+        # told: what several guards have told of a run, so that a fault that all of them meet is told once
         self.name = name
         self.reason: str | None = None
-        self._told = set() if told is None else told
+        self.told = Told() if told is None else told
         self.quiet = False  # set on ranks above 0, so that a warning comes once and not once a rank
         self._warned: set[str] = set()
 
@@ -95,36 +101,41 @@ class Guard:
 
     def disable(self, reason: str, fault: Exception | None = None) -> None:
         """Switch the probe off, warn why (a sentence's beginning), and log the fault's traceback at debug level."""
-        hint = "" if fault is None else self._hint(reason, fault)
+        hint = self._explained(reason, fault)
         if self.reason is None:
             self.reason = reason
-            if fault is not None and repr(fault) in self._told:
-                return
-            self._told |= {repr(fault)} if fault is not None else set()
-            self.warn_once(
-                f"{self.name} is switched off for the rest of this run: {reason}. Training goes on unchanged.{hint}"
-            )
+            message = f"{self.name} is switched off for the rest of this run: {reason}. Training goes on unchanged."
+            if self.told.know_fault(fault):
+                self.note_once(message)
+            else:
+                self.warn_once(message + hint, urgent=True)
 
     def leave_out(self, member: str, reason: str, fault: Exception | None = None) -> None:
         """Warn that one member of what is measured is left out, and why (a sentence's beginning)."""
-        hint = "" if fault is None else self._hint(reason, fault)
+        hint = self._explained(reason, fault)
         self.warn_once(f"{self.name} leaves out {member} for the rest of this run: {reason}. All else goes on.{hint}")
 
-    def _hint(self, reason: str, fault: Exception) -> str:
-        """Where a fault was raised; its traceback goes to the log."""
-        _LOGGER.debug("%s: %s", self.name, reason, exc_info=fault)
-        place = traceback.extract_tb(fault.__traceback__)[-1]
-        return (
-            f" It was raised in {Path(place.filename).name}, line {place.lineno}; to see the traceback, run again "
-            f"after logging.basicConfig() and logging.getLogger({_LOGGER.name!r}).setLevel('DEBUG')."
-        )
+    def _explained(self, reason: str, fault: Exception | None) -> str:
+        """Whose fault it is, where there is one; its traceback goes to the log."""
+        if fault is None:
+            return ""
+        LOGGER.debug("%s: %s", self.name, reason, exc_info=fault)
+        return _hint(fault)
 
-    def warn_once(self, message: str, *, topic: str | None = None) -> None:
+    def warn_once(self, message: str, *, topic: str | None = None, urgent: bool = False) -> None:
         """Warn, once for each topic; None for the message itself."""
-        if (topic or message) not in self._warned:
-            self._warned.add(topic or message)
-            if not self.quiet:
-                warnings.warn(message, UserWarning, stacklevel=3)
+        if self.news([topic or message]) and not self.quiet:
+            self.told.warn(message, topic=topic, urgent=urgent)
+
+    def note_once(self, message: str, *, topic: str | None = None) -> None:
+        """Write to the log, once for each topic, what there is nothing to do about."""
+        if self.news([topic or message]) and not self.quiet:
+            note(message)
+
+    def tell_divergence(self) -> None:
+        """Warn that the run has diverged, and go on: what follows from it is told no more."""
+        if not self.quiet:
+            self.told.warn(DIVERGED, topic=DIVERGED, urgent=True)
 
     def knows(self, topic: str) -> bool:
         """Whether something was said of a topic."""
@@ -146,6 +157,25 @@ class Guard:
         """Enter no_trace and preserved_random_state, for hooks that come once a window or less."""
         with no_trace(device.type), preserved_random_state(device):
             yield
+
+
+def _hint(fault: Exception) -> str:
+    """Whose fault it is and how to see more of it; nothing where it was raised on purpose, with its own cure."""
+    first, *below = traceback.extract_tb(fault.__traceback__)
+    last = (below or [first])[-1]
+    ours = [_lies_in(frame, [_PACKAGE]) for frame in below]
+    if below and ours[-1] and (last.line or "").startswith("raise "):
+        return ""
+    internal = all(own or _lies_in(frame, _LIBRARIES) for own, frame in zip(ours, below, strict=True))
+    return (
+        f"{_NO_FAULT_OF_YOURS if internal else ''} It was raised in {Path(last.filename).name}, line {last.lineno}; to "
+        f"see the traceback, run again after logging.basicConfig() and logging.getLogger({LOGGER.name!r})."
+        "setLevel('DEBUG')."
+    )
+
+
+def _lies_in(frame: traceback.FrameSummary, places: Sequence[Path]) -> bool:
+    return any(Path(frame.filename).is_relative_to(place) for place in places)
 
 
 class _Protection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -137,37 +136,44 @@ def test_values_of_adam() -> None:
     assert all(0.0 <= share < 1.5 for share in shares)
 
 
-def test_where_a_window_resolves_nothing_it_says_so() -> None:
-    with pytest.warns(
-        UserWarning, match=r"no value \(NaN\) for thermo/entropy_production in a window: none of the"
-    ) as w:
+def test_where_a_window_resolves_nothing_it_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "thermo_callbacks"):
         logger = train(
             nn.Linear(64, 10), partial(SGD, lr=1e-3), digits(), steps=60, monitor=monitor_of(8, 10), batch=64
         )
-    assert sum("relaxes 5 times within its 8 steps" in str(warning.message) for warning in w) == 1
+    told = [text for text in caplog.messages if "relaxes 5 times within its 8 steps" in text]
+    assert [text.partition(": none of the")[0] for text in told] == [
+        "no value (NaN) for thermo/entropy_production in a window"
+    ]
     assert all(math.isnan(value) for name in BALANCE[:2] for value in logger.series(f"thermo/{name}"))
     assert logger.series("thermo/resolved_share")
     assert set(logger.series("thermo/resolved_share")) == {0.0}  # none of the destruction, and that is known
 
 
-def test_an_optimizer_that_does_not_tell_its_mobility_has_a_sharpness_alone() -> None:
-    with pytest.warns(UserWarning, match=r"no value \(NaN\) for thermo/stability_margin: RAdam does not tell how far"):
+def test_an_optimizer_that_does_not_tell_its_mobility_has_a_sharpness_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO", "thermo_callbacks"):
         logger = train(
             nn.Linear(64, 10), partial(RAdam, lr=1e-3), digits(), steps=60, monitor=monitor_of(8, 10), batch=64
         )
+    assert "no value (NaN) for thermo/stability_margin: RAdam does not tell how far" in caplog.text
     assert all(value > 0.0 for value in logger.series("thermo/sharpness"))
     assert all(math.isnan(value) for value in logger.series("thermo/stability_margin"))
     assert not logger.series("thermo/entropy_rate")
 
 
-def test_a_learning_rate_that_drops_within_a_window_leaves_it_without_a_balance() -> None:
+def test_a_learning_rate_that_drops_within_a_window_leaves_it_without_a_balance(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def make(parameters: Any) -> Any:
         optimizer = SGD(parameters, lr=0.5)
         drop = torch.optim.lr_scheduler.MultiStepLR(optimizer, [150], 0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": drop, "interval": "step"}}
 
-    with pytest.warns(UserWarning, match="the learning rate changed by more than a tenth within the window"):
+    with caplog.at_level("INFO", "thermo_callbacks"):
         logger = train(nn.Linear(64, 10), make, digits(), steps=200, monitor=monitor_of(40, 40), batch=64)
+    assert "the learning rate changed by more than a tenth within the window" in caplog.text
     known = [not math.isnan(value) for value in logger.series("thermo/entropy_production")]
     assert known[:2] == [True, False]  # of steps 80 to 120, and 120 to 160
 
@@ -197,8 +203,7 @@ def test_training_is_the_same_with_and_without(make: Any) -> None:
     assert all(torch.equal(one, other) for one, other in zip(*weights, strict=True))
 
 
-def test_warnings_come_once() -> None:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+def test_reasons_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "thermo_callbacks"):
         train(nn.Linear(64, 10), partial(SGD, lr=1e-4), digits(), steps=100, monitor=monitor_of(8, 10))
-    assert sum("thermo/entropy_production" in str(warning.message) for warning in caught) == 1
+    assert sum("thermo/entropy_production" in text for text in caplog.messages) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,27 +46,38 @@ def test_one_that_cannot_be_drawn_takes_no_other_with_it(tmp_path: Path, monkeyp
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_without_matplotlib_there_are_values_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("absent", "words"),
+    [
+        (("matplotlib",), "they take matplotlib, which is not installed here"),
+        (("PIL",), "they take pillow, which is not installed here"),
+        (("matplotlib", "PIL"), "they take matplotlib and pillow, which are not installed here"),
+    ],
+)
+def test_without_what_figures_take_there_are_values_and_one_line(
+    absent: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "matplotlib" else find(name))
-    with pytest.warns(
-        UserWarning, match="^no figures are drawn: they take matplotlib, which is not installed here$"
-    ) as found:
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name in absent else find(name))
+    for name in absent:
+        monkeypatch.setitem(sys.modules, name, None)  # importing it fails, wherever that is tried
+    with pytest.warns(UserWarning, match=f"^no figures are drawn: {words}$") as found:
         images, latest = images_of(tmp_path)
     assert images == set()
     assert latest["thermo/temperature"] == latest["thermo/temperature"]
-    assert sum("matplotlib" in str(warning.message) for warning in found) == 1
+    assert sum("figures" in str(warning.message) for warning in found) == 1
 
 
-def test_a_figure_that_failed_is_not_tried_again() -> None:
+def test_a_figure_that_failed_is_not_tried_again(tmp_path: Path) -> None:
     figures, tried = Figures(), []
+    trainer = quiet_trainer(logger=TensorBoardLogger(tmp_path))
 
-    def fail() -> None:
+    def fail(_: Any) -> None:
         tried.append("bad")
         raise ValueError("no colours left")
 
-    drawings = {"bad chart": fail, "good chart": lambda: tried.append("good")}
+    drawings = {"bad chart": fail, "good chart": lambda _: tried.append("good")}
     with pytest.warns(UserWarning, match="^The bad chart is switched off for the rest of this run"):
-        figures.draw(drawings)
-    figures.draw(drawings)
+        figures.draw(trainer, 0, drawings)
+    figures.draw(trainer, 1, drawings)
     assert tried == ["bad", "good", "good"]

@@ -98,7 +98,7 @@ def test_a_loss_that_becomes_nan_is_a_divergence() -> None:
     [only] = [text for text in said(Breaking(), "light") if "noise_scale" not in text]
     assert only == (
         "the run has diverged: in a window of its steps, weights, gradients or moves are not finite, or too large to "
-        "be squared. Most values are missing (NaN) from here on."
+        "be squared, or the loss has grown a millionfold. Most values are missing (NaN) from here on."
     )
 
 

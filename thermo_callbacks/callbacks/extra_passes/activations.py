@@ -30,7 +30,9 @@ class ActivationCollector(Collector):
     key = "activations"
 
     def __init__(self, trainer: Any, pl_module: Any, settings: ExtraPassSettings) -> None:
-        super().__init__(f"{settings.name}'s measurement of activations", quiet=not trainer.is_global_zero)
+        super().__init__(
+            f"{settings.name}'s measurement of activations", quiet=not trainer.is_global_zero, told=settings.told
+        )
         self._trainer = trainer
         self._module, self._loss_fn, self._engines = pl_module, settings.loss_fn, settings.engines
         self._probe = ActivationProbe(pl_module, activations=settings.activations)

@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.compat import logging_step
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
+from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.catalog import Scalars
-from thermo_callbacks.display import tensorboard_writers, write_spectrum
+from thermo_callbacks.display import write_spectrum
 from thermo_callbacks.functional.bulk.thermodynamics import bulk_first_law_residual
 from thermo_callbacks.probes.bulk.result import BulkReading
 from thermo_callbacks.probes.replay import Replay, SkippedBatch
@@ -27,7 +28,9 @@ class BulkCollector(Collector):
     key = "bulk"
 
     def __init__(self, trainer: Any, pl_module: Any, settings: ExtraPassSettings) -> None:
-        super().__init__(f"{settings.name}'s measurement of the bulk", quiet=not trainer.is_global_zero)
+        super().__init__(
+            f"{settings.name}'s measurement of the bulk", quiet=not trainer.is_global_zero, told=settings.told
+        )
         self._trainer, self._module = trainer, pl_module
         self._probe, self._seed = settings.bulk_probe, settings.seed
         with self.guard.protect("looking at the training step"):
@@ -61,15 +64,23 @@ class BulkCollector(Collector):
             )
         except SkippedBatch:  # no extra pass this time
             return {}
-        writers = tensorboard_writers(self._trainer.loggers)
-        eigenvalues = reading.spectrum.quantiles(HISTOGRAM)
-        write_spectrum(writers, "thermo/bulk_spectrum", eigenvalues, logging_step(self._trainer))
+        except ValueError as fault:
+            if not isinstance(fault.__cause__, torch.linalg.LinAlgError):  # type: ignore[attr-defined]
+                raise
+            self.guard.note_once("no value (NaN) of the bulk at an extra pass: its neurons are too large to be seen.")
+            return {}
+        eigenvalues, step_now = reading.spectrum.quantiles(HISTOGRAM), logging_step(self._trainer)
+        logger_output(self._trainer).write(
+            self._trainer,
+            step_now,
+            lambda writers: write_spectrum(writers, "thermo/bulk_spectrum", eigenvalues, step_now),
+        )
         return self._record(reading)
 
     def _record(self, reading: BulkReading) -> Scalars:
         """Values under their tags, at the equipartition temperature."""
         if reading.laplacian_reason:
-            self.guard.warn_once(f"No Laplacian of complexity (NaN): {reading.laplacian_reason}", topic="laplacian")
+            self.guard.note_once(f"No Laplacian of complexity (NaN): {reading.laplacian_reason}", topic="laplacian")
         temperature = reading.equipartition_temperature
         state = reading.thermodynamics(temperature)
         record = {

@@ -61,7 +61,7 @@ class CurvatureCollector(Collector):
         self._probe: CurvatureProbe
         self._seed, self._within_layers = settings.seed, settings.within_layers
         self._signature: tuple[int, ...] = ()
-        self._record = CurvatureValues(self._wanted, self._warn_once)
+        self._record = CurvatureValues(self._wanted, self._explain)
         self._degrees_of_freedom = math.nan
         self._rate = math.nan  # largest learning rate at the extra pass
         self._step = measured
@@ -164,6 +164,12 @@ class CurvatureCollector(Collector):
                 mobility = self._mobility_of(optimizer, group, parameter, _all)
                 mobilities[parameter] = mobility / self._rate if self._rate else math.nan
         return mobilities
+
+    def _explain(self, topic: str, message: str) -> None:
+        # curvature that is not finite can be mended; the rest follows from the optimizer, of which windows tell, and
+        # from where the run is
+        tell = self.guard.warn_once if topic == "thermo/laplacian" else self.guard.note_once
+        tell(message, topic=topic)
 
     def _warn_once(self, topic: str, message: str) -> None:
         self.guard.warn_once(message, topic=topic)

@@ -14,6 +14,7 @@ from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.told import Told
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class ExtraPassSettings:
     activation_groups: dict[str, Any]  # takes what is in each group
     most_activations: int | None  # more are grouped; None for never
     bulk_probe: BulkProbe
-    told: set[str] = field(default_factory=set)  # faults of the training step that a collector has told
+    told: Told = field(default_factory=Told)  # what was told of the run
 
 
 class Collector:
@@ -42,7 +43,7 @@ class Collector:
     key: ClassVar[str]
     """Name of its state in a checkpoint."""
 
-    def __init__(self, name: str, *, quiet: bool, told: set[str] | None = None) -> None:
+    def __init__(self, name: str, *, quiet: bool, told: Told | None = None) -> None:
         self.guard = Guard(name, told=told)
         self.guard.quiet = quiet
 

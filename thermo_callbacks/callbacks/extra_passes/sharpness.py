@@ -54,7 +54,9 @@ class SharpnessCollector(Collector):
         mobility: MobilityOf,
         offer: Callable[[Sequence[nn.Parameter], WatchedDirections], None],
     ) -> None:
-        super().__init__(f"{settings.name}'s measurement of sharpness", quiet=not trainer.is_global_zero)
+        super().__init__(
+            f"{settings.name}'s measurement of sharpness", quiet=not trainer.is_global_zero, told=settings.told
+        )
         self._trainer, self._layers, self._step, self._offer = trainer, layers, measured, offer
         self._mobility_of = mobility
         measured.keeps_batches = True
@@ -111,7 +113,7 @@ class SharpnessCollector(Collector):
         )
         self._passes += 1
         if found is None or not all(map(_finite, found)):
-            self._warn_once("skipped", "no value (NaN) for thermo/sharpness at an extra pass: " + _MISSING)
+            self.guard.note_once("no value (NaN) for thermo/sharpness at an extra pass: " + _MISSING, topic="skipped")
             return _nothing("sharpness") | _nothing("stability_margin"), None
         self._starts = {name: each.vectors for name, each in zip(hessians, found, strict=True)}
         self._note_deviation(found[-1])
@@ -178,7 +180,7 @@ class SharpnessCollector(Collector):
         """Largest curvature that the optimizer sees, over that at which it becomes unstable."""
         if found is None or math.isnan(threshold):
             reason = reason or "that of Nesterov's look-ahead with decoupled weight decay is not known here"
-            self._warn_once("margin", f"no value (NaN) for thermo/stability_margin: {reason}.")
+            self.guard.note_once(f"no value (NaN) for thermo/stability_margin: {reason}.", topic="margin")
             return _nothing("stability_margin")
         margin, error = _middle(found) / threshold, self._error(found) / threshold
         return {"thermo/stability_margin": margin, "thermo/stability_margin_stderr": error}

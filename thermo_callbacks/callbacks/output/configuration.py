@@ -11,13 +11,15 @@ from typing import Any
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.compat import logging_step
+from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.callbacks.windows.session import Session
-from thermo_callbacks.display.tensorboard.writers import is_logger, tensorboard_writers, write_text
+from thermo_callbacks.display.tensorboard.writers import PrefixedWriter, is_logger, write_text
 from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, CONFIGURATION_TAG, configuration_text
 from thermo_callbacks.display.text.layer_groups import GROUPS_TAG, groups_text
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.parameters.optimizers import group_momentum
 from thermo_callbacks.probes.parameters.stated import stated_rate
+from thermo_callbacks.probes.told import Told
 
 
 def run_configuration(trainer: Any, session: Session) -> dict[str, Any]:
@@ -54,8 +56,9 @@ class ConfigurationLog:
     it again: its log may be another, and its settings too.
     """
 
-    def __init__(self, name: str) -> None:
-        self._guard = Guard(f"The configuration log of {name}")  # of its own: a fault here is none of the measurements
+    def __init__(self, name: str, told: Told | None = None) -> None:
+        # of its own: a fault here is none of the measurements
+        self._guard = Guard(f"The configuration log of {name}", told=told)
         self._suffix = ""
         self._written: dict[str, Any] = {}
 
@@ -86,12 +89,21 @@ class ConfigurationLog:
     def _write(self, trainer: Any, configuration: dict[str, Any]) -> None:
         self._written = configuration
         text, tag = configuration_text(configuration), CONFIGURATION_TAG + self._suffix
-        writers, step = tensorboard_writers(trainer.loggers), logging_step(trainer)
-        write_text(writers, tag, f"```json\n{text}\n```", step)
-        if groups := groups_text(*(configuration.get(f"{kind}_groups", {}) for kind in ("layer", "activation"))):
-            write_text(writers, GROUPS_TAG + self._suffix, groups, step)
-        for logger in trainer.loggers:
-            if is_logger(logger, "CSVLogger"):
-                folder = Path(logger.experiment.log_dir)  # asking for the experiment creates its folder
-                if folder.is_dir():  # and not a place in some cloud, where no report is made either
-                    (folder / f"{CONFIGURATION_FILE}{self._suffix}.json").write_text(text, encoding="utf-8")
+        step, output = logging_step(trainer), logger_output(trainer)
+        groups = groups_text(*(configuration.get(f"{kind}_groups", {}) for kind in ("layer", "activation")))
+
+        def write_texts(writers: list[PrefixedWriter]) -> None:
+            write_text(writers, tag, f"```json\n{text}\n```", step)
+            if groups:
+                write_text(writers, GROUPS_TAG + self._suffix, groups, step)
+
+        def write_file(logger: Any) -> bool:
+            if not is_logger(logger, "CSVLogger"):
+                return False
+            folder = Path(logger.experiment.log_dir)  # asking for the experiment creates its folder
+            if folder.is_dir():  # and not a place in some cloud, where no report is made either
+                (folder / f"{CONFIGURATION_FILE}{self._suffix}.json").write_text(text, encoding="utf-8")
+            return True
+
+        output.write(trainer, step, write_texts)
+        output.each(trainer, step, write_file)

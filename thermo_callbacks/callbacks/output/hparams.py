@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from thermo_callbacks.callbacks.compat import logging_step
+from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.display import tensorboard_writers
 from thermo_callbacks.display.tensorboard.hparams import FINAL_VALUES, write_columns
@@ -22,8 +24,7 @@ def announce_final_values(trainer: Any, pl_module: Any, plans: Iterable[Plan]) -
             return
         expected = {tag for plan in plans for tag in plan.tags}
         tags = [tag for tag in FINAL_VALUES if tag in expected]
-        for logger in _with_default_metric(trainer):
-            write_columns(tensorboard_writers([logger]), tags, hyperparameters, (_DEFAULT_METRIC,))
+        _write(trainer, tags, hyperparameters, (_DEFAULT_METRIC,))
 
 
 def conclude_final_values(trainer: Any, pl_module: Any, logged: Collection[str]) -> None:
@@ -34,12 +35,23 @@ def conclude_final_values(trainer: Any, pl_module: Any, logged: Collection[str])
             return
         tags = [tag for tag in FINAL_VALUES if tag in logged]
         if tags:
-            write_columns(tensorboard_writers(_with_default_metric(trainer)), tags)
+            _write(trainer, tags)
+
+
+def _write(trainer: Any, *columns: Any) -> None:
+    wanted = _with_default_metric(trainer)
+
+    def write(logger: Any) -> bool:
+        if logger in wanted:
+            write_columns(tensorboard_writers([logger]), *columns)
+        return logger in wanted
+
+    logger_output(trainer).each(trainer, logging_step(trainer), write)
 
 
 def _guard(trainer: Any) -> Guard:
     """Of its own: a fault here costs the table its columns, and none of the measurements."""
-    guard = Guard("The table of final values")
+    guard = Guard("The table of final values", told=logger_output(trainer).told)
     guard.quiet = not trainer.is_global_zero
     return guard
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from thermo_callbacks.callbacks.output.figures import Figures
-from thermo_callbacks.catalog import members
+from thermo_callbacks.callbacks.output.loggers import logger_output
+from thermo_callbacks.callbacks.output.offers import offer, offer_together, without_windows
+from thermo_callbacks.catalog import Scalars, members
 from thermo_callbacks.display import (
     LayerHistory,
     PathHistory,
     engines_of,
-    tensorboard_writers,
     write_engine_chart,
     write_equilibrium_reference,
     write_heat_map,
@@ -20,6 +19,7 @@ from thermo_callbacks.display import (
     write_page,
     write_temperature_entropy_diagram,
 )
+from thermo_callbacks.probes.told import Told
 
 FIRST_DRAWING = 64
 """Windows before the heat map is drawn for the first time while training goes on, then at every doubling: a drawing
@@ -29,15 +29,17 @@ costs about as much as some dozens of small steps."""
 class Publisher:
     """Log the values of windows and extra passes, and keep the latest."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Told | None = None) -> None:
+        self.told = Told() if told is None else told
         self.latest: dict[str, float] = {}
         self.constants: dict[str, float] = {}  # known from the start, and logged once
+        self.expected: Scalars = {}  # NaN for what may be logged later
         self.windows = 0
         self.activation_groups: dict[str, Any] = {}  # activations that are shown together
         self.engines: dict[str, Any] = {}  # type of engine of each activation, for the colours of its chart
         self._histories = {family: LayerHistory() for family in ("thermo_temperature", "thermo_laplacian")}
         self._path = PathHistory()
-        self._figures = Figures()
+        self._figures = Figures(self.told)
         self._extra_passes_made = 0
         self._drawn = 0  # windows and extra passes on the last figures
 
@@ -52,17 +54,16 @@ class Publisher:
         self._extra_passes_made += not window
         grown = not record.keys() <= self.latest.keys()
         self.latest.update(record)
-        self.offer(trainer, self.values)
+        offer(trainer, self.values)
         # not self.log: Lightning would repeat the last value at every flush until the epoch ends
-        for logger in trainer.loggers:
-            logger.log_metrics(record, step=step)
+        output = logger_output(trainer)
+        output.values(trainer, record, step)
         self._remember(record, step)
-        writers = tensorboard_writers(trainer.loggers)
-        if writers and grown:  # what a later extra pass brings first has charts too
+        if grown:  # what a later extra pass brings first has charts too
             layers = max((history.layers for history in self._histories.values()), key=len)
-            write_page(writers, layers, self.values.keys(), step)
-        if writers and "thermo/equilibrium_ratio" in record:
-            write_equilibrium_reference(writers, step)
+            output.write(trainer, step, lambda writers: write_page(writers, layers, self.values.keys(), step))
+        if "thermo/equilibrium_ratio" in record:
+            output.write(trainer, step, lambda writers: write_equilibrium_reference(writers, step))
         if self.windows >= FIRST_DRAWING and self.windows + self._extra_passes_made >= 2 * self._drawn:
             self.draw(trainer, step)
 
@@ -78,26 +79,29 @@ class Publisher:
         """Draw the figures of the run, unless they show all windows already."""
         if self._extra_passes_made + self.windows == self._drawn:
             return
-        writers = tensorboard_writers(trainer.loggers)
         temperatures, laplacians = (self._histories[name] for name in ("thermo_temperature", "thermo_laplacian"))
         engines = engines_of(self.latest, self.engines)
-        if writers:
-            self._figures.draw(
-                {
-                    "heat map of temperature": lambda: write_heat_map(writers, temperatures, step),
-                    "map of Laplacians": lambda: write_laplacian_heat_map(writers, laplacians, step),
-                    "diagram of temperature and entropy": lambda: write_temperature_entropy_diagram(
-                        writers, self._path, step
-                    ),
-                    "chart of engines": lambda: write_engine_chart(writers, engines, step),
-                }
-            )
+        self._figures.draw(
+            trainer,
+            step,
+            {
+                "heat map of temperature": lambda writers: write_heat_map(writers, temperatures, step),
+                "map of Laplacians": lambda writers: write_laplacian_heat_map(writers, laplacians, step),
+                "diagram of temperature and entropy": lambda writers: write_temperature_entropy_diagram(
+                    writers, self._path, step
+                ),
+                "chart of engines": lambda writers: write_engine_chart(writers, engines, step),
+            },
+        )
         self._drawn = self._extra_passes_made + self.windows
 
-    @staticmethod
-    def offer(trainer: Any, record: dict[str, float]) -> None:
-        """Let ModelCheckpoint and EarlyStopping monitor the values."""
-        trainer.callback_metrics.update({tag: torch.tensor(value) for tag, value in record.items()})
+    def offer_together(self, trainer: Any, more: Scalars, *, windows: bool) -> None:
+        """Let other callbacks monitor all that is known and ``more``; all processes of the run must come here.
+
+        Where ``windows`` are no longer read, their values are those of a time that is past, and are NaN.
+        """
+        known = self.values if windows else without_windows(self.values)
+        offer_together(trainer, self.expected | known | more)
 
     def state_dict(self) -> dict[str, Any]:
         """Latest values and history, in what a checkpoint may hold."""

@@ -8,11 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from thermo_callbacks.callbacks.compat import logging_step
+from thermo_callbacks.callbacks.output.loggers import logger_output
+from thermo_callbacks.callbacks.output.offers import offer
 from thermo_callbacks.callbacks.output.publisher import Publisher
-from thermo_callbacks.display.tensorboard.writers import tensorboard_writers, write_text
+from thermo_callbacks.display.tensorboard.writers import write_text
 from thermo_callbacks.display.text.topology import TOPOLOGY_TAG, topology_text
 from thermo_callbacks.functional.topology import Topology, analyse
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.told import Told
 from thermo_callbacks.probes.topology import TopologyReading, read_order, read_topology
 
 FEWEST_HIDDEN = 2
@@ -38,10 +41,13 @@ class TopologyLog:
     logged, but for a text where all weights are in linear layers, and one may wonder why.
     """
 
-    def __init__(self, publisher: Publisher, name: str) -> None:
+    def __init__(self, publisher: Publisher, name: str, told: Told | None = None) -> None:
         self._publisher = publisher
-        self._guard = Guard(f"The topology log of {name}")  # of its own: a fault here is none of the measurements
+        self._guard = Guard(
+            f"The topology log of {name}", told=told
+        )  # of its own: a fault here is none of the measurements
         self._reading: TopologyReading | None = None  # while it is open
+        self.logged = False  # in this run, or in the part of it that a checkpoint ends
 
     def __getstate__(self) -> dict[str, Any]:
         """State for copies and pickles: without the layers of the model."""
@@ -70,16 +76,16 @@ class TopologyLog:
         topology = analyse(reading.widths) if len(reading.widths) - 2 >= FEWEST_HIDDEN else None
         if topology is not None:
             self._publisher.constants = topology_record(topology)
-            self._publisher.offer(trainer, self._publisher.constants)
+            offer(trainer, self._publisher.constants)
         step = logging_step(trainer)
-        if step > 0:  # a run that goes on has logged it
+        if self.logged:
             return
+        self.logged = not reading.open
         if topology is not None:
-            for logger in trainer.loggers:
-                logger.log_metrics(self._publisher.constants, step=step)
+            logger_output(trainer).values(trainer, self._publisher.constants, step)
             text = topology_text(topology)
         elif reading.reason and reading.layers:
             text = f"No topology was read: {reading.reason}."
         else:
             return
-        write_text(tensorboard_writers(trainer.loggers), TOPOLOGY_TAG, text, step)
+        logger_output(trainer).write(trainer, step, lambda writers: write_text(writers, TOPOLOGY_TAG, text, step))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from thermo_callbacks.callbacks.compat import logging_step
+from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.callbacks.windows.session import Session
-from thermo_callbacks.display.tensorboard.writers import tensorboard_writers, write_text
+from thermo_callbacks.display.tensorboard.writers import write_text
 from thermo_callbacks.display.text.untrained import UNTRAINED_TAG, UntrainedRow, untrained_text
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.parameters.untrained import FORGOTTEN, Training, find_untrained
@@ -45,7 +46,7 @@ class UntrainedLog:
                 for each, key in zip(found.untrained, keys, strict=True)
             ]
             text = untrained_text(rows, found.size)
-            write_text(tensorboard_writers(trainer.loggers), UNTRAINED_TAG, text, step)
+            logger_output(trainer).write(trainer, step, lambda writers: write_text(writers, UNTRAINED_TAG, text, step))
             self._written = keys
 
     @property

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 from thermo_callbacks.callbacks.presets import Plan
+from thermo_callbacks.callbacks.windows.divergence import has_grown
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.records import (
     clipping_record,
@@ -29,6 +31,8 @@ def close_windows(
 ) -> Scalars:
     """End the windows that are complete, and compute what the plan says is to be logged of them."""
     losses = complete[0].losses() if len(session.windows) == 1 else None
+    if any(has_grown(window.balance.first_energy, window.losses()) for window in complete):
+        session.guard.tell_divergence()
     complete = session.close(complete)
     last = [closed for window in session.windows if (closed := window.closed()) is not None]
     fresh = {name for window in complete for name in window.probe.names}
@@ -55,3 +59,12 @@ def close_windows(
     if plan.free_energy:
         record |= free_energy_record(record, balances)
     return plan.keep(record)
+
+
+def open_windows(plan: Plan, session: Session, *, known: bool) -> Scalars:
+    """What the open windows say so far, where no value of any window is known yet; they go on."""
+    if not session.first_window_open(known) or not (windows := session.with_steps(MINIMUM_STEPS)):
+        return {}
+    peeks = [window.opened() for window in windows]
+    names = {name for peek in peeks for name in peek.names}
+    return window_record(plan.tags | plan.families, peeks, names, session.guard)

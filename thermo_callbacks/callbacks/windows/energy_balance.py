@@ -96,6 +96,11 @@ class EnergyBalance:
         return math.fsum(self.heat.values())
 
     @property
+    def first_energy(self) -> float:
+        """Mean loss in the first window; NaN if there is none, or it is unknown."""
+        return math.nan if self._start is None else self._start[0]
+
+    @property
     def energy(self) -> float:
         """Mean loss in the last window; NaN if unknown."""
         return math.nan if self._now is None else self._now[0]

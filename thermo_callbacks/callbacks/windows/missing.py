@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thermo_callbacks.callbacks.windows.response_verdict import MEASURING
 from thermo_callbacks.catalog import Scalars, quantity_of
 from thermo_callbacks.functional.window.coordinate_terms import FEWEST_STEPS
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.told import DIVERGED
 
-DIVERGED = "diverged"
-"""Topic of the warning that a run has diverged, after which no other reason is looked for."""
 _SHOWN = 3
+Found = dict[str, dict[str, list[str]]]
+"""Reason to quantity to tags."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class MissingValues:
         watched = dict(zip(self.names, self.joined.watched.tolist(), strict=True))
         self.idle = [name for name, count in watched.items() if not count]
         self._windows = windows
-        self._found: dict[str, dict[str, list[str]]] = {}  # reason to quantity to tags
+        self._found: Found = {}
+        self._passing: list[str] = []  # reasons of where the run is, which there is nothing to do about
 
     def look_at(self, values: Scalars) -> None:
         """Take in the values of one quantity."""
@@ -49,20 +52,24 @@ class MissingValues:
             if math.isnan(value) and member not in idle:
                 quantity = quantity_of(tag)
                 reason = self._reason(tag, member)
+                if reason in (quantity.missing, *self._measuring) and reason not in self._passing:
+                    self._passing.append(reason)
                 self._found.setdefault(reason, {}).setdefault(quantity.name, []).append(tag)
 
     def tell(self, guard: Guard) -> None:
         """Warn of what has not been told before, in one message."""
         if self.diverged:
-            guard.warn_once(
-                "the run has diverged: in a window of its steps, weights, gradients or moves are not finite, or too "
-                "large to be squared. Most values are missing (NaN) from here on.",
-                topic=DIVERGED,
-            )
+            guard.warn_once(DIVERGED, topic=DIVERGED, urgent=True)
             return
-        parts = [part for part in (self._tell_idle(guard), *self._tell_values(guard)) if part]
+        # a cause is told once, also where it takes other values in a later window
+        causes = guard.news(reason for reason in self._found if reason not in self._passing)
+        to_act_on = {reason: self._found[reason] for reason in causes}
+        parts = [part for part in (self._tell_idle(guard), *self._tell_values(guard, to_act_on)) if part]
         if parts:
             guard.warn_once(f"no value (NaN) in a window {'; '.join(parts)}.")
+        others = {reason: found for reason, found in self._found.items() if reason not in to_act_on}
+        if parts := list(self._tell_values(guard, others)):
+            guard.note_once(f"no value (NaN) in a window {'; '.join(parts)}.")
 
     @property
     def diverged(self) -> bool:
@@ -81,8 +88,9 @@ class MissingValues:
         layers = f"layer {names[0]}, which" if len(names) == 1 else f"{len(names)} layers ({_listed(names)}), which"
         return f"for {layers} received no gradient in it"
 
-    def _tell_values(self, guard: Guard) -> Iterable[str]:
-        for reason, quantities in self._found.items():
+    @staticmethod
+    def _tell_values(guard: Guard, found: Found) -> Iterable[str]:
+        for reason, quantities in found.items():
             topics = {f"{reason}, {name}": tags for name, tags in quantities.items()}
             tags = [tag for topic in guard.news(topics) for tag in topics[topic]]
             if tags:
@@ -101,18 +109,34 @@ class MissingValues:
             resting = all(self.names[column] in rests for column in columns)
             return "the learning rate was zero" if resting else "the weights did not move in the window"
         if "response" in quantity.needs and bool(window.innovation_gradient[:, columns].isnan().any()):
-            told = [f"{each.optimizer}: {each.response}" for each in self._windows if each.response]
-            return " and ".join(dict.fromkeys(told))
+            return self._without_response
         if "mobility" in quantity.needs and bool(window.innovation_square[:, columns].isnan().any()):
+            # what is no response to the gradient has no mobility either
             name = self._without_mobility()
-            return f"{name} does not tell how far it moves a weight per unit of gradient, nor do its steps"
+            return (
+                self._without_response
+                or f"{name} does not tell how far it moves a weight per unit of gradient, nor do its steps"
+            )
         if "batch size" in quantity.needs and math.isnan(window.batch_size):
             return "the loader does not tell its batch size"
         return quantity.missing
 
+    @property
+    def _without_response(self) -> str:
+        return " and ".join(dict.fromkeys(_response(each) for each in self._windows if each.response))
+
+    @property
+    def _measuring(self) -> list[str]:
+        """Reasons that pass with the next window."""
+        return [_response(each) for each in self._windows if each.response == MEASURING]
+
     def _without_mobility(self) -> str:
         unknown = [each.optimizer for each in self._windows if _any_nan(each.statistics.innovation_square)]
         return " and ".join(dict.fromkeys(unknown)) or "the optimizer"
+
+
+def _response(window: OpenedWindow) -> str:
+    return f"{window.optimizer}: {window.response}"
 
 
 def _too_short(window: WindowStatistics) -> str:
