@@ -29,11 +29,11 @@ class NeuronMap:
     as :math:`f'w` is for a chain.
     """
 
-    def __init__(self, network: nn.Module, call: NetworkCall) -> None:
-        self.network = network
+    def __init__(self, network: nn.Module, call: NetworkCall, model: nn.Module | None = None) -> None:
+        self.network, self.model = network, model
         trace = _Trace(_owners(network))
         with torch.no_grad(), _hooked(network, trace.enter, trace.leave):
-            call_network(network, call, {})
+            call_network(network, call, {}, model=model)
         if not trace.points:
             raise ValueError(
                 f"network must hold a module that owns parameters and gives a floating-point tensor, got "
@@ -58,7 +58,7 @@ class NeuronMap:
         run = _Substitution(self.points, layers)
         inputs = None if states is None or not visible else states[0]
         with _hooked(self.network, None, run.leave):
-            call_network(self.network, call, values, inputs=inputs)
+            call_network(self.network, call, values, model=self.model, inputs=inputs)
         if len(run.images) != len(self.points):
             raise ValueError(
                 f"network must call the same modules each time, got {len(run.images)} layers instead of "
