@@ -30,6 +30,7 @@ from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.callbacks.windows.sync import agree, refusal
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.guard import Guard, no_trace
+from thermo_callbacks.probes.interrupts import finish_all
 from thermo_callbacks.probes.layers import layer_parameters
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
 from thermo_callbacks.probes.sharding import is_sharded
@@ -260,10 +261,12 @@ class Monitor(ConfiguredCallback):
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Leave nothing on the optimizers."""
+        finish_all()
         self._end_session()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Leave nothing on the optimizers: after an exception no other hook comes."""
+        """Leave nothing behind, neither on the optimizers nor in the model: after an exception no other hook comes."""
+        finish_all()
         self._end_session()
 
     def _current_states(self) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from thermo_callbacks.probes.bulk.capture import NetworkCall, at_least_single
+from thermo_callbacks.probes.interrupts import entered, finished, interruptible
 from thermo_callbacks.probes.replay import isolated
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
 
@@ -30,19 +31,20 @@ def evaluation(network: nn.Module, device: torch.device) -> Iterator[None]:
     # dropout is off and batch normalisation uses its running statistics, so that samples don't touch each other; the
     # flags are set and set back one by one, since a module's own train() may do more
     modes = [(module, module.training) for module in network.modules()]
-    fast_path = torch.backends.mha.get_fastpath_enabled()
+
+    def set_back() -> None:
+        for module, training in modes:
+            module.training = training
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(differentiable(device))
-        stack.enter_context(torch.autograd.graph.disable_saved_tensors_hooks(NO_RECOMPUTATION))
-        try:
-            torch.backends.mha.set_fastpath_enabled(False)  # it goes past the modules inside a block
-            for module, _ in modes:
-                module.training = False
+        entered(stack, torch.autograd.graph.disable_saved_tensors_hooks(NO_RECOMPUTATION))
+        stack.enter_context(finished(set_back))
+        torch.backends.mha.set_fastpath_enabled(False)  # it goes past the modules inside a block
+        for module, _ in modes:
+            module.training = False
+        with interruptible():
             yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast_path)
-            for module, training in modes:
-                module.training = training
 
 
 def call_network(

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 from thermo_callbacks.probes.activations.registry import ELEMENTWISE, SILENT
 from thermo_callbacks.probes.bulk.capture import NetworkCall
 from thermo_callbacks.probes.bulk.eval_mode import ParameterValues, call_network, first_tensor
+from thermo_callbacks.probes.interrupts import finished, interruptible
 
 
 class NeuronMap:
@@ -166,9 +167,11 @@ def _hooked(
     enter: Callable[[nn.Module, tuple[Any, ...]], None] | None,
     leave: Callable[[nn.Module, tuple[Any, ...], Any], Any],
 ) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
+    handles: list[Any] = []
+    with finished(lambda: [handle.remove() for handle in handles]):
         for _, module in _modules(network):
             if enter is not None:
-                stack.callback(module.register_forward_pre_hook(enter).remove)
-            stack.callback(module.register_forward_hook(leave).remove)
-        yield
+                handles.append(module.register_forward_pre_hook(enter))
+            handles.append(module.register_forward_hook(leave))
+        with interruptible():
+            yield

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thermo_callbacks.probes.interrupts import finished, interruptible
 from thermo_callbacks.probes.replay.autograd_graph import read_graph
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
 from thermo_callbacks.probes.replay.isolation import Isolation, IsolationError
@@ -67,13 +68,12 @@ def isolated(module: nn.Module, values: Mapping[nn.Parameter, Tensor], batch: An
     room = ROOM + 2 * sum(value.numel() * value.element_size() for value in values.values())
     isolation = Isolation({id(parameter): value for parameter, value in values.items()}, room)
     try:
-        try:
+        with finished(isolation.restore):
             isolation.replace(module, type(module).__name__)
             batch = isolation.replace(batch, "the batch", all_of_it=True)
             silence_logging(module, isolation)
-            yield batch
-        finally:
-            isolation.restore()
+            with interruptible():
+                yield batch
     except IsolationError as fault:
         raise ReplayError(f"the training step can't be run once more without a trace, {fault}: {_CURE}") from None
 
