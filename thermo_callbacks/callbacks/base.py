@@ -23,6 +23,7 @@ from thermo_callbacks.callbacks.presets import Plan
 from thermo_callbacks.callbacks.settings import ConfiguredCallback
 from thermo_callbacks.callbacks.windows.close import close_windows
 from thermo_callbacks.callbacks.windows.layer_grouping import LayerGrouping
+from thermo_callbacks.callbacks.windows.leaving import Place
 from thermo_callbacks.callbacks.windows.missing import DIVERGED
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.records import window_record
@@ -92,7 +93,7 @@ class Monitor(ConfiguredCallback):
             groups = self._grouping.start(pl_module, trainer.optimizers)
             session = Session(
                 trainer, pl_module, guard=self._guard, settings=settings, patterns=self._patterns, groups=groups,
-                batch_size=self.batch_size,
+                batch_size=self.batch_size, place=Place(self, trainer, self._end_session),
             )  # fmt: skip
             self._session = session
             session.restore(self._window_states)
