@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -68,9 +68,26 @@ class RandomState:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._python, self._numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  the global stream
+        self._python: Any = random.getstate()
+        self._numpy: Any = np.random.get_state()  # noqa: NPY002  the global stream
         self._torch = torch.get_rng_state()
         self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as plain values and tensors."""
+        kind, keys, *rest = self._numpy
+        streams: dict[str, Any] = {"python": self._python, "torch": self._torch}
+        streams["numpy"] = [kind, [int(key) for key in keys], *rest]
+        return streams if self._cuda is None else {**streams, "cuda": self._cuda}
+
+    @classmethod
+    def of(cls, state: dict[str, Any], device: torch.device) -> Self:
+        """The state that :meth:`state_dict` gave."""
+        made = cls(device)
+        made._python, made._torch = state["python"], state["torch"]
+        made._numpy = tuple(state["numpy"])
+        made._cuda = state.get("cuda") if device.type == "cuda" else None
+        return made
 
     @contextlib.contextmanager
     def again(self) -> Iterator[None]:
