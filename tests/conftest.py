@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
+import pytest
 import torch
 from hypothesis import settings
 
@@ -9,3 +13,12 @@ torch.set_num_threads(1)  # sums in one order, so that a seed fixes every digit
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, database=None)
 settings.load_profile("deterministic")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled_is_left() -> Iterator[None]:
+    """What one test compiles is no concern of the next one in the same process."""
+    yield
+    dynamo = sys.modules.get("torch._dynamo.eval_frame")
+    if dynamo is not None and any(map(callable, dynamo.cached_backends.values())):
+        torch._dynamo.reset()

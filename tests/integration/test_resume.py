@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from integration.by_hand import Steps, assert_logged, layers_of, train
@@ -109,19 +111,98 @@ def test_later_rows_are_identical(moment: str, make: MakeOptimizer, tmp_path: An
     assert repr(histories[0]) == repr(histories[1])
 
 
+# before the first extra pass, between its two batches, between extra passes, after some
+EXTRA_PASSES = [
+    after if after in {3, 5, 6, 9, 19} else pytest.param(after, marks=pytest.mark.slow) for after in range(1, 26)
+]
+
+
 @pytest.mark.filterwarnings("ignore:Checkpoint directory", "ignore:.*no value", "ignore:.*no transition temperature")
-@pytest.mark.parametrize("after", [3, 6, 10, 19])  # before the first extra pass, between extra passes, after some
-def test_later_looks_are_identical(after: int, tmp_path: Any) -> None:
+@pytest.mark.parametrize("make", [sgd, momentum_sgd], ids=["no momentum", "momentum"])
+@pytest.mark.parametrize("after", EXTRA_PASSES)
+def test_later_looks_are_identical(after: int, make: MakeOptimizer, tmp_path: Any) -> None:
     def run_with(checkpoint: Any = None) -> RecordingLogger:
         saving = ModelCheckpoint(tmp_path, every_n_train_steps=after, save_top_k=-1, filename="{step}")
         monitor = ThermoMonitor("full", window=8, curvature_every_n_steps=4)
-        return run(Regression(), monitor, saving, checkpoint=checkpoint, enable_checkpointing=True)
+        return run(Regression(optimizer=make), monitor, saving, checkpoint=checkpoint, enable_checkpointing=True)
 
     complete = run_with()
     resumed = run_with(tmp_path / f"step={after}.ckpt")
     later = [(step, row) for step, row in complete.thermo_rows if step is not None and step >= after]
     assert any("thermo/laplacian" in row for _, row in later)
     assert repr(resumed.thermo_rows) == repr(later)
+
+
+class Dropping(Regression):
+    """Draws from all global streams in each step: what was drawn in the step that is measured is drawn again."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        random.seed(batch_idx)
+        np.random.seed(batch_idx)  # noqa: NPY002  the global stream is the point
+        noise = random.random() + float(np.random.rand()) + torch.nn.functional.dropout(batch[0])  # noqa: NPY002
+        return self.loss((batch[0] + 0.1 * noise, batch[1]))
+
+
+class Seeding(Callback):
+    """Begins the stream anew before each batch, as no checkpoint of Lightning's does."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        torch.manual_seed(batch_idx)
+
+
+def made_in(checkpoint: Any) -> dict[str, Any]:
+    """What a checkpoint holds of a step whose extra pass is under way."""
+    states = torch.load(checkpoint, weights_only=True)["callbacks"]
+    return next(state for name, state in states.items() if "ThermoMonitor" in name)["extra_passes"]["made"]
+
+
+class Pair:
+    """A batch of a class that torch does not load with ``weights_only``."""
+
+    def __init__(self, batch: Any) -> None:
+        self.batch = batch
+
+
+class PairLoader(ResumableLoader):
+    def __iter__(self) -> Iterator[Any]:
+        return map(Pair, super().__iter__())
+
+
+class OfPairs(Regression):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return self.loss(batch.batch)
+
+
+@pytest.mark.filterwarnings("ignore:.*no value", "ignore:.*no transition temperature")
+@pytest.mark.parametrize("after", [4, 8])  # steps 4 and 8 are measured, and the checkpoints written right behind them
+def test_a_run_that_is_killed_within_an_extra_pass_has_all_its_rows(after: int, tmp_path: Any) -> None:
+    def run_with(checkpoint: Any = None) -> RecordingLogger:
+        monitor = ThermoMonitor("full", window=8, curvature_every_n_steps=4)
+        saving = SaveAfter(after, tmp_path / "within.ckpt")
+        return run(Dropping(), Seeding(), monitor, saving, checkpoint=checkpoint)
+
+    complete = run_with()
+    made = made_in(tmp_path / "within.ckpt")
+    assert [kept["batch_idx"] for kept in made["batches"]] == [after]
+    resumed = run_with(tmp_path / "within.ckpt")
+    later = [(step, row) for step, row in complete.thermo_rows if step is not None and step > after]
+    assert later[0][0] == after + 1
+    assert "thermo/laplacian" in later[0][1]
+    assert repr(resumed.thermo_rows) == repr(later)
+
+
+@pytest.mark.filterwarnings("ignore:.*no value", "ignore:.*no transition temperature")
+def test_a_batch_that_no_checkpoint_holds_has_its_extra_pass_taken_again(tmp_path: Any) -> None:
+    def run_with(checkpoint: Any = None) -> RecordingLogger:
+        logger, monitor = RecordingLogger(), ThermoMonitor("full", window=8, curvature_every_n_steps=4)
+        trainer = quiet_trainer(callbacks=[monitor, SaveAfter(4, tmp_path / "pairs.ckpt")], logger=logger)
+        trainer.fit(OfPairs(), PairLoader(), ckpt_path=checkpoint)
+        return logger
+
+    run_with()
+    assert made_in(tmp_path / "pairs.ckpt") == {}
+    first = next(step for step, row in run_with(tmp_path / "pairs.ckpt").thermo_rows if "thermo/laplacian" in row)
+    assert first == 6
 
 
 EPOCHS = 8  # 320 steps: windows of 8, 13 steps from one to the next

@@ -28,11 +28,13 @@ from thermo_callbacks.callbacks.settings import ConfiguredCallback
 from thermo_callbacks.callbacks.windows.close import close_windows, open_windows
 from thermo_callbacks.callbacks.windows.divergence import has_diverged
 from thermo_callbacks.callbacks.windows.layer_grouping import LayerGrouping
+from thermo_callbacks.callbacks.windows.leaving import Place
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.callbacks.windows.sync import begin_together, refusal
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.guard import Guard, no_trace
+from thermo_callbacks.probes.interrupts import finish_all
 from thermo_callbacks.probes.layers import layer_parameters
 from thermo_callbacks.probes.parameters.transition import TypeOneTransition
 from thermo_callbacks.probes.told import DIVERGED, Told, never
@@ -94,7 +96,7 @@ class Monitor(ConfiguredCallback):
             groups = self._grouping.start(pl_module, trainer.optimizers)
             session = Session(
                 trainer, pl_module, guard=self._guard, settings=settings, patterns=self._patterns, groups=groups,
-                batch_size=self.batch_size,
+                batch_size=self.batch_size, place=Place(self, trainer, self._end_session),
                 announce=lambda optimizer: self.on_before_optimizer_step(trainer, pl_module, optimizer),
             )  # fmt: skip
             self._session = session
@@ -272,11 +274,13 @@ class Monitor(ConfiguredCallback):
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Leave nothing on the optimizers."""
+        finish_all()
         self._end_session()
         renew_output(trainer)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Leave nothing on the optimizers: after an exception no other hook comes."""
+        """Leave nothing behind, neither on the optimizers nor in the model: after an exception no other hook comes."""
+        finish_all()
         self._end_session()
         renew_output(trainer)
 

@@ -7,13 +7,16 @@ import random
 import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 
+from thermo_callbacks.probes.interrupts import finished, interruptible
+from thermo_callbacks.probes.modes import KeptModes
 from thermo_callbacks.probes.told import DIVERGED, LOGGER, Told, note
 
 _PACKAGE = Path(__file__).parents[1]
@@ -31,20 +34,29 @@ class no_trace:  # noqa: N801  a context manager, named like torch.no_grad
     generator, since it is entered at every watched step.
     """
 
-    __slots__ = ("_autocast", "_no_grad")
+    __slots__ = ("_block", "_device_type")
 
     def __init__(self, device_type: str = "cpu") -> None:
-        self._no_grad = torch.no_grad()
-        casting = torch.is_autocast_enabled(device_type)
-        self._autocast = torch.autocast(device_type, enabled=False) if casting else contextlib.nullcontext()
+        self._device_type = device_type
 
     def __enter__(self) -> None:
-        self._no_grad.__enter__()
-        self._autocast.__enter__()
+        kept = partial(_set_modes, self._device_type, torch.is_grad_enabled(), _casts(self._device_type))
+        self._block = finished(kept, hold=False)
+        self._block.__enter__()
+        _set_modes(self._device_type, False, False)
 
     def __exit__(self, *details: Any) -> None:
-        self._autocast.__exit__(*details)
-        self._no_grad.__exit__(*details)
+        self._block.__exit__(*details)
+
+
+def _casts(device_type: str) -> bool:
+    return torch.is_autocast_enabled(device_type)
+
+
+def _set_modes(device_type: str, grad: bool, casting: bool) -> None:
+    torch.set_grad_enabled(grad)
+    if casting != _casts(device_type):
+        torch.set_autocast_enabled(device_type, casting)
 
 
 @contextlib.contextmanager
@@ -52,14 +64,8 @@ def preserved_random_state(device: torch.device) -> Iterator[None]:
     """Keep Python's, NumPy's and torch's global random streams as they are."""
     # for the rare places that run foreign code (figures, loggers): the hooks of a step draw no random number at all;
     # reading the streams of all devices would wake them up, and so only this one's is kept besides the CPU's
-    python_state = random.getstate()
-    numpy_state = np.random.get_state()  # noqa: NPY002  the global stream is the point
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
+    with finished(RandomState(device).restore), interruptible():
+        yield
 
 
 class RandomState:
@@ -67,20 +73,41 @@ class RandomState:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._python, self._numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  the global stream
+        self._python: Any = random.getstate()
+        self._numpy: Any = np.random.get_state()  # noqa: NPY002  the global stream
         self._torch = torch.get_rng_state()
         self._cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as plain values and tensors."""
+        kind, keys, *rest = self._numpy
+        streams: dict[str, Any] = {"python": self._python, "torch": self._torch}
+        streams["numpy"] = [kind, [int(key) for key in keys], *rest]
+        return streams if self._cuda is None else {**streams, "cuda": self._cuda}
+
+    @classmethod
+    def of(cls, state: dict[str, Any], device: torch.device) -> Self:
+        """The state that :meth:`state_dict` gave."""
+        made = cls(device)
+        made._python, made._torch = state["python"], state["torch"]
+        made._numpy = tuple(state["numpy"])
+        made._cuda = state.get("cuda") if device.type == "cuda" else None
+        return made
 
     @contextlib.contextmanager
     def again(self) -> Iterator[None]:
         """Begin a block with this state, and leave the streams as they are."""
         with preserved_random_state(self._device):
-            random.setstate(self._python)
-            np.random.set_state(self._numpy)  # noqa: NPY002
-            torch.set_rng_state(self._torch)
-            if self._cuda is not None:
-                torch.cuda.set_rng_state(self._cuda, self._device)
+            self.restore()
             yield
+
+    def restore(self) -> None:
+        """Set the streams to this state."""
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)  # noqa: NPY002
+        torch.set_rng_state(self._torch)
+        if self._cuda is not None:
+            torch.cuda.set_rng_state(self._cuda, self._device)
 
 
 class Guard:
@@ -155,7 +182,7 @@ class Guard:
     @contextlib.contextmanager
     def invisible(device: torch.device) -> Iterator[None]:
         """Enter no_trace and preserved_random_state, for hooks that come once a window or less."""
-        with no_trace(device.type), preserved_random_state(device):
+        with finished(KeptModes(device.type).restore), no_trace(device.type), preserved_random_state(device):
             yield
 
 

@@ -16,7 +16,7 @@ from thermo_callbacks.callbacks.extra_passes.joint_activations import join_proce
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.activations.powers import power_sums
-from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
+from thermo_callbacks.probes.activations import ActivationProbe, compiles_functions, is_compiled
 from thermo_callbacks.probes.activations.calls import Reading
 from thermo_callbacks.probes.activations.groups import common_engine, pooled_values
 from thermo_callbacks.probes.activations.records import ActivationRecord, make_records
@@ -41,7 +41,7 @@ class ActivationCollector(Collector):
 
     def before_forward(self, batch: Any, batch_idx: int) -> None:
         """Start the probe, or measure a replay."""
-        if not is_compiled(self._module):
+        if not self._runs_compiled():
             self._probe.start()
             return
         if is_sharded(self._module):
@@ -57,6 +57,11 @@ class ActivationCollector(Collector):
             Replay(self._module, self._loss_fn).loss(leaves, batch, batch_idx, second_order=False) as loss,
         ):
             torch.autograd.grad(loss.value, list(leaves.values()), allow_unused=True)
+
+    def _runs_compiled(self) -> bool:
+        """Whether the step may run compiled code; where there is no replay, only if some has run in this process."""
+        replayed = self._loss_fn is not None or getattr(self._module, "automatic_optimization", True)
+        return is_compiled(self._module) or compiles_functions(called=not replayed)
 
     def after_backward(self) -> Scalars:
         """Stop the probe, and give the values of all processes."""

@@ -52,7 +52,7 @@ def build_collectors(
             sharpness.guard.disable("it needs whole parameters in one process, and these are sharded")
         collectors.append(sharpness)
     if plan.bulk:
-        bulk = BulkCollector(trainer, pl_module, settings)
+        bulk = BulkCollector(trainer, pl_module, settings, measured)
         if sharded:
             bulk.guard.disable("it needs whole parameters in one process, and these are sharded")
         collectors.append(bulk)

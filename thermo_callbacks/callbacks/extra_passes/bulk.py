@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.compat import logging_step
+from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
 from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.catalog import Scalars
@@ -27,29 +28,30 @@ class BulkCollector(Collector):
 
     key = "bulk"
 
-    def __init__(self, trainer: Any, pl_module: Any, settings: ExtraPassSettings) -> None:
+    def __init__(self, trainer: Any, pl_module: Any, settings: ExtraPassSettings, measured: MeasuredStep) -> None:
         super().__init__(
             f"{settings.name}'s measurement of the bulk", quiet=not trainer.is_global_zero, told=settings.told
         )
-        self._trainer, self._module = trainer, pl_module
+        self._trainer, self._module, self._step = trainer, pl_module, measured
         self._probe, self._seed = settings.bulk_probe, settings.seed
         with self.guard.protect("looking at the training step"):
             self._replay = Replay(pl_module, settings.loss_fn)
-        self._before: dict[nn.Parameter, Tensor] = {}
+        self._untrained: dict[nn.Parameter, Tensor] = {}  # values of parameters that no optimizer has
         self._last: tuple[float, ...] | None = None  # of the last extra pass, for the first law
         self._extra_passes_made = 0
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep the parameters, until the next batch."""
-        if not self._before:
-            parameters = self._module.parameters()
-            self._before = {parameter: parameter.detach().clone() for parameter in parameters}
+        self._step.keep(scale)
+        if not self._untrained:
+            self._untrained = {p: p.detach().clone() for p in self._module.parameters() if p not in self._step.values}
 
     def after_step(self, batch: Any, batch_idx: int) -> Scalars:
         """Measure under the parameters that were kept and those that are there now."""
         if self.guard.disabled:
             return {}
-        before, self._before = self._before, {}
+        kept, self._untrained = {**self._untrained, **self._step.values}, {}
+        before = {parameter: kept[parameter] for parameter in self._module.parameters() if parameter in kept}
         after = {parameter: parameter.detach() for parameter in before}
         generator = torch.Generator().manual_seed((self._seed << 32) + self._extra_passes_made)
         self._extra_passes_made += 1
@@ -106,13 +108,21 @@ class BulkCollector(Collector):
 
     def close(self) -> None:
         """Drop the copies."""
-        self._before = {}
+        self._untrained = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Number of extra passes, and the values of the last one for the first law."""
-        return {"extra_passes": self._extra_passes_made, "last": None if self._last is None else list(self._last)}
+        """Number of extra passes, the values of the last one for the first law, and what is kept for the next batch."""
+        parameters = list(self._module.parameters())
+        return {
+            "extra_passes": self._extra_passes_made,
+            "last": None if self._last is None else list(self._last),
+            "untrained": {parameters.index(p): value.to("cpu", copy=True) for p, value in self._untrained.items()},
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the checkpoint was written."""
         self._extra_passes_made = state["extra_passes"]
         self._last = None if state["last"] is None else tuple(state["last"])
+        parameters = list(self._module.parameters())
+        kept = {parameters[place]: value for place, value in state.get("untrained", {}).items()}
+        self._untrained = {parameter: value.to(parameter.device) for parameter, value in kept.items()}

@@ -70,6 +70,48 @@ class MeasuredStep:
         """How far the step has moved each parameter; to be asked before the next step."""
         return {parameter: as_real(local_part(parameter.detach())) - value for parameter, value in self.values.items()}
 
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept of the step, for a checkpoint: tensors on the CPU and plain values; empty where it can't be."""
+        # a checkpoint holds what the first process knows, and the batches of others are not among it
+        if self._trainer.world_size > 1 or not self.values or not all(is_plain(kept.batch) for kept in self.batches):
+            return {}
+        places = {parameter: place for place, parameter in enumerate(self._all_parameters())}
+        return {
+            "values": {places[p]: value.to("cpu", copy=True) for p, value in self.values.items()},
+            "gradients": {places[p]: value.to("cpu", copy=True) for p, value in self.gradients.items()},
+            "batches": [
+                {
+                    "batch": on_device(kept.batch, torch.device("cpu")),
+                    "batch_idx": kept.batch_idx,
+                    "random_state": kept.random_state and kept.random_state.state_dict(),
+                }
+                for kept in self.batches
+            ],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Go on with the step that :meth:`state_dict` was taken of; False if its parameters are others now."""
+        parameters = self._all_parameters()
+        values = state["values"]
+        if not all(place < len(parameters) and parameters[place].shape == v.shape for place, v in values.items()):
+            return False
+        device = self._trainer.strategy.root_device
+        self.values = {parameters[place]: value.to(parameters[place].device) for place, value in values.items()}
+        gradients = state["gradients"].items()
+        self.gradients = {parameters[place]: value.to(parameters[place].device) for place, value in gradients}
+        self.batches = [
+            StepBatch(
+                on_device(kept["batch"], device),
+                kept["batch_idx"],
+                kept["random_state"] and RandomState.of(kept["random_state"], device),
+            )
+            for kept in state["batches"]
+        ]
+        return True
+
+    def _all_parameters(self) -> list[nn.Parameter]:
+        return [parameter for optimizer in self._trainer.optimizers for parameter in _parameters(optimizer)]
+
     def clear(self) -> None:
         """The extra pass has ended."""
         self.values, self.gradients, self.batches, self.fresh = {}, {}, [], None
@@ -94,6 +136,24 @@ def check_trained(layers: Mapping[str, Sequence[nn.Parameter]]) -> None:
         raise ReplayError(
             "no parameter of the watched layers is trained: none that an optimizer holds requires a gradient"
         )
+
+
+def is_plain(batch: Any) -> bool:
+    """Whether a batch holds tensors and plain values only, which torch loads with ``weights_only``."""
+    if type(batch) in {list, tuple}:
+        return all(map(is_plain, batch))
+    if type(batch) is dict:
+        return all(map(is_plain, batch.keys())) and all(map(is_plain, batch.values()))
+    return type(batch) in {Tensor, int, float, bool, str, type(None)}
+
+
+def on_device(batch: Any, device: torch.device) -> Any:
+    """A copy of a plain batch on a device."""
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(on_device(item, device) for item in batch)
+    if isinstance(batch, dict):
+        return {key: on_device(item, device) for key, item in batch.items()}
+    return batch.to(device, copy=True) if isinstance(batch, Tensor) else batch
 
 
 def _parameters(optimizer: Optimizer) -> Iterator[nn.Parameter]:

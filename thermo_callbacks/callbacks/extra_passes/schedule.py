@@ -175,15 +175,18 @@ class ExtraPassSchedule:
         for collector in self._able():
             with collector.guard.protect("copying its state"):
                 states[collector.key] = collector.state_dict()
-        # one that is under way is taken again: the copies of parameters that it holds are no part of a checkpoint
-        due = self._measured if self._open or self._made else self._next
-        return {"next": due, "every": self._every, "planned": list(self._planned), "collectors": states}
+        # one whose step is made ends with the next batch; one whose step is not, or can't be kept, is taken again
+        made = self._step.state_dict() if self._made and self._step is not None else {}
+        due = self._measured if self._open or (self._made and not made) else self._next
+        return {"next": due, "every": self._every, "planned": list(self._planned), "collectors": states, "made": made}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken; an empty state is a fresh start."""
         if not state:
             return
         self._next = int(state["next"])
+        if (made := state.get("made")) and self._step is not None:
+            self._made = self._step.load_state_dict(made)
         for collector in self.collectors:
             own = state["collectors"].get(collector.key)
             if own:

@@ -19,6 +19,7 @@ from thermo_callbacks.callbacks.compat import (
     overrides,
     samples_in,
 )
+from thermo_callbacks.callbacks.windows.leaving import Place
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.step_following import StepFollower
@@ -52,7 +53,9 @@ class Session:
         groups: LayerGroups = EACH_BY_ITSELF,
         batch_size: int | None = None,
         announce: Callable[[Optimizer], None] | None = None,
+        place: Place | None = None,
     ) -> None:
+        self._place = place
         self.trainer, self.pl_module, self.guard = trainer, pl_module, guard
         self._given, self._declared = batch_size, loader_batch_size(trainer)
         self._processes = float(trainer.world_size)
@@ -227,7 +230,7 @@ class Session:
         self.note_step()
 
     def _after_step(self, optimizer: Optimizer) -> None:
-        if not self.active:
+        if (self._place is not None and not self._place.kept()) or not self.active:
             return
         for window in tuple(self._optimizers.of(optimizer)):
             if not window.pending:

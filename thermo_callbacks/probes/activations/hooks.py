@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from thermo_callbacks.probes.activations.registry import FUSED_MODULES, OPAQUE_MODULES, Function
+from thermo_callbacks.probes.interrupts import finished
 from thermo_callbacks.probes.layers import ROOT
 
 Arguments = tuple[Any, ...]
@@ -87,19 +88,22 @@ class CallWatch:
     def start(self, names: Mapping[nn.Module, str]) -> None:
         """Install the hooks and the mode; ``names`` are those of the model's modules."""
         self._names, self._place = names, _Place()
-        self._handles = [
-            register_module_forward_pre_hook(self._before),
-            register_module_forward_hook(self._after, always_call=True),
-        ]
-        _insert(self._mode, None)
+        with finished(_nothing):  # no interrupt between a hook and its handle
+            self._handles.append(register_module_forward_pre_hook(self._before))
+            self._handles.append(register_module_forward_hook(self._after, always_call=True))
+            _insert(self._mode, None)
 
     def stop(self) -> None:
         """Remove all hooks and the mode; any number of times."""
+        with finished(self._take_off):
+            pass
+        self._names, self._place = {}, _Place()
+
+    def _take_off(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
         _remove(self._mode)
-        self._names, self._place = {}, _Place()
 
     def accompany(self, nodes: Iterable[Node]) -> list[Any]:
         """Intercept calls of functions inside the backward of some nodes, too; gives the handles of the hooks."""
@@ -138,6 +142,10 @@ class CallWatch:
                 if frame.token is not None:
                     self._leave(frame.token, output)
                 return
+
+
+def _nothing() -> None:
+    """Nothing is to be put back: hooks stay until they are taken off."""
 
 
 def _may_fuse(module: nn.Module, inputs: Arguments) -> bool:

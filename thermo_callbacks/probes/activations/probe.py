@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -62,7 +61,8 @@ class ActivationProbe:
     place behind the first dimension. It is dead if it never leaves the flat part of its function over batch and
     positions; a function with parameters for each unit (PReLU with many) is judged by the gradients before and behind.
 
-    Run it in an eager replay where :func:`is_compiled` says so: compiled code calls nothing that could be seen.
+    Run it in an eager replay where :func:`is_compiled` or :func:`compiles_functions` says so: compiled code calls
+    nothing that could be seen, and is compiled anew where somebody watches.
 
     Args:
         model: The model.
@@ -191,24 +191,3 @@ def _function_site(frame: Frame | None, activation: Activation, called: Called) 
 def _frames_around(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
     """Modules around an activation: one whose forward is the activation is no module around it."""
     return frames[:-1] if frames and isinstance(frames[-1].module, ACTIVATION_MODULES) else frames
-
-
-def is_compiled(model: nn.Module) -> bool:
-    """Whether some of the model runs as compiled code, in which calls of activations can't be seen.
-
-    Args:
-        model: The model: compiled itself or in part, by ``torch.compile`` or ``module.compile()``.
-
-    Returns:
-        Whether to run :class:`ActivationProbe` in an eager replay.
-
-    Example:
-        >>> from torch import nn
-        >>> is_compiled(nn.Sequential(nn.Linear(1, 1), nn.ReLU()))
-        False
-    """
-    if getattr(model, "_compiler_ctx", None) is not None:  # torch.compile(LightningModule), unwrapped by the Trainer
-        return True
-    dynamo = sys.modules.get("torch._dynamo.eval_frame")  # without it nothing has been compiled
-    wrapper = () if dynamo is None else dynamo.OptimizedModule
-    return any(isinstance(module, wrapper) or module._compiled_call_impl is not None for module in model.modules())

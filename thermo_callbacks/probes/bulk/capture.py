@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from thermo_callbacks.probes.interrupts import finished, interruptible
 from thermo_callbacks.probes.layers import canonical_name
 
 
@@ -138,7 +139,9 @@ def _watched(candidates: list[tuple[str, nn.Module]], samples: int) -> Iterator[
 
         return record
 
-    with contextlib.ExitStack() as stack:
+    handles: list[Any] = []
+    with finished(lambda: [handle.remove() for handle in handles]):
         for name, module in candidates:
-            stack.callback(module.register_forward_pre_hook(hook(name), with_kwargs=True).remove)
-        yield calls
+            handles.append(module.register_forward_pre_hook(hook(name), with_kwargs=True))
+        with interruptible():
+            yield calls

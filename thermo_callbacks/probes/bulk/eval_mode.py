@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from thermo_callbacks.probes.bulk.capture import NetworkCall, at_least_single
+from thermo_callbacks.probes.interrupts import entered, finished, interruptible
+from thermo_callbacks.probes.replay import isolated
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
 
 ParameterValues = Mapping[nn.Parameter, Tensor]
@@ -28,47 +31,51 @@ def evaluation(network: nn.Module, device: torch.device) -> Iterator[None]:
     # dropout is off and batch normalisation uses its running statistics, so that samples don't touch each other; the
     # flags are set and set back one by one, since a module's own train() may do more
     modes = [(module, module.training) for module in network.modules()]
-    fast_path = torch.backends.mha.get_fastpath_enabled()
+
+    def set_back() -> None:
+        for module, training in modes:
+            module.training = training
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(differentiable(device))
-        stack.enter_context(torch.autograd.graph.disable_saved_tensors_hooks(NO_RECOMPUTATION))
-        try:
-            torch.backends.mha.set_fastpath_enabled(False)  # it goes past the modules inside a block
-            for module, _ in modes:
-                module.training = False
+        entered(stack, torch.autograd.graph.disable_saved_tensors_hooks(NO_RECOMPUTATION))
+        stack.enter_context(finished(set_back))
+        torch.backends.mha.set_fastpath_enabled(False)  # it goes past the modules inside a block
+        for module, _ in modes:
+            module.training = False
+        with interruptible():
             yield
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast_path)
-            for module, training in modes:
-                module.training = training
 
 
 def call_network(
-    network: nn.Module, call: NetworkCall, values: ParameterValues, *, inputs: Tensor | None = None
+    network: nn.Module,
+    call: NetworkCall,
+    values: ParameterValues,
+    *,
+    model: nn.Module | None = None,
+    inputs: Tensor | None = None,
 ) -> Any:
-    """Call the network with other parameters, without a graph to them, and other inputs; its buffers are copies."""
+    """Call the network with other parameters, without a graph to them, and other inputs.
+
+    Whatever its code writes to, in itself or in the rest of the ``model`` that it is a part of, is a copy: each call
+    begins with the state that the run has now, and leaves none behind.
+
+    Returns:
+        What the network gives.
+    """
     args, kwargs = call.arguments(inputs)
-    with _in_place(network, values):
+    whole = network if model is None else model
+    with isolated(whole, _copies(network, values)):
         return network(*args, **kwargs)
 
 
-@contextlib.contextmanager
-def _in_place(network: nn.Module, values: ParameterValues) -> Iterator[None]:
-    """Hold values in the place of parameters, and copies in that of buffers."""
-    # each module once: torch.func.functional_call goes by names, and where a module has two it takes the value that it
-    # has put under the first for the original under the second
-    tensors: dict[Tensor, Tensor] = {b: at_least_single(b.detach().clone()) for b in network.buffers()}
-    # after the buffers: a tensor that is registered as both is a parameter
-    tensors |= {p: at_least_single(values.get(p, p).detach()) for p in network.parameters()}
-    dictionaries: list[dict[str, Any]] = [d for m in network.modules() for d in (m._parameters, m._buffers)]
-    originals = [(d, name, tensor) for d in dictionaries for name, tensor in d.items() if tensor is not None]
-    try:
-        for dictionary, name, tensor in originals:
-            dictionary[name] = tensors[tensor]
-        yield
-    finally:
-        for dictionary, name, tensor in originals:
-            dictionary[name] = tensor
+def _copies(network: nn.Module, values: ParameterValues) -> dict[nn.Parameter, Tensor]:
+    """A copy of each parameter's value, which no gradient leads to."""
+    return {
+        parameter: nn.Parameter(at_least_single(values.get(parameter, parameter).detach().clone()), requires_grad=False)
+        for parameter in network.parameters()
+        if not is_lazy(parameter)
+    }
 
 
 def first_tensor(output: Any) -> Tensor | None:

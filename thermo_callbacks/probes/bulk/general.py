@@ -19,10 +19,22 @@ TOLERANCE = 1e-3  # nats a neuron to which the quadrature is taken
 
 
 class NetworkBulk:
-    """The bulk of any network at the S samples of a call; ``reason`` says why it is no chain, as a clause."""
+    """The bulk of any network at the S samples of a call; ``reason`` says why it is no chain, as a clause.
 
-    def __init__(self, network: nn.Module, call: NetworkCall, *, regulator: float, steps: int, reason: str) -> None:
-        self.map = NeuronMap(network, call.rows(torch.tensor([0])))
+    The network is a part of ``model``, or all of it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        call: NetworkCall,
+        *,
+        regulator: float,
+        steps: int,
+        reason: str,
+        model: nn.Module | None = None,
+    ) -> None:
+        self.map = NeuronMap(network, call.rows(torch.tensor([0])), model)
         self.call, self.regulator, self.steps, self.reason = call, regulator, steps, reason
         alone = self.map.states(call.rows(torch.tensor([0])), {})
         self.has_input = call.input is not None

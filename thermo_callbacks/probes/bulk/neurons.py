@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 from thermo_callbacks.probes.activations.registry import ELEMENTWISE, SILENT
 from thermo_callbacks.probes.bulk.capture import NetworkCall
 from thermo_callbacks.probes.bulk.eval_mode import ParameterValues, call_network, first_tensor
+from thermo_callbacks.probes.interrupts import finished, interruptible
 
 
 class NeuronMap:
@@ -29,11 +30,11 @@ class NeuronMap:
     as :math:`f'w` is for a chain.
     """
 
-    def __init__(self, network: nn.Module, call: NetworkCall) -> None:
-        self.network = network
+    def __init__(self, network: nn.Module, call: NetworkCall, model: nn.Module | None = None) -> None:
+        self.network, self.model = network, model
         trace = _Trace(_owners(network))
         with torch.no_grad(), _hooked(network, trace.enter, trace.leave):
-            call_network(network, call, {})
+            call_network(network, call, {}, model=model)
         if not trace.points:
             raise ValueError(
                 f"network must hold a module that owns parameters and gives a floating-point tensor, got "
@@ -58,7 +59,7 @@ class NeuronMap:
         run = _Substitution(self.points, layers)
         inputs = None if states is None or not visible else states[0]
         with _hooked(self.network, None, run.leave):
-            call_network(self.network, call, values, inputs=inputs)
+            call_network(self.network, call, values, model=self.model, inputs=inputs)
         if len(run.images) != len(self.points):
             raise ValueError(
                 f"network must call the same modules each time, got {len(run.images)} layers instead of "
@@ -166,9 +167,11 @@ def _hooked(
     enter: Callable[[nn.Module, tuple[Any, ...]], None] | None,
     leave: Callable[[nn.Module, tuple[Any, ...], Any], Any],
 ) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
+    handles: list[Any] = []
+    with finished(lambda: [handle.remove() for handle in handles]):
         for _, module in _modules(network):
             if enter is not None:
-                stack.callback(module.register_forward_pre_hook(enter).remove)
-            stack.callback(module.register_forward_hook(leave).remove)
-        yield
+                handles.append(module.register_forward_pre_hook(enter))
+            handles.append(module.register_forward_hook(leave))
+        with interruptible():
+            yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from thermo_callbacks.probes.bulk.general import NetworkBulk
 from thermo_callbacks.probes.bulk.result import BulkReading
 from thermo_callbacks.probes.bulk.sequential import ChainBulk
 from thermo_callbacks.probes.bulk.sequential_parser import read_chain
+from thermo_callbacks.probes.replay import ReplayError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ class BulkProbe:
         """Run a training step, and measure the bulk of the network that it calls.
 
         What the step itself leaves behind is the caller's to prevent. The measurement leaves nothing: random streams,
-        buffers, training flags and gradients are as before.
+        training flags, gradients, and all state that can be reached from the model are as before.
 
         Args:
             model: The model.
@@ -90,25 +92,29 @@ class BulkProbe:
 
         Raises:
             ValueError: If the network can't be found, called or differentiated; the text says why.
+            ReplayError: If the network writes to something that can't be put back.
         """
         name, network, call, loss = run_step(model, step, network=self.network, samples=self.samples)
         sharded = [key for key, p in network.named_parameters() if hasattr(p, "placements")]
         if sharded:
             raise ValueError(f"network must hold its parameters whole, got {sharded[0]!r} sharded over several devices")
         with evaluation(network, loss.device):
-            bulk = self._bulk(network, call)
+            bulk = self._bulk(model, network, call)
             try:
                 return self._reading(name, bulk, loss.double(), generator, (before, after))
+            except ReplayError:  # its text says what can't be put back, and what to do
+                raise
             except (RuntimeError, NotImplementedError) as error:
                 raise ValueError(
                     f"network {name!r} must be a map that autograd can follow twice, got {type(error).__name__}: "
                     f"{error}"
                 ) from error
 
-    def _bulk(self, network: nn.Module, call: NetworkCall) -> ChainBulk | NetworkBulk:
-        chain = read_chain(network, call)
+    def _bulk(self, model: nn.Module, network: nn.Module, call: NetworkCall) -> ChainBulk | NetworkBulk:
+        chain = read_chain(network, call, model)
         if isinstance(chain, str):
-            return NetworkBulk(network, call, regulator=self.regulator, steps=self.steps, reason=chain)
+            how: dict[str, Any] = {"regulator": self.regulator, "steps": self.steps, "model": model}
+            return NetworkBulk(network, call, reason=chain, **how)
         return ChainBulk(*chain, self.regulator)
 
     def _reading(

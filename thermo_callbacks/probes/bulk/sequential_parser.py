@@ -49,7 +49,7 @@ class Chain:
             return [states[0], *(f(nn.functional.linear(x, w, b)) for w, b, f, x in layers)]
 
 
-def read_chain(network: nn.Module, call: NetworkCall) -> tuple[Chain, Tensor] | str:
+def read_chain(network: nn.Module, call: NetworkCall, model: nn.Module | None = None) -> tuple[Chain, Tensor] | str:
     """The chain that a network is, and its input ``[S, n_0]``; or why it is none, as a clause."""
     # a chain is a Sequential (or one linear layer) of linear layers on vectors, elementwise activations, dropout and
     # flattening; what was read is put to the test: it must give what the network gives
@@ -59,7 +59,7 @@ def read_chain(network: nn.Module, call: NetworkCall) -> tuple[Chain, Tensor] | 
         if type(module) is nn.Linear and not parametrize.is_parametrized(module):
             layers.append(module)
             functions.append([])
-        elif isinstance(module, ELEMENTWISE) and layers:
+        elif _is_elementwise(module) and layers:
             functions[-1].append(module)
         elif not isinstance(module, (nn.Flatten, *SILENT)):
             return f"it holds a {type(module).__name__}, where a chain has linear layers and elementwise activations"
@@ -72,11 +72,16 @@ def read_chain(network: nn.Module, call: NetworkCall) -> tuple[Chain, Tensor] | 
     widths = [inputs.shape[1], *(layer.out_features for layer in layers)]
     if widths[:-1] != [layer.in_features for layer in layers]:
         return "its linear layers are applied to more than one vector of a sample"
-    expected = call_network(network, call, {})
+    expected = call_network(network, call, {}, model=model)
     found = chain.states(inputs, {})[0][-1]
     if not isinstance(expected, Tensor) or expected.shape != found.shape or not _close(found, expected):
         return "it computes something else than its modules in their order"
     return chain, inputs
+
+
+def _is_elementwise(module: nn.Module) -> bool:
+    """Whether it is one of torch's activations; one with a ``forward`` of its own may do and keep anything."""
+    return any(type(module).forward is kind.forward for kind in ELEMENTWISE) and "forward" not in vars(module)
 
 
 def _flat(network: nn.Module) -> Iterator[nn.Module]:
@@ -90,7 +95,7 @@ def _flat(network: nn.Module) -> Iterator[nn.Module]:
 def _composed(functions: list[nn.Module]) -> Callable[[Tensor], Tensor]:
     def apply(tensor: Tensor) -> Tensor:
         for function in functions:
-            tensor = function(tensor.clone())  # an activation may work in place, on a tensor that is still needed
+            tensor = function.forward(tensor.clone())  # it may work in place, on a tensor that is still needed
         return tensor.clone() if not functions else tensor
 
     return apply

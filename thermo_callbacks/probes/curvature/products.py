@@ -16,6 +16,7 @@ from thermo_callbacks.functional.curvature import accumulated_product, hessian_v
 from thermo_callbacks.functional.curvature.finite_differences import means_of_both_sides
 from thermo_callbacks.functional.curvature.hvp import dense
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
+from thermo_callbacks.probes.interrupts import finished, interruptible
 from thermo_callbacks.probes.replay import Replay, ReplayedLoss, ReplayError
 
 _GRADIENT_TOLERANCE = (0.1, 0.01)  # of the parameter's own norm, and of all parameters' norm
@@ -176,13 +177,16 @@ def _check_graph(loss: ReplayedLoss) -> None:
 def _gradients_aside(leaves: Iterable[Tensor]) -> Iterator[None]:
     """Keep the gradients of leaves that are not ours from being added to."""
     kept = [(leaf, leaf.grad) for leaf in leaves]
-    for leaf, _ in kept:
-        leaf.grad = None
-    try:
-        yield
-    finally:
+
+    def give_back() -> None:
         for leaf, gradient in kept:
             leaf.grad = gradient
+
+    with finished(give_back):
+        for leaf, _ in kept:
+            leaf.grad = None
+        with interruptible():
+            yield
 
 
 def _pairs(found: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -15,6 +15,7 @@ from thermo_callbacks.probes.curvature.layer_rows import Mobilities, parameter_r
 from thermo_callbacks.probes.curvature.probe import CurvatureProbe
 from thermo_callbacks.probes.curvature.products import Derivatives, EvaluationPoint
 from thermo_callbacks.probes.curvature.vectors import probe_generator
+from thermo_callbacks.probes.interrupts import finished, interruptible
 from thermo_callbacks.probes.replay import Replay, ReplayError
 from thermo_callbacks.probes.sharding import local_part, part_of, reshard, sum_over_processes
 
@@ -188,17 +189,21 @@ class ShardedCurvatureProbe(CurvatureProbe):
         places = {parameter: local_part(parameter.detach()) for parameter, _ in gradients}
         with torch.no_grad():
             kept = [(place, place.clone()) for place in places.values()]
-            for parameter, value in values.items():
-                places[parameter].copy_(value)
-        try:
-            yield [places[parameter] for parameter in self._parameters]
-        finally:
+
+        def give_back() -> None:
             reshard(self._module)
             with torch.no_grad():
                 for place, value in kept:
                     place.copy_(value)
             for parameter, gradient in gradients:
                 parameter.grad = gradient
+
+        with finished(give_back):
+            with torch.no_grad():
+                for parameter, value in values.items():
+                    places[parameter].copy_(value)
+            with interruptible():
+                yield [places[parameter] for parameter in self._parameters]
 
 
 @contextlib.contextmanager

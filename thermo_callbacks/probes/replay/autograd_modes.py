@@ -10,23 +10,27 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thermo_callbacks.probes.guard import preserved_random_state
+from thermo_callbacks.probes.interrupts import entered, finished
+from thermo_callbacks.probes.modes import KeptModes
 
 
 @contextlib.contextmanager
 def differentiable(device: torch.device, *, second_order: bool = True) -> Iterator[None]:
     """Switch gradients on (twice, with ``second_order``), autocast off, and keep the random streams as they are."""
     with contextlib.ExitStack() as stack:
+        if torch.is_inference_mode_enabled():  # what leaves it sets gradients back as well, at whatever time it does
+            entered(stack, torch.inference_mode(False))
+        stack.enter_context(finished(KeptModes(device.type, calls=True).restore))
         stack.enter_context(preserved_random_state(device))
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
+        torch.set_grad_enabled(True)
         for kind in {device.type, "cpu"}:
-            stack.enter_context(torch.autocast(kind, enabled=False))
+            torch.set_autocast_enabled(kind, False)
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
             # compiled code knows no second derivative, and would be compiled anew for other parameters
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            entered(stack, torch.compiler.set_stance("force_eager"))
         if torch.is_anomaly_enabled():
-            stack.enter_context(torch.autograd.set_detect_anomaly(False))
+            entered(stack, torch.autograd.set_detect_anomaly(False))
         if second_order:
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))  # fused attention has no second derivative
-            stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # nor have cuDNN's recurrent layers
+            entered(stack, sdpa_kernel(SDPBackend.MATH))  # fused attention has no second derivative
+            entered(stack, torch.backends.cudnn.flags(enabled=False))  # nor have cuDNN's recurrent layers
         yield

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thermo_callbacks.probes.interrupts import finished, interruptible
 from thermo_callbacks.probes.real_numbers import in_the_place_of
 from thermo_callbacks.probes.replay.autograd_graph import read_graph
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
@@ -48,6 +49,34 @@ class ReplayedLoss:
     others: tuple[Tensor, ...]
     uses: Mapping[int, int] = field(default_factory=dict)
     operations: int = 0
+
+
+@contextlib.contextmanager
+def isolated(module: nn.Module, values: Mapping[nn.Parameter, Tensor], batch: Any = None) -> Iterator[Any]:
+    """Run code of the user's, the training step or a part of the network, on copies of all that it may write to.
+
+    Args:
+        module: The whole module that is trained: whatever can be reached from it is as before in the end.
+        values: What to put in the place of its parameters; others get copies.
+        batch: A batch, whose tensors the code may write to as well.
+
+    Yields:
+        The batch to use.
+
+    Raises:
+        ReplayError: If something can't be copied, or was written to and can't be put back.
+    """
+    room = ROOM + 2 * sum(value.numel() * value.element_size() for value in values.values())
+    isolation = Isolation(_stand_ins(values), room)
+    try:
+        with finished(isolation.restore):
+            isolation.replace(module, type(module).__name__)
+            batch = isolation.replace(batch, "the batch", all_of_it=True)
+            silence_logging(module, isolation)
+            with interruptible():
+                yield batch
+    except IsolationError as fault:
+        raise ReplayError(f"the training step can't be run once more without a trace, {fault}: {_CURE}") from None
 
 
 class Replay:
@@ -120,22 +149,9 @@ class Replay:
             ReplayError: If the step can't be run without a trace, or its loss reaches the parameters past the module.
             SkippedBatch: If the step returns no loss.
         """
-        room = ROOM + 2 * sum(value.numel() * value.element_size() for value in values.values())
-        isolation = Isolation(_stand_ins(values), room)
         device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
-        with differentiable(device, second_order=second_order):
-            try:
-                try:
-                    isolation.replace(self._module, type(self._module).__name__)
-                    batch = isolation.replace(batch, "the batch", all_of_it=True)
-                    silence_logging(self._module, isolation)
-                    yield self._evaluate(values, batch, batch_idx, within or contextlib.nullcontext())
-                finally:
-                    isolation.restore()
-            except IsolationError as fault:
-                raise ReplayError(
-                    f"the training step can't be run once more without a trace, {fault}: {_CURE}"
-                ) from None
+        with differentiable(device, second_order=second_order), isolated(self._module, values, batch) as batch:
+            yield self._evaluate(values, batch, batch_idx, within or contextlib.nullcontext())
 
     def _evaluate(
         self,
