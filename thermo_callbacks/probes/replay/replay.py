@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,18 @@ from torch import Tensor, nn
 from thermo_callbacks.probes.replay.autograd_graph import read_graph
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
 from thermo_callbacks.probes.replay.isolation import Isolation, IsolationError
+from thermo_callbacks.probes.replay.outside import nothing_outside, silent_output
+from thermo_callbacks.probes.replay.own_step import OwnStep
+from thermo_callbacks.probes.replay.precision import default_precision
+from thermo_callbacks.probes.replay.run_state import protect_run
 from thermo_callbacks.probes.replay.silent_logging import silence_logging
+from thermo_callbacks.probes.replay.stand_ins import is_narrow
 
 ROOM = 2**28
 """Bytes that may be copied besides the batch and twice the parameters' own: room for networks that follow the trained
 one, for metrics and queues of features, and none for a data set that hangs on the module."""
 _CURE = "give loss_fn, a function of module and batch that returns the loss and does nothing else"
+_TRACE = f"the training step can't be run once more without a trace, {{}}: {_CURE}"
 
 
 class ReplayError(RuntimeError):
@@ -58,9 +65,12 @@ class Replay:
     after an exception. Gradients of the run's parameters are never touched, and collectives of a distributed strategy
     don't happen, unless the step itself asks for them.
 
-    What leaves the module happens again: hooks of the module run, files are written, global variables and class
-    attributes change. Tensors beyond ``ROOM`` and twice the parameters' size are not copied: that they were written to
-    is told, if autograd can tell. In these cases ``loss_fn`` is the cure; it runs under the same protection.
+    Settings of optimizers and schedulers, classes, closures, global variables of the user's own modules, files that are
+    open and the environment are put back as well. What can't be put back is refused, with the cure ``loss_fn``: an
+    optimizer's step, a file that is opened to be written to, a program, a message. Tensors beyond ``ROOM`` and twice
+    the parameters' size, an optimizer's state, data sets and objects written in C are not copied:
+    :meth:`watch_own_step` sees beforehand whether the run's own step changes them. Code in C that writes by itself
+    stays invisible, and so do hooks that talk to other processes.
 
     The curvature is that of the function in single precision: autocast is off, and 16-bit numbers are given as 32-bit
     ones, unless the step casts by itself.
@@ -86,6 +96,20 @@ class Replay:
         if loss_fn is None and not getattr(pl_module, "automatic_optimization", True):
             raise ReplayError(f"the training step of {type(pl_module).__name__} steps its optimizers by hand: {_CURE}")
         self._module, self._loss_fn = pl_module, loss_fn
+        self._own_step = OwnStep(pl_module, self._looks)
+        self._fault = ""  # the trace that a replay was found to leave: there is no other replay after that
+
+    def watch_own_step(self) -> None:
+        """Look, once in a run, at what the training's next step changes that a replay could not put back.
+
+        A step that does is never run again.
+        """
+        if self._loss_fn is None:
+            self._own_step.watch()
+
+    def end_watch(self) -> None:
+        """Look no longer, where the training's next step has not come."""
+        self._own_step.end()
 
     @contextlib.contextmanager
     def loss(
@@ -119,22 +143,48 @@ class Replay:
             ReplayError: If the step can't be run without a trace, or its loss reaches the parameters past the module.
             SkippedBatch: If the step returns no loss.
         """
-        room = ROOM + 2 * sum(value.numel() * value.element_size() for value in values.values())
-        isolation = Isolation({id(parameter): value for parameter, value in values.items()}, room)
+        self.end_watch()
+        self._fault = self._fault or self._own_step.fault
+        if self._fault:
+            raise ReplayError(_TRACE.format(self._fault))
         device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
         with differentiable(device, second_order=second_order):
+            isolation = self._isolation(values)
             try:
                 try:
-                    isolation.replace(self._module, type(self._module).__name__)
+                    self._isolate(isolation)
                     batch = isolation.replace(batch, "the batch", all_of_it=True)
                     silence_logging(self._module, isolation)
-                    yield self._evaluate(values, batch, batch_idx, within or contextlib.nullcontext())
+                    with nothing_outside(isolation.refuse):
+                        yield self._evaluate(values, batch, batch_idx, within or contextlib.nullcontext())
                 finally:
                     isolation.restore()
             except IsolationError as fault:
-                raise ReplayError(
-                    f"the training step can't be run once more without a trace, {fault}: {_CURE}"
-                ) from None
+                self._fault = str(fault)
+                raise ReplayError(_TRACE.format(self._fault)) from None
+
+    def _isolation(self, values: Mapping[nn.Parameter, Tensor]) -> Isolation:
+        room = ROOM + 2 * sum(value.numel() * value.element_size() for value in values.values())
+        return Isolation({id(parameter): value for parameter, value in values.items()}, room, widen=self._narrow)
+
+    @functools.cached_property
+    def _narrow(self) -> bool:
+        return any(is_narrow(parameter.dtype) for parameter in self._module.parameters())
+
+    def _isolate(self, isolation: Isolation) -> None:
+        isolation.replace(self._module, type(self._module).__name__)
+        protect_run(self._module, isolation)
+        isolation.replace_globals()
+
+    def _looks(self) -> list[tuple[str, Callable[[], Any]]]:
+        """What tells whether the step has changed what a replay can't put back."""
+        isolation = self._isolation({parameter: parameter for parameter in self._module.parameters()})
+        with torch.no_grad():
+            try:
+                self._isolate(isolation)
+                return isolation.watch.looks()
+            finally:
+                isolation.restore()
 
     def _evaluate(
         self,
@@ -143,7 +193,7 @@ class Replay:
         batch_idx: int,
         within: contextlib.AbstractContextManager[Any],
     ) -> ReplayedLoss:
-        with within:
+        with within, default_precision(self._module), silent_output():
             if self._loss_fn is None:
                 outcome = self._module.training_step(*self._arguments(batch, batch_idx))
             else:
