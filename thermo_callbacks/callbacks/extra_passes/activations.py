@@ -17,7 +17,7 @@ from thermo_callbacks.functional.activations.powers import power_sums
 from thermo_callbacks.probes.activations import ActivationProbe, is_compiled
 from thermo_callbacks.probes.activations.groups import common_engine, pooled_values
 from thermo_callbacks.probes.activations.records import ActivationRecord
-from thermo_callbacks.probes.replay import Replay, SkippedBatch
+from thermo_callbacks.probes.replay import SkippedBatch
 from thermo_callbacks.probes.sharding import is_sharded
 
 
@@ -28,7 +28,7 @@ class ActivationCollector(Collector):
 
     def __init__(self, trainer: Any, pl_module: Any, settings: ExtraPassSettings) -> None:
         super().__init__(f"{settings.name}'s measurement of activations", quiet=not trainer.is_global_zero)
-        self._module, self._loss_fn, self._engines = pl_module, settings.loss_fn, settings.engines
+        self._module, self._replay_of, self._engines = pl_module, settings.replay, settings.engines
         self._probe = ActivationProbe(pl_module, activations=settings.activations)
         self._told = settings.activation_groups
         self._most, self._groups = settings.most_activations, ActivationGroups(settings.most_activations)
@@ -48,7 +48,7 @@ class ActivationCollector(Collector):
             contextlib.suppress(SkippedBatch),
             warnings.catch_warnings(action="ignore"),
             self._probe,
-            Replay(self._module, self._loss_fn).loss(leaves, batch, batch_idx, second_order=False) as loss,
+            self._replay_of(self._module).loss(leaves, batch, batch_idx, second_order=False) as loss,
         ):
             torch.autograd.grad(loss.value, list(leaves.values()), allow_unused=True)
 
