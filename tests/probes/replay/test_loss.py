@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -104,6 +105,10 @@ def test_numbers_of_16_bits_are_given_in_32() -> None:
     assert layer.bias.dtype == torch.bfloat16
 
 
+class Calls(list[Any]):
+    """A list that can be referred to weakly."""
+
+
 class Stepper(nn.Linear):
     """A module whose training step remembers what it was called with."""
 
@@ -154,8 +159,9 @@ class Fetching(Stepper):
     [(BatchOnly, ()), (AnyNames, (7,)), (Star, (7,)), (Loaders, (7, 0)), (Options, (7, False)), (Fetching, (7, 0))],
 )
 def test_the_step_gets_the_arguments_that_it_takes(kind: type[Stepper], more: tuple[Any, ...]) -> None:
-    module, calls = kind(), []
-    module.remember = calls.append
+    module, calls = kind(), Calls()
+    noted = weakref.ref(calls)  # what a function itself holds is put back
+    module.remember = lambda arguments: noted().append(arguments)
     with Replay(module).loss({}, torch.ones(1, 1), 7) as loss:
         assert loss.value.item() == pytest.approx((module.weight.sum() + module.bias.sum()).item())
     assert [arguments[1:] for arguments in calls] == [more]

@@ -143,20 +143,24 @@ class Data(torch.utils.data.Dataset[Any]):
     """A data set of a user's own."""
 
     def __init__(self) -> None:
-        self.rows = torch.zeros(3)
+        self.rows, self.count, self.names = torch.zeros(300), 0, ["first"]
 
 
-def test_data_sets_and_what_works_in_other_threads_are_left_alone() -> None:
+def test_data_are_not_copied_and_what_works_in_other_threads_is_left_alone() -> None:
     module = nn.Linear(3, 1)
     module.data, module.worker = Data(), Holder()
     module.worker.lock = queue.Queue().mutex
     rows = module.data.rows, module.worker.rows
 
     def same(net: Any, batch: Any) -> Tensor:
-        assert (net.data.rows, net.worker.rows) == rows
+        assert net.data.rows is rows[0]
+        assert net.worker.rows is rows[1]
         net.worker.count += 1
+        net.data.count += 1
+        net.data.names.append("second")
         return squares(net, batch)
 
     with Replay(module, same).loss({}, torch.ones(2, 3)):
         pass
     assert module.worker.count == 1
+    assert (module.data.count, module.data.names) == (0, ["first"])

@@ -20,7 +20,7 @@ from thermo_callbacks.probes.activations import ActivationProbe, compiles_functi
 from thermo_callbacks.probes.activations.calls import Reading
 from thermo_callbacks.probes.activations.groups import common_engine, pooled_values
 from thermo_callbacks.probes.activations.records import ActivationRecord, make_records
-from thermo_callbacks.probes.replay import Replay, SkippedBatch
+from thermo_callbacks.probes.replay import SkippedBatch
 from thermo_callbacks.probes.sharding import is_sharded
 
 
@@ -35,6 +35,7 @@ class ActivationCollector(Collector):
         )
         self._trainer = trainer
         self._module, self._loss_fn, self._engines = pl_module, settings.loss_fn, settings.engines
+        self._replay_of = settings.replay
         self._probe = ActivationProbe(pl_module, activations=settings.activations)
         self._told = settings.activation_groups
         self._most, self._groups = settings.most_activations, ActivationGroups(settings.most_activations)
@@ -54,7 +55,7 @@ class ActivationCollector(Collector):
             contextlib.suppress(SkippedBatch),
             warnings.catch_warnings(action="ignore"),
             self._probe,
-            Replay(self._module, self._loss_fn).loss(leaves, batch, batch_idx, second_order=False) as loss,
+            self._replay_of(self._module).loss(leaves, batch, batch_idx, second_order=False) as loss,
         ):
             torch.autograd.grad(loss.value, list(leaves.values()), allow_unused=True)
 

@@ -34,6 +34,7 @@ def build_collectors(
 ) -> list[Collector]:
     """Collectors of a fit, in the order in which they measure; ``layers`` gives the layers that are trained now."""
     collectors: list[Collector] = []
+    measured.replays = settings.replays
     if plan.activations:
         collectors.append(ActivationCollector(trainer, pl_module, settings))
     if plan.curvature:

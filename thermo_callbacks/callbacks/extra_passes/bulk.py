@@ -17,7 +17,7 @@ from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.display import write_spectrum
 from thermo_callbacks.functional.bulk.thermodynamics import bulk_first_law_residual
 from thermo_callbacks.probes.bulk.result import BulkReading
-from thermo_callbacks.probes.replay import Replay, SkippedBatch
+from thermo_callbacks.probes.replay import SkippedBatch
 
 HISTOGRAM = 1024
 """Values that a spectrum is drawn from."""
@@ -35,10 +35,14 @@ class BulkCollector(Collector):
         self._trainer, self._module, self._step = trainer, pl_module, measured
         self._probe, self._seed = settings.bulk_probe, settings.seed
         with self.guard.protect("looking at the training step"):
-            self._replay = Replay(pl_module, settings.loss_fn)
+            self._replay = settings.replay(pl_module)
         self._untrained: dict[nn.Parameter, Tensor] = {}  # values of parameters that no optimizer has
         self._last: tuple[float, ...] | None = None  # of the last extra pass, for the first law
         self._extra_passes_made = 0
+
+    def before_forward(self, batch: Any, batch_idx: int) -> None:
+        """Have the step looked at that is about to be run, before it is ever run again."""
+        self._replay.watch_own_step()
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep the parameters, until the next batch."""

@@ -21,7 +21,6 @@ from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProb
 from thermo_callbacks.probes.parameters.optimizers import MobilityOf, decay_contraction
 from thermo_callbacks.probes.parameters.stated import largest_rate
 from thermo_callbacks.probes.real_numbers import real_count
-from thermo_callbacks.probes.replay import Replay
 from thermo_callbacks.probes.sharding import is_sharded, local_part, sum_over_parts
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
@@ -56,7 +55,7 @@ class CurvatureCollector(Collector):
         self._trainer, self._layers, self._wanted = trainer, layers, frozenset(wanted)
         self._mobility_of = mobility
         with self.guard.protect("looking at the training step"):
-            self._replay = Replay(pl_module, settings.loss_fn)
+            self._replay = settings.replay(pl_module)
         self._module, self._sharded = pl_module, is_sharded(pl_module)
         self._probe: CurvatureProbe
         self._seed, self._within_layers = settings.seed, settings.within_layers
@@ -69,6 +68,10 @@ class CurvatureCollector(Collector):
         self._takes_gradients = "rugh" in self._wanted and len(trainer.optimizers) == 1
         measured.keeps_gradients |= self._takes_gradients
         self._memory = KeptMemory()
+
+    def before_forward(self, batch: Any, batch_idx: int) -> None:
+        """Have the step looked at that is about to be run, before it is ever run again."""
+        self._replay.watch_own_step()
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep parameters and gradients, until the next batch."""

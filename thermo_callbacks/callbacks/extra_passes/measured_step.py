@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.guard import RandomState
 from thermo_callbacks.probes.real_numbers import as_real
-from thermo_callbacks.probes.replay import ReplayError
+from thermo_callbacks.probes.replay import Replay, ReplayError
 from thermo_callbacks.probes.replay.losses import StepBatch
 from thermo_callbacks.probes.sharding import local_part
 
@@ -42,6 +42,7 @@ class MeasuredStep:
         self.gradients: dict[nn.Parameter, Tensor] = {}  # of the mean loss, before clipping
         self.batches: list[StepBatch] = []  # that the step's gradient is made of, with dropout's masks
         self.fresh: FreshGradient | None = None  # from the collector that measures it first
+        self.replays: Sequence[Replay] = ()  # of the training step, which the collectors share
 
     def add_batch(self, batch: Any, batch_idx: int) -> None:
         """A batch is about to be run for the step: keep it as it is now, since the step may write to it."""
@@ -121,6 +122,8 @@ class MeasuredStep:
         """Drop the memory as well."""
         self.clear()
         self._memory.drop()
+        for replay in self.replays:
+            replay.end_watch()
 
     def _copy(self, parameter: nn.Parameter, kind: str, source: Tensor, factor: Tensor | float) -> Tensor:
         """A copy of a parameter's tensor, times a factor."""

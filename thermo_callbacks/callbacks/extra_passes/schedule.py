@@ -14,6 +14,7 @@ from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.replay import Replay
 from thermo_callbacks.probes.told import Told
 
 
@@ -31,6 +32,13 @@ class ExtraPassSettings:
     most_activations: int | None  # more are grouped; None for never
     bulk_probe: BulkProbe
     told: Told = field(default_factory=Told)  # what was told of the run
+    replays: list[Replay] = field(default_factory=list)  # the one that the collectors share, once it is there
+
+    def replay(self, pl_module: Any) -> Replay:
+        """The training step's replay: what one collector learns of it, all know."""
+        if not self.replays:
+            self.replays.append(Replay(pl_module, self.loss_fn))
+        return self.replays[0]
 
 
 class Collector:

@@ -21,7 +21,6 @@ from thermo_callbacks.probes.parameters.optimizers import MobilityOf
 from thermo_callbacks.probes.parameters.preconditioning import Preconditioning, read_preconditioning
 from thermo_callbacks.probes.parameters.projections import WatchedDirections
 from thermo_callbacks.probes.real_numbers import as_real, real_count
-from thermo_callbacks.probes.replay import Replay
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
 Watched = tuple[Sequence[nn.Parameter], WatchedDirections]
@@ -61,13 +60,17 @@ class SharpnessCollector(Collector):
         self._mobility_of = mobility
         measured.keeps_batches = True
         with self.guard.protect("looking at the training step"):
-            self._replay = Replay(pl_module, settings.loss_fn)
+            self._replay = settings.replay(pl_module)
         self._seed = settings.seed
         self._probe: EigenvectorProbe
         self._signature: tuple[int, ...] = ()
         self._starts: dict[str, Tensor] = {}  # directions of the last pass, for each Hessian
         self._passes = 0
         self._deviation = self._weight = 0.0  # sums of squared relative deviations between batches, and of weights
+
+    def before_forward(self, batch: Any, batch_idx: int) -> None:
+        """Have the step looked at that is about to be run, before it is ever run again."""
+        self._replay.watch_own_step()
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep parameters until the next batch."""

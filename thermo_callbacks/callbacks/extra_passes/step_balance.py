@@ -17,7 +17,7 @@ from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.step_balance import BalanceSums, balance_sums
 from thermo_callbacks.probes.parameters.stated import largest_rate
 from thermo_callbacks.probes.real_numbers import as_real
-from thermo_callbacks.probes.replay import Replay, SkippedBatch
+from thermo_callbacks.probes.replay import SkippedBatch
 from thermo_callbacks.probes.replay.losses import StepBatch, mean_gradient, mean_loss
 from thermo_callbacks.probes.sharding import is_sharded
 
@@ -53,7 +53,7 @@ class StepBalanceCollector(Collector):
         self._trainer, self._layers, self._step, self._add_shift = trainer, layers, measured, add_shift
         self._own_loss = settings.loss_fn is not None  # gradients are to be those of this loss, not of the step
         with self.guard.protect("looking at the training step"):
-            self._replay = Replay(pl_module, settings.loss_fn)
+            self._replay = settings.replay(pl_module)
         if is_sharded(pl_module):
             self.guard.disable("it needs whole parameters in one process, and these are sharded")
         else:
@@ -61,6 +61,10 @@ class StepBalanceCollector(Collector):
             measured.keeps_gradients |= not self._own_loss
         self._sums: dict[str, BalanceSums] = {}
         self._heat: dict[str, float] = {}
+
+    def before_forward(self, batch: Any, batch_idx: int) -> None:
+        """Have the step looked at that is about to be run, before it is ever run again."""
+        self._replay.watch_own_step()
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep parameters and gradients, until the next batch."""

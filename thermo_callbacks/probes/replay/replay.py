@@ -16,7 +16,12 @@ from thermo_callbacks.probes.real_numbers import in_the_place_of
 from thermo_callbacks.probes.replay.autograd_graph import read_graph
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
 from thermo_callbacks.probes.replay.isolation import Isolation, IsolationError
+from thermo_callbacks.probes.replay.outside import nothing_outside, silent_output
+from thermo_callbacks.probes.replay.own_step import OwnStep
+from thermo_callbacks.probes.replay.precision import default_precision
+from thermo_callbacks.probes.replay.run_state import protect_run
 from thermo_callbacks.probes.replay.silent_logging import silence_logging
+from thermo_callbacks.probes.replay.stand_ins import is_narrow
 
 ROOM = 2**28
 """Bytes that may be copied besides the batch and twice the parameters' own: room for networks that follow the trained
@@ -26,6 +31,14 @@ _CURE = "give loss_fn, a function of module and batch that returns the loss and 
 
 class ReplayError(RuntimeError):
     """A training step can't be run once more without a trace; the message says what to do."""
+
+
+class TraceError(ReplayError):
+    """A training step would leave a trace, or has left one."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the training step can't be run once more without a trace, {reason}: {_CURE}")
+        self.reason = reason
 
 
 class SkippedBatch(ReplayError):  # noqa: N818  not a fault
@@ -64,19 +77,30 @@ def isolated(module: nn.Module, values: Mapping[nn.Parameter, Tensor], batch: An
         The batch to use.
 
     Raises:
-        ReplayError: If something can't be copied, or was written to and can't be put back.
+        TraceError: If something can't be copied, or was written to and can't be put back.
     """
-    room = ROOM + 2 * sum(value.numel() * value.element_size() for value in values.values())
-    isolation = Isolation(_stand_ins(values), room)
+    isolation = _isolation(module, values)
     try:
         with finished(isolation.restore):
-            isolation.replace(module, type(module).__name__)
+            _isolate(module, isolation)
             batch = isolation.replace(batch, "the batch", all_of_it=True)
             silence_logging(module, isolation)
-            with interruptible():
+            with nothing_outside(isolation.refuse), interruptible():
                 yield batch
     except IsolationError as fault:
-        raise ReplayError(f"the training step can't be run once more without a trace, {fault}: {_CURE}") from None
+        raise TraceError(str(fault)) from None
+
+
+def _isolation(module: nn.Module, values: Mapping[nn.Parameter, Tensor]) -> Isolation:
+    room = ROOM + 2 * sum(value.numel() * value.element_size() for value in values.values())
+    narrow = any(is_narrow(parameter.dtype) for parameter in module.parameters())
+    return Isolation(_stand_ins(values), room, widen=narrow)
+
+
+def _isolate(module: nn.Module, isolation: Isolation) -> None:
+    isolation.replace(module, type(module).__name__)
+    protect_run(module, isolation)
+    isolation.replace_globals()
 
 
 class Replay:
@@ -88,9 +112,12 @@ class Replay:
     after an exception. Gradients of the run's parameters are never touched, and collectives of a distributed strategy
     don't happen, unless the step itself asks for them.
 
-    What leaves the module happens again: hooks of the module run, files are written, global variables and class
-    attributes change. Tensors beyond ``ROOM`` and twice the parameters' size are not copied: that they were written to
-    is told, if autograd can tell. In these cases ``loss_fn`` is the cure; it runs under the same protection.
+    Settings of optimizers and schedulers, classes, closures, global variables of the user's own modules, files that are
+    open and the environment are put back as well. What can't be put back is refused, with the cure ``loss_fn``: an
+    optimizer's step, a file that is opened to be written to, a program, a message. Tensors beyond ``ROOM`` and twice
+    the parameters' size, an optimizer's state, data sets and objects written in C are not copied:
+    :meth:`watch_own_step` sees beforehand whether the run's own step changes them. Code in C that writes by itself
+    stays invisible, and so do hooks that talk to other processes.
 
     The curvature is that of the function in single precision: autocast is off, and 16-bit numbers are given as 32-bit
     ones, unless the step casts by itself.
@@ -116,6 +143,20 @@ class Replay:
         if loss_fn is None and not getattr(pl_module, "automatic_optimization", True):
             raise ReplayError(f"the training step of {type(pl_module).__name__} steps its optimizers by hand: {_CURE}")
         self._module, self._loss_fn = pl_module, loss_fn
+        self._own_step = OwnStep(pl_module, self._looks)
+        self._fault = ""  # the trace that a replay was found to leave: there is no other replay after that
+
+    def watch_own_step(self) -> None:
+        """Look, once in a run, at what the training's next step changes that a replay could not put back.
+
+        A step that does is never run again.
+        """
+        if self._loss_fn is None:
+            self._own_step.watch()
+
+    def end_watch(self) -> None:
+        """Look no longer, where the training's next step has not come."""
+        self._own_step.end()
 
     @contextlib.contextmanager
     def loss(
@@ -146,12 +187,28 @@ class Replay:
             The loss with its graph.
 
         Raises:
-            ReplayError: If the step can't be run without a trace, or its loss reaches the parameters past the module.
+            TraceError: If the step can't be run without a trace.
+            ReplayError: If it returns no scalar, or its loss reaches the parameters past the module.
             SkippedBatch: If the step returns no loss.
         """
+        self.end_watch()
+        self._fault = self._fault or self._own_step.fault
+        if self._fault:
+            raise TraceError(self._fault)
         device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
-        with differentiable(device, second_order=second_order), isolated(self._module, values, batch) as batch:
-            yield self._evaluate(values, batch, batch_idx, within or contextlib.nullcontext())
+        try:
+            with differentiable(device, second_order=second_order), isolated(self._module, values, batch) as batch:
+                yield self._evaluate(values, batch, batch_idx, within or contextlib.nullcontext())
+        except TraceError as fault:
+            self._fault = fault.reason
+            raise
+
+    def _looks(self) -> list[tuple[str, Callable[[], Any]]]:
+        """What tells whether the step has changed what a replay can't put back."""
+        isolation = _isolation(self._module, {parameter: parameter for parameter in self._module.parameters()})
+        with torch.no_grad(), finished(isolation.restore):
+            _isolate(self._module, isolation)
+            return isolation.watch.looks()
 
     def _evaluate(
         self,
@@ -160,7 +217,7 @@ class Replay:
         batch_idx: int,
         within: contextlib.AbstractContextManager[Any],
     ) -> ReplayedLoss:
-        with within:
+        with within, default_precision(self._module), silent_output():
             if self._loss_fn is None:
                 outcome = self._module.training_step(*self._arguments(batch, batch_idx))
             else:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import array
+import operator
+import os
 import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from functools import partial
+from io import BytesIO, IOBase, StringIO
 from itertools import chain
 from typing import Any
 
@@ -22,7 +26,7 @@ _STREAMS = (
 
 
 def remember(value: Any) -> Undo | None:
-    """What puts the contents of a container or the state of a random generator back; None for any other type."""
+    """What puts the contents of a container, a random generator or a file back; None for any other type."""
     # it does nothing where the contents are still the same objects
     if isinstance(value, dict):
         return remember_items(value)
@@ -30,8 +34,10 @@ def remember(value: Any) -> Undo | None:
         return _remember_members(value, value.extend)
     if isinstance(value, set):
         return _remember_members(value, value.update)
-    if isinstance(value, bytearray):
-        return partial(value.__setitem__, slice(None), bytes(value))
+    if isinstance(value, (bytearray, array.array)):
+        return partial(value.__setitem__, slice(None), value[:])
+    if isinstance(value, IOBase):
+        return _remember_file(value)
     if isinstance(value, np.random.Generator):
         return partial(setattr, value.bit_generator, "state", value.bit_generator.state)
     for kind, read, write in _STREAMS:
@@ -50,6 +56,23 @@ def remember_items(value: dict[Any, Any]) -> Undo:
         (OrderedDict.clear if isinstance(value, OrderedDict) else dict.clear)(value)
         for key, item in saved:
             assign(value, key, item)
+
+    return undo
+
+
+def remember_class(kind: type) -> Undo:
+    """What puts the attributes of a class back."""
+    saved = dict(vars(kind))
+
+    def undo() -> None:
+        now = vars(kind)
+        if len(now) == len(saved) and _identical(chain(*now.items()), chain(*saved.items())):
+            return
+        for name in now.keys() - saved.keys():
+            type.__delattr__(kind, name)
+        for name, item in saved.items():
+            if now.get(name, _MISSING) is not item:
+                type.__setattr__(kind, name, item)
 
     return undo
 
@@ -83,5 +106,45 @@ def _remember_members(value: Any, fill: Callable[[list[Any]], object]) -> Undo:
     return undo
 
 
+def _remember_text(value: Any) -> Undo:
+    place, saved = value.tell(), value.getvalue()
+
+    def undo() -> None:
+        if value.getvalue() != saved:
+            value.seek(0)
+            value.truncate()
+            value.write(saved)
+        value.seek(place)
+
+    return undo
+
+
+def _remember_file(file: Any) -> Undo | None:
+    """What cuts a file off where it ended, or reads on from where it was; None where the place can't be told."""
+    try:
+        if file.closed or not file.seekable():
+            return None
+        if isinstance(file, (StringIO, BytesIO)):
+            return _remember_text(file)
+        if writable := file.writable():
+            file.flush()
+        place, size = file.tell(), os.fstat(file.fileno()).st_size
+    except (OSError, ValueError):  # while a loop reads its lines, a text file does not know
+        return None
+
+    def undo() -> None:
+        if file.closed:
+            raise ValueError(f"the file {getattr(file, 'name', '')!r} was closed")
+        if file.tell() == place:
+            return
+        if writable and place != size:
+            raise ValueError(f"the file {getattr(file, 'name', '')!r} was written to before its end")
+        file.seek(place)
+        if writable:
+            file.truncate()
+
+    return undo
+
+
 def _identical(now: Iterable[Any], saved: Iterable[Any]) -> bool:
-    return all(item is old for item, old in zip(now, saved, strict=True))
+    return all(map(operator.is_, now, saved))

@@ -1,0 +1,62 @@
+"""Copies of tensors and arrays, which take the originals' place in a replay."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+_PLAIN = frozenset({Tensor, nn.Parameter})
+
+
+def stand_in(tensor: Tensor, *, share: bool = False) -> Tensor:
+    """A leaf with a tensor's numbers, in single precision at least; ``share``: in the same memory, and as precise."""
+    # a subclass that is a shell around other tensors has to copy itself; any other one is copied past its own methods,
+    # which may need attributes that a tensor fresh from a copy lacks
+    kind = type(tensor)
+    plain = kind in _PLAIN
+    own = not plain and kind.__torch_dispatch__ is Tensor.__torch_dispatch__
+    with torch._C.DisableTorchFunctionSubclass() if own else contextlib.nullcontext():
+        requires_grad = tensor.requires_grad
+        copy = tensor.detach()
+        if not share:
+            copy = copy.float() if is_narrow(tensor.dtype) else copy.clone()
+        if isinstance(tensor, nn.Parameter) and not own:
+            return nn.Parameter(copy, requires_grad=requires_grad)
+        if own:
+            copy = copy.as_subclass(kind)
+            vars(copy).update(vars(tensor))
+        return copy.requires_grad_(requires_grad)
+
+
+def is_narrow(dtype: torch.dtype) -> bool:
+    """Whether numbers have 16 bits or fewer: a replay gives them in single precision."""
+    return dtype.is_floating_point and dtype.itemsize < 4
+
+
+class Copies:
+    """Makes copies as long as there is room."""
+
+    def __init__(self, room: float) -> None:
+        self._room = room
+
+    def copy(self, value: Tensor | np.ndarray, largest: float) -> Any:
+        """A copy to write to, the value itself where nothing can be written to, or None beyond the room."""
+        if is_lazy(value) if isinstance(value, Tensor) else not value.flags.writeable:
+            return value
+        size = _bytes(value)
+        if size > min(self._room, largest):
+            return None
+        self._room -= size
+        return stand_in(value) if isinstance(value, Tensor) else value.copy()
+
+
+def _bytes(value: Tensor | np.ndarray) -> int:
+    if not isinstance(value, Tensor):
+        return value.nbytes
+    with torch._C.DisableTorchFunctionSubclass() if type(value) not in _PLAIN else contextlib.nullcontext():
+        return value.numel() * (4 if is_narrow(value.dtype) else value.element_size())
