@@ -32,8 +32,8 @@ class ThermoMonitor(Monitor):
       one for optimizers that add no noise
     - ``thermo/einstein_excess`` with ``_stderr``: share of the agitation that does not come through the gradient, per
       share that does
-    - ``thermo/internal_energy`` (in units of the loss): mean loss in the window (with several processes, of the first
-      one's batches)
+    - ``thermo/internal_energy`` (in units of the loss): mean loss in the window (with several processes, the mean of
+      theirs)
     - ``thermo/heat`` with ``_stderr``, ``thermo_heat/<layer>`` (in units of the loss): cumulative heat, and the error
       of what is interpolated between windows
     - ``thermo/first_law_residual`` (in units of the loss): what the heat leaves unexplained of the change of the loss
@@ -92,7 +92,7 @@ class ThermoMonitor(Monitor):
       standard error, and the ends of its 95 % interval
     - ``thermo/work_efficiency`` with ``_stderr``, ``_product``, ``thermo_work_efficiency/<module>``: mean over all
       activations, weighted by the power that they take in, and product along the depth (with several processes, on the
-      first one's batches)
+      batches of all)
     - ``thermo_learning_efficiency/<module>``: share of the learning signal that gets back
     - ``thermo_learning_signal/<module>``: power of the learning signal at each activation, per unit, against that at
       the last
