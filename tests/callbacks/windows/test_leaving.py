@@ -76,7 +76,7 @@ def test_other_monitors_stay() -> None:
 
     removing = Removing("on_train_batch_start", 3)
     assert values(ThermoMonitor("light", 8), removing) == values() != {}
-    assert removing.left[:2] == [1, 0]
+    assert removing.left[:2] == [1, 1]
 
 
 def test_a_monitor_that_another_callback_calls_is_not_taken_for_one_that_was_removed() -> None:

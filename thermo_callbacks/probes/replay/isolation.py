@@ -25,7 +25,7 @@ from thermo_callbacks.probes.replay.object_types import (
 )
 from thermo_callbacks.probes.replay.optimizers import protect_optimizer
 from thermo_callbacks.probes.replay.restore import Undo, assign, remember, remember_items, remember_slot
-from thermo_callbacks.probes.replay.stand_ins import Copies, is_narrow, stand_in
+from thermo_callbacks.probes.replay.stand_ins import TensorCopies, is_narrow, stand_in
 from thermo_callbacks.probes.replay.watched import Watch, quick_look
 
 LONG = 10_000
@@ -55,7 +55,7 @@ class Isolation:
 
     def __init__(self, given: Mapping[int, Any], room: float, *, widen: bool = False) -> None:
         self._replacements: dict[int, Any] = dict(given)
-        self._copies, self._widen, self._items = Copies(room), widen, _ITEMS
+        self._copies, self._widen, self._items = TensorCopies(room), widen, _ITEMS
         self._largest = torch.inf  # bytes of a tensor that is copied; data sets and globals may hold more than that
         self._originals: list[Any] = []  # kept alive, so that no identity among the replacements is used again
         self._undo: list[Undo] = []
@@ -69,7 +69,7 @@ class Isolation:
         """Put copies into all that can be reached from a value, and give what to use in its place."""
         # that is a copy of a tensor, an array or a tuple of them, else the value itself; all_of_it: beyond the room too
         copies, self._largest = self._copies, largest
-        self._copies = Copies(torch.inf) if all_of_it else copies
+        self._copies = TensorCopies(torch.inf) if all_of_it else copies
         replacement = self._replacement(value, path)
         self._open_all()
         self._copies, self._largest = copies, _SMALL

@@ -38,7 +38,7 @@ def is_narrow(dtype: torch.dtype) -> bool:
     return dtype.is_floating_point and dtype.itemsize < 4
 
 
-class Copies:
+class TensorCopies:
     """Makes copies as long as there is room."""
 
     def __init__(self, room: float) -> None:
