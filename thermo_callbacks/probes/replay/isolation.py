@@ -7,6 +7,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from thermo_callbacks.probes.replay.namespaces import CODE, open_code, open_module, own_classes, own_modules
+from thermo_callbacks.probes.replay.namespaces import CODE, open_code, open_module, own_classes
 from thermo_callbacks.probes.replay.object_types import (
     Treatment,
     is_own,
@@ -76,10 +77,10 @@ class Isolation:
         self._open_all()
         return replacement
 
-    def replace_globals(self) -> None:
-        """Put small copies into the global variables of the user's own modules."""
+    def replace_globals(self, modules: Iterable[ModuleType]) -> None:
+        """Put small copies into the global variables of modules."""
         self._largest = _GLOBAL
-        for module in own_modules():
+        for module in modules:
             open_module(module, self, self._replacement)
         self._open_all()
 

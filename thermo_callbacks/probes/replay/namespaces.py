@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
+
+from torch import nn
 
 from thermo_callbacks.probes.replay.object_types import is_own_code
 from thermo_callbacks.probes.replay.restore import Undo, assign, remember_class, remember_items
@@ -25,14 +27,48 @@ class Undoing(Protocol):
         """Call a function in the end."""
 
 
-def own_modules() -> tuple[types.ModuleType, ...]:
-    """Modules of the user's own code that have been imported."""
-    return _own_modules(len(sys.modules))
+def own_modules(network: nn.Module, *functions: Any) -> tuple[types.ModuleType, ...]:
+    """Modules of the user's own code that a network's code, or some functions, can reach.
+
+    They are those that it was written in, and those that these have imported, at their head or within a function: a
+    large program has many more, and looking through all of them at each replay would take longer than the replay.
+
+    Returns:
+        The modules, each once.
+    """
+    classes = {base for part in network.modules() for base in type(part).__mro__}
+    names = {code.__module__ for code in (*classes, *functions) if getattr(code, "__module__", None)}
+    return _reached(frozenset(filter(is_own_code, names)), len(sys.modules))
 
 
-@functools.lru_cache(maxsize=1)
-def _own_modules(_imported: int) -> tuple[types.ModuleType, ...]:
-    return tuple(module for name, module in list(sys.modules.items()) if module is not None and is_own_code(name))
+@functools.lru_cache(maxsize=8)
+def _reached(names: frozenset[str], _imported: int) -> tuple[types.ModuleType, ...]:
+    found: dict[str, types.ModuleType] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and (module := sys.modules.get(name)) is not None:
+            found[name] = module
+            waiting += _mentioned(vars(module).values())
+    return tuple(found.values())
+
+
+def _mentioned(values: Iterable[Any]) -> Iterator[str]:
+    """Names of the user's own modules that some values are, that they were written in, or that their code imports."""
+    for value in list(values):
+        names: list[Any] = [value.__name__ if isinstance(value, types.ModuleType) else _home(value), *_imports(value)]
+        if isinstance(value, type):
+            names += [name for each in list(vars(value).values()) for name in _imports(each)]
+        yield from (name for name in names if isinstance(name, str) and is_own_code(name))
+
+
+def _home(value: Any) -> Any:
+    return getattr(value, "__module__", None) if isinstance(value, CODE) else type(value).__module__
+
+
+def _imports(function: Any) -> tuple[str, ...]:
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return tuple(name for name in code.co_names if name in sys.modules) if isinstance(code, types.CodeType) else ()
 
 
 def open_module(module: types.ModuleType, isolation: Undoing, replacement: Replacement) -> None:

@@ -16,6 +16,7 @@ from thermo_callbacks.probes.real_numbers import in_the_place_of
 from thermo_callbacks.probes.replay.autograd_graph import read_graph
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
 from thermo_callbacks.probes.replay.isolation import Isolation, IsolationError
+from thermo_callbacks.probes.replay.namespaces import own_modules
 from thermo_callbacks.probes.replay.outside import nothing_outside, silent_output
 from thermo_callbacks.probes.replay.own_step import OwnStep
 from thermo_callbacks.probes.replay.precision import default_precision
@@ -65,13 +66,16 @@ class ReplayedLoss:
 
 
 @contextlib.contextmanager
-def isolated(module: nn.Module, values: Mapping[nn.Parameter, Tensor], batch: Any = None) -> Iterator[Any]:
+def isolated(
+    module: nn.Module, values: Mapping[nn.Parameter, Tensor], batch: Any = None, *, function: Any = None
+) -> Iterator[Any]:
     """Run code of the user's, the training step or a part of the network, on copies of all that it may write to.
 
     Args:
         module: The whole module that is trained: whatever can be reached from it is as before in the end.
         values: What to put in the place of its parameters; others get copies.
         batch: A batch, whose tensors the code may write to as well.
+        function: What is run, where it is none of the module's own methods.
 
     Yields:
         The batch to use.
@@ -82,7 +86,7 @@ def isolated(module: nn.Module, values: Mapping[nn.Parameter, Tensor], batch: An
     isolation = _isolation(module, values)
     try:
         with finished(isolation.restore):
-            _isolate(module, isolation)
+            _isolate(module, isolation, function)
             batch = isolation.replace(batch, "the batch", all_of_it=True)
             silence_logging(module, isolation)
             with nothing_outside(isolation.refuse), interruptible():
@@ -97,10 +101,10 @@ def _isolation(module: nn.Module, values: Mapping[nn.Parameter, Tensor]) -> Isol
     return Isolation(_stand_ins(values), room, widen=narrow)
 
 
-def _isolate(module: nn.Module, isolation: Isolation) -> None:
+def _isolate(module: nn.Module, isolation: Isolation, function: Any) -> None:
     isolation.replace(module, type(module).__name__)
     protect_run(module, isolation)
-    isolation.replace_globals()
+    isolation.replace_globals(own_modules(module, function))
 
 
 class Replay:
@@ -197,17 +201,20 @@ class Replay:
             raise TraceError(self._fault)
         device = next((p.device for p in self._module.parameters()), torch.device("cpu"))
         try:
-            with differentiable(device, second_order=second_order), isolated(self._module, values, batch) as batch:
+            with differentiable(device, second_order=second_order), self._isolated(values, batch) as batch:
                 yield self._evaluate(values, batch, batch_idx, within or contextlib.nullcontext())
         except TraceError as fault:
             self._fault = fault.reason
             raise
 
+    def _isolated(self, values: Mapping[nn.Parameter, Tensor], batch: Any) -> contextlib.AbstractContextManager[Any]:
+        return isolated(self._module, values, batch, function=self._loss_fn)
+
     def _looks(self) -> list[tuple[str, Callable[[], Any]]]:
         """What tells whether the step has changed what a replay can't put back."""
         isolation = _isolation(self._module, {parameter: parameter for parameter in self._module.parameters()})
         with torch.no_grad(), finished(isolation.restore):
-            _isolate(self._module, isolation)
+            _isolate(self._module, isolation, None)
             return isolation.watch.looks()
 
     def _evaluate(
