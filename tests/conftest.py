@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import settings
+
+from thermo_callbacks.probes.activations.compiled import compiles_functions
 
 torch.set_num_threads(1)  # sums in one order, so that a seed fixes every digit
 
@@ -19,6 +20,5 @@ settings.load_profile("deterministic")
 def _nothing_compiled_is_left() -> Iterator[None]:
     """What one test compiles is no concern of the next one in the same process."""
     yield
-    dynamo = sys.modules.get("torch._dynamo.eval_frame")
-    if dynamo is not None and any(map(callable, dynamo.cached_backends.values())):
+    if compiles_functions():
         torch._dynamo.reset()

@@ -15,7 +15,7 @@ def test_prints_ratio_and_memory(capsys, monkeypatch):
     monkeypatch.setattr(overhead.warnings, "simplefilter", lambda *_: None)
     overhead.main(["--model", "mlp", "--pairs", "1", "--scale", "0.02"])
     text = capsys.readouterr().out
-    assert "Steps per second, with / without" in text
+    assert "Steps per second of processor time, with / without" in text
     assert "99.9 M" in text
 
 

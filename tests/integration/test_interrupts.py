@@ -163,6 +163,14 @@ CASES = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _python_handles_it() -> Iterator[None]:
+    """Whatever started the tests: a shell that runs them in the background has Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("work", "send", "every"), CASES)
 def test_nothing_is_left_behind(work: Callable[[Regression], None], send: Callable[[], None], every: int) -> None:
     torch.manual_seed(0)

@@ -155,7 +155,7 @@ def test_each_topic_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
         guard.warn_once("second", topic="matter")
         guard.warn_once("third", topic="matter")
         guard.warn_once("fourth")
-    assert [str(warning.message) for warning in caught] == ["first", "second" + MORE]
+    assert [str(warning.message) for warning in caught] == ["first", "second." + MORE]
     assert caplog.messages == ["fourth"]  # one warning more than a run may have
     assert all(warning.category is UserWarning for warning in caught)
 

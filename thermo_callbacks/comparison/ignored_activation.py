@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from types import FrameType, FunctionType, ModuleType
 
-from lightning.pytorch import LightningModule
 from torch import nn
 
+from thermo_callbacks.callbacks.lightning_names import LightningModule
 from thermo_callbacks.comparison.activations import Candidate
 from thermo_callbacks.comparison.modules import MakeModule, activation_argument, build_with
 from thermo_callbacks.comparison.quiet_training import one_thread, quiet

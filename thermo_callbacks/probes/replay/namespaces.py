@@ -74,7 +74,7 @@ def _imports(function: Any) -> tuple[str, ...]:
 def open_module(module: types.ModuleType, isolation: Undoing, replacement: Replacement) -> None:
     """Have a module's global variables put back, and copies in the place of their tensors."""
     names = vars(module)
-    isolation.add_undo(remember_items(names))
+    isolation.add_undo(remember_items(names, ordered=False))
     for name, value in list(names.items()):
         if type(value) not in _PLAIN and not name.startswith("__"):
             found = replacement(value, f"{module.__name__}.{name}")

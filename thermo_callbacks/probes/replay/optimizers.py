@@ -40,7 +40,10 @@ def protect_optimizer(optimizer: Optimizer, isolation: Isolating, replacement: C
     def refuse(*_: Any) -> None:
         isolation.refuse(f"it steps an optimizer ({name})")
 
-    isolation.add_undo(optimizer.register_step_pre_hook(refuse).remove)
+    try:
+        isolation.add_undo(optimizer.register_step_pre_hook(refuse).remove)
+    except AttributeError:  # a wrapper that inherits the method, and has nothing that it needs: what steps is inside
+        pass
     _keep(optimizer.param_groups, isolation)
     for group in optimizer.param_groups:
         _keep(group, isolation)

@@ -46,16 +46,24 @@ def remember(value: Any) -> Undo | None:
     return None
 
 
-def remember_items(value: dict[Any, Any]) -> Undo:
-    """What puts keys, values and order of a dictionary back, such as an object's attributes."""
+def remember_items(value: dict[Any, Any], *, ordered: bool = True) -> Undo:
+    """What puts keys, values and, where that matters, order of a dictionary back, such as an object's attributes."""
     saved = list(value.items())
 
     def undo() -> None:
         if len(value) == len(saved) and _identical(chain(*value.items()), chain(*saved)):
             return
-        (OrderedDict.clear if isinstance(value, OrderedDict) else dict.clear)(value)
+        # one by one, and never empty in between: another thread or a signal's handler may look for a name here
+        former = dict(saved)
+        for key in [key for key in value if key not in former]:
+            (OrderedDict.__delitem__ if isinstance(value, OrderedDict) else dict.__delitem__)(value, key)
         for key, item in saved:
-            assign(value, key, item)
+            if dict.get(value, key, _MISSING) is not item:
+                assign(value, key, item)
+        if ordered and not _identical(value, former):
+            (OrderedDict.clear if isinstance(value, OrderedDict) else dict.clear)(value)
+            for key, item in saved:
+                assign(value, key, item)
 
     return undo
 

@@ -46,13 +46,18 @@ class TensorCopies:
 
     def copy(self, value: Tensor | np.ndarray, largest: float) -> Any:
         """A copy to write to, the value itself where nothing can be written to, or None beyond the room."""
-        if is_lazy(value) if isinstance(value, Tensor) else not value.flags.writeable:
+        if is_lazy(value) or _is_freed(value) if isinstance(value, Tensor) else not value.flags.writeable:
             return value
         size = _bytes(value)
         if size > min(self._room, largest):
             return None
         self._room -= size
         return stand_in(value) if isinstance(value, Tensor) else value.copy()
+
+
+def _is_freed(tensor: Tensor) -> bool:
+    """Whether a tensor's memory was given back, as that of gathered shards is: reading it would end the process."""
+    return type(tensor) in _PLAIN and tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
 
 
 def _bytes(value: Tensor | np.ndarray) -> int:
