@@ -54,8 +54,8 @@ REFUSED = {
     "binary": ("full", "network must be a module that the training step calls"),
 }
 """What is told of a run, and from which preset on; nothing of the others."""
-SEVERAL = {"unequal", "in_backward", "two_threads", "nested", "resumed"}
-"""Several optimizers or Trainers: there is no one sum of heat to compare with."""
+SEVERAL = {"unequal", "in_backward", "truncated", "two_threads", "nested", "resumed"}
+"""Several optimizers, Trainers, or steps in one batch: there is no one sum of heat to compare with."""
 LATE = {"thawed", "growing", "by_layer"}
 """Layers that come later are watched from the next window on: less heat, never more."""
 WITHOUT = {"without_a_loss", "developed"}
@@ -73,11 +73,13 @@ class Heat(Callback):
         owned = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         self._open.append([(p, p.detach().clone(), p.grad.to_dense().clone()) for p in owned])
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any) -> None:
         for step in self._open:
             heat = math.fsum(((p.detach() - before) * slope).sum().item() for p, before, slope in step)
             self.by_step.append(heat + (self.by_step[-1] if self.by_step else 0.0))
         self._open = []
+
+    on_exception = on_train_batch_end  # one that another callback raised after the step
 
 
 def observed(
@@ -132,6 +134,21 @@ def compare_heat(heat: list[float], truth: list[float], *, late: bool) -> None:
         assert truth[-1] <= heat[-1] < 0.0
     else:
         assert heat == pytest.approx(ends, rel=1e-5)
+
+
+def test_layers_that_take_turns_miss_no_heat_after_the_first_window(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    truth = Heat()
+    monitor = partial(ThermoMonitor, "light", WINDOW, steps_between_windows=0, sample=None)
+    with caplog.at_level("INFO", "thermo_callbacks"):
+        _, logger, _ = observed(odd_steps.by_layer, tmp_path, lambda: truth, monitor)
+    heat = dict(zip((step for step, row in logger.thermo_rows), logger.series("thermo/heat"), strict=True))
+    (first, start), *later = heat.items()
+    assert len(later) >= 4
+    for step, value in later:
+        assert value - start == pytest.approx(truth.by_step[step] - truth.by_step[first], rel=1e-5)
+    assert sum("layers freeze and thaw in turn" in message for message in caplog.messages) == 1
 
 
 @pytest.mark.parametrize("name", FAST)

@@ -178,10 +178,11 @@ class CurvatureCollector(Collector):
         tell(message, topic=topic)
 
     def _warn_once(self, topic: str, message: str) -> None:
-        tell = self.guard.warn_once
         if topic == SKIPPED:  # nothing is wrong with the run, nor with its curvature: this pass has none
-            self._skipped, tell = True, self.guard.note_once
-        tell(message, topic=topic)
+            self._skipped = True
+            self.guard.note_once(message, topic=topic)
+        else:
+            self.guard.warn_once(message, topic=topic)
 
     def close(self) -> None:
         """Drop the copies."""
