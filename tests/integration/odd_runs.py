@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from integration.models import INPUTS, LoggingRegression, RecordingLogger, loader, momentum_sgd, quiet_trainer
+from integration.models import LoggingRegression, RecordingLogger, loader, momentum_sgd, quiet_trainer
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     BatchSizeFinder,
@@ -19,9 +18,7 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     StochasticWeightAveraging,
 )
-from lightning.pytorch.utilities import CombinedLoader
-from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 Attach = Callable[[], list[Any]]
@@ -136,61 +133,6 @@ def ema_only(start: Started) -> Ended:
     return once(trainer, LoggingRegression(), loader(15), loader(2))
 
 
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """A batch of its own class."""
-
-    inputs: Tensor
-    targets: Tensor
-    note: str = "text"
-    nothing: Any = None
-    meter: Any = None
-
-
-class Structured(LoggingRegression):
-    """Takes frozen dataclasses, and moves them by itself."""
-
-    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
-        return dataclasses.replace(batch, inputs=batch.inputs.to(device), targets=batch.targets.to(device))
-
-    def loss(self, batch: Any) -> Tensor:
-        loss = mse_loss(self.net(batch.inputs), batch.targets)
-        batch.meter.update(loss.detach())
-        return loss
-
-
-METERS: list[Any] = []
-
-
-def gathered(rows: Any) -> Sample:
-    inputs, targets = (torch.stack(column) for column in zip(*rows, strict=True))
-    return Sample(inputs, targets, meter=METERS[-1])
-
-
-def dataclasses_as_batches(start: Started) -> Ended:
-    """Batches of a frozen dataclass that hold a metric, which the step moves."""
-    from torchmetrics import MeanMetric
-
-    METERS.append(MeanMetric())
-    module = Structured()
-    module.meter = METERS[-1]  # so that it is compared
-    data = DataLoader(TensorDataset(*next(iter(loader(1, 200)))), 4, collate_fn=gathered)
-    return once(start.trainer(), module, data)
-
-
-class Either(LoggingRegression):
-    """Has batches of one loader, or of both."""
-
-    def loss(self, batch: Any) -> Tensor:
-        parts = [super(Either, self).loss(part) for part in batch.values() if part is not None]
-        return torch.stack(parts).sum()
-
-
-def combined(start: Started) -> Ended:
-    """Two loaders of which one ends early."""
-    return once(start.trainer(), Either(), CombinedLoader({"long": loader(40), "short": loader(15)}, "max_size"))
-
-
 class Skipping(LoggingRegression):
     """Has no loss now and then."""
 
@@ -243,41 +185,6 @@ class EverySecond(LoggingRegression):
 def every_second(start: Started) -> Ended:
     """The closure with each batch, the step with every second one."""
     return once(start.trainer(), EverySecond(optimizer=momentum_sgd), loader(80))
-
-
-class Unequal(LightningModule):
-    """A critic with a gradient penalty steps five times as often as the generator."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.generator = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, INPUTS)).double()
-        self.critic = nn.Sequential(nn.Linear(INPUTS, 8), nn.Softplus(), nn.Linear(8, 1)).double()
-
-    def training_step(self, batch: Any, batch_idx: int) -> None:
-        of_generator, of_critic = self.optimizers()
-        real, made = batch[0], self.generator(torch.randn(len(batch[0]), 3, dtype=torch.float64))
-        optimizer = of_critic if batch_idx % 5 else of_generator
-        self.toggle_optimizer(optimizer)
-        if optimizer is of_critic:
-            between = (real + made.detach()).div(2).requires_grad_()
-            slope = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)[0]
-            loss = (self.critic(made.detach()) - self.critic(real)).mean() + (slope.norm(dim=1) - 1).square().mean()
-        else:
-            loss = -self.critic(made).mean()
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
-        self.untoggle_optimizer(optimizer)
-        self.log("loss", loss)
-
-    def configure_optimizers(self) -> Any:
-        return [torch.optim.Adam(half.parameters(), lr=1e-3) for half in (self.generator, self.critic)]
-
-
-def unequal(start: Started) -> Ended:
-    """Two optimizers, one five times as often as the other."""
-    return once(start.trainer(), Unequal(), loader(120))
 
 
 def threads(start: Started) -> Ended:

@@ -6,13 +6,12 @@ import threading
 from typing import Any
 
 import torch
-from integration.models import INPUTS, LoggingRegression, examples, loader, momentum_sgd, perceptron
+from integration.models import INPUTS, LoggingRegression, loader, momentum_sgd, perceptron
 from integration.odd_runs import Ended, Started, once
 from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.optim import SGD
-from torch.utils.data import DataLoader, TensorDataset
 
 
 class CutShort(LoggingRegression):
@@ -38,53 +37,6 @@ class Augmented(LoggingRegression):
 def augmented(start: Started) -> Ended:
     """Augmentation after the transfer."""
     return once(start.trainer(), Augmented(), loader(50))
-
-
-class OfSeveralLengths(LoggingRegression):
-    """Reads nested tensors."""
-
-    def loss(self, batch: Any) -> Tensor:
-        inputs, targets = batch
-        out = self.net(inputs)
-        return torch.stack(
-            [(part - target).square().mean() for part, target in zip(out.unbind(), targets, strict=True)]
-        ).mean()
-
-
-def nesting(rows: Any) -> Any:
-    parts = [
-        torch.randn(length, INPUTS, dtype=torch.float64, generator=torch.Generator().manual_seed(length))
-        for length in rows
-    ]
-    return torch.nested.nested_tensor(parts, layout=torch.jagged), torch.tensor([float(length) / 8 for length in rows])
-
-
-def nested_tensors(start: Started) -> Ended:
-    """Nested tensors as batches."""
-    lengths = torch.randint(1, 9, (200,), generator=torch.Generator().manual_seed(1)).tolist()
-    return once(start.trainer(), OfSeveralLengths(), DataLoader(lengths, 4, collate_fn=nesting))
-
-
-class Sparse(LoggingRegression):
-    """Reads sparse tensors."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Parameter(0.3 * torch.eye(INPUTS, dtype=torch.float64))
-
-    def loss(self, batch: Any) -> Tensor:
-        return mse_loss(self.net(torch.sparse.mm(batch["inputs"], self.first)), batch["targets"])
-
-
-def sparsely(rows: Any) -> Any:
-    inputs, targets = (torch.stack(column) for column in zip(*rows, strict=True))
-    return {"inputs": (inputs * (inputs > 0)).to_sparse(), "targets": targets}
-
-
-def sparse(start: Started) -> Ended:
-    """Sparse tensors in dictionaries as batches."""
-    data = DataLoader(TensorDataset(*next(iter(loader(1, 200)))), 4, collate_fn=sparsely)
-    return once(start.trainer(), Sparse(), data)
 
 
 class Keeping(Callback):
@@ -246,15 +198,36 @@ def by_layer(start: Started) -> Ended:
     return once(start.trainer(), ByLayer(optimizer=momentum_sgd), loader(60))
 
 
-class Named(LoggingRegression):
-    """Looks its data up by name."""
+class Unequal(LightningModule):
+    """A critic with a gradient penalty steps five times as often as the generator."""
 
-    def loss(self, batch: Any) -> Tensor:
-        rows = [int(name[2:]) for name in batch]
-        inputs, targets = examples()
-        return mse_loss(self.net(inputs[rows]), targets[rows])
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.generator = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, INPUTS)).double()
+        self.critic = nn.Sequential(nn.Linear(INPUTS, 8), nn.Softplus(), nn.Linear(8, 1)).double()
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        of_generator, of_critic = self.optimizers()
+        real, made = batch[0], self.generator(torch.randn(len(batch[0]), 3, dtype=torch.float64))
+        optimizer = of_critic if batch_idx % 5 else of_generator
+        self.toggle_optimizer(optimizer)
+        if optimizer is of_critic:
+            between = (real + made.detach()).div(2).requires_grad_()
+            slope = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)[0]
+            loss = (self.critic(made.detach()) - self.critic(real)).mean() + (slope.norm(dim=1) - 1).square().mean()
+        else:
+            loss = -self.critic(made).mean()
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        self.untoggle_optimizer(optimizer)
+        self.log("loss", loss)
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.Adam(half.parameters(), lr=1e-3) for half in (self.generator, self.critic)]
 
 
-def named(start: Started) -> Ended:
-    """Batches of text."""
-    return once(start.trainer(), Named(), DataLoader([f"no{row}" for row in range(200)], 4))
+def unequal(start: Started) -> Ended:
+    """Two optimizers, one five times as often as the other."""
+    return once(start.trainer(), Unequal(), loader(120))

@@ -1,8 +1,8 @@
 """Odd runs, written down before they were tried: training is what it is without a monitor, values and words are right.
 
-Each is one function, whose first line says what is odd: ``odd_runs`` (how a Trainer is driven), ``odd_models``,
-``odd_modules`` and ``odd_steps``. The fast ones are tried with each change, all of them with each preset in the slow
-step.
+Each is one function, whose first line says what is odd: in ``odd_runs`` how a Trainer is driven, in ``odd_batches``,
+``odd_models``, ``odd_modules`` and ``odd_steps`` what is trained. The fast ones are tried with each change, all of them
+with each preset in the slow step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from integration import odd_models, odd_modules, odd_runs, odd_steps
+from integration import odd_batches, odd_models, odd_modules, odd_runs, odd_steps
 from integration.models import RecordingLogger
 from integration.observers import differences
 from integration.odd_runs import Ended, Started
@@ -41,7 +41,7 @@ def runs_of(*modules: ModuleType) -> dict[str, Drive]:
     }
 
 
-RUNS = runs_of(odd_runs, odd_models, odd_modules, odd_steps) | {"finders": odd_runs.finders}
+RUNS = runs_of(odd_runs, odd_batches, odd_models, odd_modules, odd_steps) | {"finders": odd_runs.finders}
 RUNS["finders, the monitor first"] = partial(odd_runs.finders, first=True)
 FAST = ("thrice", "without_a_loss", "every_second", "clipped", "in_backward", "by_layer")
 
