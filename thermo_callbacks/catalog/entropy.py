@@ -20,8 +20,8 @@ QUANTITIES = (
         "go together count as if they didn't. Runs with different windows can't be compared.",
         action="A rise at a constant learning rate: see whether T rose too. To compare runs, give them the same "
         "`window` and `sample`.",
-        missing="no weight of the layer moved in the window; its error, where the window does not show how fast the "
-        "weights relax",
+        missing="its error, where the window does not show how fast the weights relax; itself, where the weights of "
+        "the layer have no variance in it",
         needs=("motion", "mobility"),  # its error follows from the relaxation
         when="window",
         logged_by=(*STANDARD, "EntropyMonitor", "FreeEnergyMonitor"),

@@ -25,6 +25,7 @@ class _ToldRun:
     def __init__(self) -> None:
         self.faults: set[str] = set()
         self.warnings = 0
+        self.messages: set[str] = set()
         self.diverged = False
 
 
@@ -78,6 +79,9 @@ class Told:
 
     def _emit(self, message: str, *, urgent: bool, stacklevel: int) -> None:
         run = self._run
+        if message in run.messages:  # two measurements that meet the same thing
+            return
+        run.messages.add(message)
         if run.warnings >= MOST_WARNINGS - (not urgent):
             note(message)
             return

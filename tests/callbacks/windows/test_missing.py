@@ -67,8 +67,14 @@ MODULES: dict[str, Callable[[], Regression]] = {
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_an_optimizer_without_known_mobility_is_named_and_nothing_is_said_to_rest(name: str) -> None:
-    text = " ".join(said(MODULES[name]()))
+def test_an_optimizer_without_known_mobility_is_named_and_nothing_is_said_to_rest(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "thermo_callbacks"):
+        text = " ".join(said(MODULES[name]()))
+    if name == "RAdam":  # nothing is wrong with the run
+        assert text == ""
+        text = " ".join(message for message in caplog.messages if "einstein" in message)
     if name == "RAdam":  # its memory is known; eight steps are its first, and no rectification is that of another
         assert f": {name} does not tell how far it moves a weight per unit of gradient" in text
         assert "thermo/einstein_temperature" in text

@@ -21,6 +21,7 @@ from thermo_callbacks.probes.curvature.sharded_probe import ShardedCurvatureProb
 from thermo_callbacks.probes.parameters.optimizers import MobilityOf, decay_contraction
 from thermo_callbacks.probes.parameters.stated import largest_rate
 from thermo_callbacks.probes.real_numbers import real_count
+from thermo_callbacks.probes.replay import SKIPPED
 from thermo_callbacks.probes.sharding import is_sharded, local_part, sum_over_parts
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
@@ -68,6 +69,7 @@ class CurvatureCollector(Collector):
         self._takes_gradients = "rugh" in self._wanted and len(trainer.optimizers) == 1
         measured.keeps_gradients |= self._takes_gradients
         self._memory = KeptMemory()
+        self._skipped = False  # the training step had no loss for the batch
 
     def before_forward(self, batch: Any, batch_idx: int) -> None:
         """Have the step looked at that is about to be run, before it is ever run again."""
@@ -89,7 +91,8 @@ class CurvatureCollector(Collector):
         # every rank takes part, also one where something failed: the others would wait for it for ever
         columns = mean_over_processes(self._trainer, self.guard, columns)
         self._record.extra_passes += 1
-        if columns is None:
+        skipped, self._skipped = self._skipped, False
+        if columns is None or skipped:
             return {}
         self._record.add(columns, self._degrees_of_freedom)
         return self._record.record(self._rate)
@@ -175,7 +178,11 @@ class CurvatureCollector(Collector):
         tell(message, topic=topic)
 
     def _warn_once(self, topic: str, message: str) -> None:
-        self.guard.warn_once(message, topic=topic)
+        if topic == SKIPPED:  # nothing is wrong with the run, nor with its curvature: this pass has none
+            self._skipped = True
+            self.guard.note_once(message, topic=topic)
+        else:
+            self.guard.warn_once(message, topic=topic)
 
     def close(self) -> None:
         """Drop the copies."""

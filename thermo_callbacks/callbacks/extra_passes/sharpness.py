@@ -21,6 +21,7 @@ from thermo_callbacks.probes.parameters.optimizers import MobilityOf
 from thermo_callbacks.probes.parameters.preconditioning import Preconditioning, read_preconditioning
 from thermo_callbacks.probes.parameters.projections import WatchedDirections
 from thermo_callbacks.probes.real_numbers import as_real, real_count
+from thermo_callbacks.probes.replay import SKIPPED
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
 Watched = tuple[Sequence[nn.Parameter], WatchedDirections]
@@ -223,7 +224,7 @@ class SharpnessCollector(Collector):
             self._offer(*watched)
 
     def _warn_once(self, topic: str, message: str) -> None:
-        self.guard.warn_once(message, topic=topic)
+        (self.guard.note_once if topic == SKIPPED else self.guard.warn_once)(message, topic=topic)
 
     def close(self) -> None:
         """Keep what the next fit begins with on the CPU."""

@@ -104,7 +104,8 @@ class StepBalanceCollector(Collector):
         try:
             fresh = step.fresh or FreshGradient(*mean_gradient(self._replay, before, [StepBatch(batch, batch_idx)]))
             fresh_after, turned = mean_gradient(self._replay, after, [StepBatch(batch, batch_idx)])
-        except SkippedBatch:
+        except SkippedBatch as reason:
+            self.guard.note_once(f"no values of a step's energy balance at an extra pass: {reason}", topic="skipped")
             return torch.full((3 * len(layers) + 2,), math.nan, dtype=torch.float64)
         own_before = mean_loss(self._replay, before, step.batches) if own_before is None else own_before
         own = mean_loss(self._replay, after, step.batches) - own_before

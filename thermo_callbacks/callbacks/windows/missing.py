@@ -52,7 +52,8 @@ class MissingValues:
             if math.isnan(value) and member not in idle:
                 quantity = quantity_of(tag)
                 reason = self._reason(tag, member)
-                if reason in (quantity.missing, *self._measuring) and reason not in self._passing:
+                passing = (quantity.missing, self._without_mobility, *self._measuring)
+                if reason in passing and reason not in self._passing:
                     self._passing.append(reason)
                 self._found.setdefault(reason, {}).setdefault(quantity.name, []).append(tag)
 
@@ -112,11 +113,7 @@ class MissingValues:
             return self._without_response
         if "mobility" in quantity.needs and bool(window.innovation_square[:, columns].isnan().any()):
             # what is no response to the gradient has no mobility either
-            name = self._without_mobility()
-            return (
-                self._without_response
-                or f"{name} does not tell how far it moves a weight per unit of gradient, nor do its steps"
-            )
+            return self._without_response or self._without_mobility
         if "batch size" in quantity.needs and math.isnan(window.batch_size):
             return "the loader does not tell its batch size"
         return quantity.missing
@@ -130,9 +127,12 @@ class MissingValues:
         """Reasons that pass with the next window."""
         return [_response(each) for each in self._windows if each.response == MEASURING]
 
+    @property
     def _without_mobility(self) -> str:
+        """Reason of values that are missing by the choice of an optimizer with which nothing is wrong."""
         unknown = [each.optimizer for each in self._windows if _any_nan(each.statistics.innovation_square)]
-        return " and ".join(dict.fromkeys(unknown)) or "the optimizer"
+        name = " and ".join(dict.fromkeys(unknown)) or "the optimizer"
+        return f"{name} does not tell how far it moves a weight per unit of gradient, nor do its steps"
 
 
 def _response(window: OpenedWindow) -> str:

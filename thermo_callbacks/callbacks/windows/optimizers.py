@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from thermo_callbacks.callbacks.compat import expects_clipping, has_gradient_sca
 from thermo_callbacks.callbacks.planning import WindowPlan
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.step_following import PATIENCE
-from thermo_callbacks.callbacks.windows.trained_layers import trained_layers
+from thermo_callbacks.callbacks.windows.trained_layers import TurnsOfTraining, trained_layers
 from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
@@ -43,6 +43,7 @@ class MonitoredOptimizers:
         self._by_optimizer: dict[int, list[OptimizerWindow]] = {}
         self._lost = 0  # open windows that were lost by an exchange of optimizers, since one has ended
         self._refused: dict[int, nn.Parameter] = {}  # those that can't be watched
+        self._turns = TurnsOfTraining()
 
     def start(self, *, sharded: bool) -> None:
         """Watch the optimizers of the run, those that can be."""
@@ -150,8 +151,9 @@ class MonitoredOptimizers:
             layers |= self._layers_of(optimizer)
         return layers
 
-    def _layers_of(self, optimizer: Optimizer) -> dict[str, list[nn.Parameter]]:
-        layers = trained_layers(self._module, self._trainer.optimizers, optimizer, self._patterns, self._groups)
+    def _layers_of(self, optimizer: Optimizer, besides: Collection[int] = ()) -> dict[str, list[nn.Parameter]]:
+        every = self._trainer.optimizers
+        layers = trained_layers(self._module, every, optimizer, self._patterns, self._groups, besides=besides)
         if not self._refused:
             return layers
         able = {name: [each for each in owned if id(each) not in self._refused] for name, owned in layers.items()}
@@ -163,6 +165,13 @@ class MonitoredOptimizers:
         scaled = has_gradient_scaler(self._trainer) and getattr(optimizer, "_step_supports_amp_scaling", False)
         hidden = scaled or isinstance(optimizer, LBFGS) or any(map(_adds_momentum, optimizer.param_groups))
         return None if hidden else expects_clipping(self._trainer, self._module)
+
+    def prepare(self, optimizer: Optimizer, window: OptimizerWindow) -> None:
+        """A step is about to be read: a window begins with the layers that are trained then."""
+        if not window.taken:
+            self.refresh(optimizer)
+        elif window.last is None:  # in the first window, which shows whether layers take turns
+            self._turns.look(optimizer)
 
     def refresh(self, optimizer: Optimizer) -> None:
         """Watch the layers that the optimizer trains now: groups appear and parameters thaw during training."""
@@ -190,7 +199,14 @@ class MonitoredOptimizers:
 
     def _by_device(self, optimizer: Optimizer) -> dict[torch.device, dict[str, list[nn.Parameter]]]:
         by_device: dict[torch.device, dict[str, list[nn.Parameter]]] = {}
-        for label, owned in self._layers_of(optimizer).items():
+        turning = self._turns.look(optimizer)
+        if turning:
+            self._guard.note_once(
+                "layers freeze and thaw in turn: what they did in windows that began while they were frozen is missing "
+                "in the heat; from now on they are watched also while they are frozen",
+                topic="turns",
+            )
+        for label, owned in self._layers_of(optimizer, turning).items():
             for parameter in owned:
                 by_device.setdefault(parameter.device, {}).setdefault(label, []).append(parameter)
         return by_device

@@ -172,8 +172,7 @@ class Session(JointWindows):
 
     def _read_before(self, window: OptimizerWindow, optimizer: Optimizer) -> None:
         with no_trace(self._device_type):
-            if not window.taken:
-                self._optimizers.refresh(optimizer)
+            self._optimizers.prepare(optimizer, window)
             window.read_before(self.gradient_factor(optimizer), self._step.half)
 
     def _look_for_layers(self, optimizer: Optimizer) -> None:

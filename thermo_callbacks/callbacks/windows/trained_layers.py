@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from torch import nn
@@ -18,20 +18,46 @@ def trained_layers(
     optimizer: Optimizer,
     patterns: Sequence[str] | None,
     groups: LayerGroups = EACH_BY_ITSELF,
+    *,
+    besides: Collection[int] = (),
 ) -> dict[str, list[nn.Parameter]]:
-    """Layer or group to the parameters that one optimizer trains."""
+    """Layer or group to the parameters that one optimizer trains, and those of its own with identities ``besides``."""
     # a layer that is shared out between optimizers (matrices to one, biases to another) is a layer of each, named
     # after it
     trained = _trained(optimizer)
     elsewhere = set().union(*(_trained(other) for other in optimizers if other is not optimizer))
     layers: dict[str, list[nn.Parameter]] = {}
-    for name, owned in groups.gather(layer_parameters(pl_module, patterns)).items():
+    able = layer_parameters(pl_module, patterns, frozen=bool(besides))
+    able = {name: [p for p in owned if p.requires_grad or id(p) in besides] for name, owned in able.items()}
+    for name, owned in groups.gather({name: owned for name, owned in able.items() if owned}).items():
         shared = any(id(parameter) in elsewhere for parameter in owned)
         label = f"{name}@{_name_of(optimizer, optimizers)}" if shared else name
         own = [parameter for parameter in owned if id(parameter) in trained]
         if own:
             layers[label] = own
     return layers
+
+
+class TurnsOfTraining:
+    """Knows the parameters that have frozen and thawed again: they are to be watched also where they are frozen now.
+
+    A window begins with the layers that are trained at its first step. Of those that take turns from step to step it
+    would miss what they do later in it.
+    """
+
+    def __init__(self) -> None:
+        self._trained: set[int] = set()
+        self._rested: set[int] = set()  # after they had been trained
+        self._turning: set[int] = set()
+
+    def look(self, optimizer: Optimizer) -> set[int]:
+        """Take in which parameters of an optimizer are trained now; identities of those that take turns."""
+        owned = {id(p): p.requires_grad for group in optimizer.param_groups for p in group["params"]}
+        now = {key for key, trained in owned.items() if trained}
+        self._turning |= self._rested & now
+        self._rested |= self._trained & (owned.keys() - now)
+        self._trained |= now
+        return self._turning & owned.keys()
 
 
 def group_layers(pl_module: Any, optimizers: Sequence[Any], most: int) -> LayerGroups:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from thermo_callbacks.probes.interrupts import finished, interruptible
@@ -27,9 +28,12 @@ class NetworkCall:
     @classmethod
     def record(cls, args: tuple[Any, ...], kwargs: Mapping[str, Any], samples: int) -> NetworkCall | None:
         """The first samples of a call, copied; None where no argument is a tensor with a batch dimension."""
+        # packed sequences have their samples interleaved, nested tensors can't be cut, vmap's are gone after its call
         # the first tensor's first dimension is the batch; every tensor of the same length is cut with it, and others
         # are kept whole (masks, tables)
-        leaves, spec = tree_flatten((args, dict(kwargs)))
+        leaves, spec = tree_flatten((args, dict(kwargs)), is_leaf=lambda x: isinstance(x, PackedSequence))
+        if any(isinstance(leaf, PackedSequence) or _uncut(leaf) for leaf in leaves):
+            return None
         lengths = [leaf.shape[0] for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim]
         if not lengths or not lengths[0]:
             return None
@@ -60,6 +64,11 @@ class NetworkCall:
         return args, kwargs
 
 
+def _uncut(leaf: Any) -> bool:
+    """Whether it is a tensor of which no samples can be taken: a nested one, or one within torch.func's transforms."""
+    return isinstance(leaf, Tensor) and (leaf.is_nested or torch._C._functorch.is_functorch_wrapped_tensor(leaf))
+
+
 def _plain(tensor: Tensor) -> Tensor:
     """A copy without graph, outside of inference mode, in single precision at least."""
     with torch.inference_mode(False), torch.no_grad():
@@ -87,7 +96,8 @@ def run_step(
         if call is None:
             raise ValueError(
                 f"network {canonical_name(name)!r} must be called with a tensor whose first dimension is the batch, "
-                "got none: name another module as network=..."
+                "got none (a packed sequence or a nested tensor is none, nor is a tensor within torch.func.vmap): name "
+                "another module as network=..."
             )
     known = [canonical_name(name) for name, _ in candidates]
     raise ValueError(

@@ -57,6 +57,8 @@ def read_chain(network: nn.Module, call: NetworkCall, model: nn.Module | None = 
     functions: list[list[nn.Module]] = []
     for module in _flat(network):
         if type(module) is nn.Linear and not parametrize.is_parametrized(module):
+            if "weight" not in dict(module.named_parameters(recurse=False)):  # pruned, or normalised by a hook
+                return "it holds a Linear whose weight is made of other tensors"
             layers.append(module)
             functions.append([])
         elif _is_elementwise(module) and layers:

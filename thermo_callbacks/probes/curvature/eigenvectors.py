@@ -14,7 +14,7 @@ from thermo_callbacks.probes.curvature.probe import CurvatureProbe
 from thermo_callbacks.probes.curvature.products import repeated_products
 from thermo_callbacks.probes.curvature.vectors import probe_generator
 from thermo_callbacks.probes.real_numbers import real_count
-from thermo_callbacks.probes.replay import SkippedBatch
+from thermo_callbacks.probes.replay import SKIPPED, SkippedBatch
 
 Operator = Callable[[Tensor], Tensor]
 
@@ -94,7 +94,7 @@ class EigenvectorProbe(CurvatureProbe):
                         for (curvatures, vectors, residuals), root, shift in zip(found, roots, shifts, strict=True)
                     ]
             except SkippedBatch as reason:
-                self._tell("skipped batch", str(reason))
+                self._tell(SKIPPED, str(reason))
                 return None
             finally:
                 self._memory.rest()

@@ -18,7 +18,7 @@ from thermo_callbacks.probes.curvature.products import (
     by_finite_differences,
 )
 from thermo_callbacks.probes.curvature.vectors import probe_generator
-from thermo_callbacks.probes.replay import Replay, ReplayError, SkippedBatch
+from thermo_callbacks.probes.replay import SKIPPED, Replay, ReplayError, SkippedBatch
 from thermo_callbacks.probes.replay.losses import leaf
 
 Method = Literal["auto", "double_backward", "finite_difference"]
@@ -135,7 +135,7 @@ class CurvatureProbe:
             try:
                 packed = self._packed(values, batch, batch_idx, step, mobilities, gradients)
             except SkippedBatch as reason:
-                self._tell("skipped batch", str(reason))
+                self._tell(SKIPPED, str(reason))
                 size, device = ROWS * (len(self.names) + 1) + 2, self._parameters[0].device
                 self._gradients = {}
                 packed = torch.full((size,), torch.nan, dtype=torch.float64, device=device)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from thermo_callbacks.probes.guard import RandomState
 from thermo_callbacks.probes.real_numbers import as_real
-from thermo_callbacks.probes.replay.replay import Replay, ReplayedLoss
+from thermo_callbacks.probes.replay.replay import Replay, ReplayedLoss, SkippedBatch
 
 Values = Mapping[nn.Parameter, Tensor]
 
@@ -35,30 +35,57 @@ def leaf(parameter: nn.Parameter, value: Tensor) -> nn.Parameter:
 
 
 def mean_loss(replay: Replay, values: Values, batches: Sequence[StepBatch]) -> Tensor:
-    """Mean loss of some batches at given parameters, a scalar in double precision."""
+    """Mean loss of some batches at given parameters, a scalar in double precision; as in the step, None is no loss."""
     losses = []
+    skips = _Skips()
     for batch in batches:
-        with _evaluated(replay, values, batch) as (loss, _):
+        with skips, _evaluated(replay, values, batch) as (loss, _):
             losses.append(loss.value.detach().double())
+    skips.check(losses)
     return torch.stack(losses).mean()
 
 
 def mean_gradient(
     replay: Replay, values: Values, batches: Sequence[StepBatch]
 ) -> tuple[Tensor, dict[nn.Parameter, Tensor]]:
-    """Mean loss of some batches at given parameters, and its gradient by those that have one."""
+    """Mean loss of some batches at given parameters, and its gradient by those that have one; None is no loss."""
     losses: list[Tensor] = []
     sums: dict[nn.Parameter, Tensor] = {}
+    skips = _Skips()
     for batch in batches:
-        with _evaluated(replay, values, batch) as (loss, leaves):
+        with skips, _evaluated(replay, values, batch) as (loss, leaves):
             losses.append(loss.value.detach().double())
             able = [parameter for parameter, place in leaves.items() if place.requires_grad]
             found = torch.autograd.grad(loss.value, [leaves[parameter] for parameter in able], allow_unused=True)
-        for parameter, gradient in zip(able, found, strict=True):
-            if gradient is not None:
-                dense = gradient.to_dense() if len(batches) == 1 else gradient.to_dense() / len(batches)
-                sums[parameter] = sums[parameter] + dense if parameter in sums else dense
+            for parameter, gradient in zip(able, found, strict=True):
+                if gradient is not None:
+                    dense = gradient.to_dense()
+                    sums[parameter] = sums[parameter] + dense if parameter in sums else dense
+    skips.check(losses)
+    if len(losses) > 1:
+        sums = {parameter: gradient / len(losses) for parameter, gradient in sums.items()}
     return torch.stack(losses).mean(), sums
+
+
+class _Skips:
+    """Goes on after a batch of a step that has no loss; without any loss there is nothing to be measured."""
+
+    def __init__(self) -> None:
+        self._last: SkippedBatch | None = None
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: Any, fault: BaseException | None, _: Any) -> bool:
+        if not isinstance(fault, SkippedBatch):
+            return False
+        self._last = fault
+        return True
+
+    def check(self, losses: Sequence[Tensor]) -> None:
+        """Raise where no batch had a loss."""
+        if not losses and self._last is not None:
+            raise self._last
 
 
 @contextlib.contextmanager

@@ -43,6 +43,10 @@ class TraceError(ReplayError):
         self.reason = reason
 
 
+SKIPPED = "skipped batch"
+"""Topic of what is told where the training step has no loss for a batch."""
+
+
 class SkippedBatch(ReplayError):  # noqa: N818  not a fault
     """The training step gives this batch no loss."""
 
