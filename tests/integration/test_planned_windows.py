@@ -195,7 +195,9 @@ def test_the_configuration_holds_the_plan(tmp_path: Any) -> None:
     table = CSVLogger(tmp_path)
     monitors = [ThermoMonitor(), WorkEfficiencyMonitor(), ThermoMonitor("light", 9)]
     quiet_trainer(logger=table, callbacks=monitors, max_epochs=2).fit(Regression(), loader(250))
-    configurations = Configurations(configuration_files(Path(table.log_dir)))
+    texts, unread = configuration_files(Path(table.log_dir))
+    assert unread == []
+    configurations = Configurations(texts)
     first, second, third = configurations.all
     assert (first["window"], first["curvature_every_n_steps"]) == (8, 74)
     assert first["extra_passes"] == {"first": 8, "every": 74}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol
@@ -40,10 +41,9 @@ def protect_optimizer(optimizer: Optimizer, isolation: Isolating, replacement: C
     def refuse(*_: Any) -> None:
         isolation.refuse(f"it steps an optimizer ({name})")
 
-    try:
+    # a wrapper may inherit the method, and have nothing that it needs: what steps is inside of it
+    with contextlib.suppress(AttributeError):
         isolation.add_undo(optimizer.register_step_pre_hook(refuse).remove)
-    except AttributeError:  # a wrapper that inherits the method, and has nothing that it needs: what steps is inside
-        pass
     _keep(optimizer.param_groups, isolation)
     for group in optimizer.param_groups:
         _keep(group, isolation)

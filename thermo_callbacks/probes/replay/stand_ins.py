@@ -57,7 +57,10 @@ class TensorCopies:
 
 def _is_freed(tensor: Tensor) -> bool:
     """Whether a tensor's memory was given back, as that of gathered shards is: reading it would end the process."""
-    return type(tensor) in _PLAIN and tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
+    if type(tensor) in _PLAIN:
+        return tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
+    flatten = getattr(tensor, "__tensor_flatten__", None)  # a shell around other tensors
+    return flatten is not None and any(_is_freed(getattr(tensor, name)) for name in flatten()[0])
 
 
 def _bytes(value: Tensor | np.ndarray) -> int:
