@@ -12,7 +12,8 @@ Each run is short (`tests/faults/`), and is watched by ``ThermoMonitor()`` with 
 - what the main quantities were at the end, for each run: the mean over the seeds;
 - how far each quantity is from the twin's: the difference of the means over the spread of the seeds of both, Cohen's d
   (1988), of logarithms where a quantity has a unit and a positive sign. With 3 seeds a |d| under 5 may be chance. A
-  value that the one has and the other has not is "gone" or "new".
+  value that the one has and the other has not is "gone" or "new". Where all seeds lie above, or all below, what every
+  healthy run has that rules may be tuned on, there is a "!"; quantities with a unit are left out of that.
 
 Runs that are kept aside, on which no rule may be tuned, are marked with a star. The JSON file holds every value that
 was logged, with its step.
@@ -23,81 +24,27 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from fault_quantities import COLUMNS, LEAST_SPREAD, effect, mean, spread, unlike
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # before this folder, where `faults` is this file
 
-from faults import CASES, PLANTED, Record, measure  # noqa: E402  found by the path above
+from faults import CASES, HEALTHY, PLANTED, Record, measure  # noqa: E402  found by the path above
 
 SEEDS = 3
 WIDTH = 250
-LEAST_SPREAD = 0.01
-"""Spread below which a score, or a logarithm, is not told from chance: three seeds may agree by accident."""
-
-
-class Column(NamedTuple):
-    """A quantity of a run: a tag, or a family of tags and what is made of its layers."""
-
-    title: str
-    tag: str
-    of_layers: Callable[[list[float]], float] | None = None
-    logarithm: bool = False
-
-    def value(self, values: Mapping[str, float]) -> float:
-        """The quantity from the values of a run; NaN where there are none."""
-        if self.of_layers is None:
-            return values.get(self.tag, math.nan)
-        found = [v for tag, v in values.items() if tag.startswith(f"{self.tag}/") and math.isfinite(v)]
-        return self.of_layers(found) if found else math.nan
-
-    def scaled(self, value: float) -> float:
-        """On the scale that differences are taken on."""
-        if not self.logarithm:
-            return value
-        return math.log(value) if value > 0 else math.nan
-
-
-def _range(values: list[float]) -> float:
-    """Largest over smallest; NaN where one is not positive."""
-    return max(values) / min(values) if min(values) > 0 else math.nan
-
-
-COLUMNS = (
-    Column("T", "thermo/temperature", logarithm=True),
-    Column("noise", "thermo/noise_scale", logarithm=True),
-    Column("signal", "thermo/signal_share"),
-    Column("step", "thermo/step_efficiency"),
-    Column("next", "thermo/step_transfer"),
-    Column("drift", "thermo/drift_share"),
-    Column("Lapl.", "thermo/laplacian", logarithm=True),
-    Column("heat max", "thermo_heat_share", max),
-    Column("heat min", "thermo_heat_share", min),
-    Column("dead max", "thermo_dead_fraction", max),
-    Column("sat. max", "thermo_saturated_fraction", max),
-    Column("work eff.", "thermo/work_efficiency"),
-    Column("learn. min", "thermo_learning_signal", min, logarithm=True),
-    Column("learn. max", "thermo_learning_signal", max, logarithm=True),
-    Column("clip", "thermo/clip_factor"),
-    Column("untrained", "thermo/untrained_share"),
-    Column("update", "thermo/update_ratio", logarithm=True),
-    Column("update range", "thermo_update_ratio", _range, logarithm=True),
-    Column("gradient", "thermo/gradient_norm", logarithm=True),
-    Column("growth", "thermo/weight_growth"),
-    Column("decay", "thermo/decay_share"),
-    Column("U", "thermo/internal_energy", logarithm=True),
-    Column("skipped", "thermo/skipped_steps"),
-)
+MOST_SHOWN = 999
+"""Largest effect that is printed: beyond, only the sign matters."""
 
 
 class Verdict(NamedTuple):
@@ -111,27 +58,8 @@ class Verdict(NamedTuple):
         """Whether the fault is worse, beyond chance."""
         if not all(map(math.isfinite, self.fault)):
             return all(map(math.isfinite, self.twin))
-        spread = max(LEAST_SPREAD, math.hypot(_spread(self.fault), _spread(self.twin)))
-        return min(self.fault) > max(self.twin) and _mean(self.fault) - _mean(self.twin) > 2 * spread
-
-
-def _mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values)
-
-
-def _spread(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else 0.0
-
-
-def effect(column: Column, fault: Iterable[Mapping[str, float]], twin: Iterable[Mapping[str, float]]) -> float | str:
-    """How far a quantity of a fault is from its twin's, in spreads of the seeds; "gone", "new" where one has none."""
-    ours, theirs = (
-        [x for run in runs if math.isfinite(x := column.scaled(column.value(run)))] for runs in (fault, twin)
-    )
-    if not ours or not theirs:
-        return "gone" if theirs else "new" if ours else ""
-    spread = math.sqrt((_spread(ours) ** 2 + _spread(theirs) ** 2) / 2)
-    return (_mean(ours) - _mean(theirs)) / max(LEAST_SPREAD, spread)
+        chance = max(LEAST_SPREAD, math.hypot(spread(self.fault), spread(self.twin)))
+        return min(self.fault) > max(self.twin) and mean(self.fault) - mean(self.twin) > 2 * chance
 
 
 def _run(task: tuple[str, int]) -> Record:
@@ -184,7 +112,7 @@ def scores_table(runs: Mapping[str, Sequence[Record]]) -> Table:
     for name in (name for name in runs if name in PLANTED):
         case = PLANTED[name]
         verdict = Verdict([r.score for r in runs[name]], [r.score for r in runs[str(case.healthy_twin)]])
-        cells = [f"{_mean(each):.3f} ± {_spread(each):.3f}" for each in verdict]
+        cells = [f"{mean(each):.3f} ± {spread(each):.3f}" for each in verdict]
         table.add_row(shown_name(name), case.cause, case.healthy_twin, *cells, "yes" if verdict.hurts else "NO")
     return table
 
@@ -195,19 +123,22 @@ def values_table(runs: Mapping[str, Sequence[Record]]) -> Table:
         cells = []
         for column in COLUMNS:
             known = [value for r in found if math.isfinite(value := column.value(r.last))]
-            cells.append(f"{_mean(known):.2g}" if known else "-")
+            cells.append(f"{mean(known):.2g}" if known else "-")
         table.add_row(shown_name(name), *cells)
     return table
 
 
 def effects_table(runs: Mapping[str, Sequence[Record]]) -> Table:
-    table = Table(
-        "fault", *(column.title for column in COLUMNS), title="How far from the twin, in spreads of the seeds"
-    )
+    table = of_quantities("fault", "How far from the twin, in spreads of the seeds; !: further than any healthy run")
+    tuning = [r.last for name, found in runs.items() if name in HEALTHY and not CASES[name].held for r in found]
     for name in (name for name in runs if name in PLANTED):
         ours, theirs = ([r.last for r in runs[each]] for each in (name, str(PLANTED[name].healthy_twin)))
-        found = [effect(column, ours, theirs) for column in COLUMNS]
-        table.add_row(shown_name(name), *(each if isinstance(each, str) else f"{each:+.1f}" for each in found))
+        cells = []
+        for column in COLUMNS:
+            far = effect(column, ours, theirs)
+            shown = far if isinstance(far, str) else f"{max(-MOST_SHOWN, min(far, MOST_SHOWN)):+.0f}"
+            cells.append(shown + "!" * unlike(column, ours, [*tuning, *theirs]))
+        table.add_row(shown_name(name), *cells)
     return table
 
 

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
+from fault_quantities import Column, effect, unlike
 
 _SPEC = importlib.util.spec_from_file_location("benchmark_of_faults", Path(__file__).with_name("faults.py"))
 benchmark = importlib.util.module_from_spec(_SPEC)
@@ -38,15 +39,25 @@ def test_a_fault_hurts_where_it_is_worse_beyond_chance(fault, twin, hurts):
 
 
 def test_an_effect_is_a_difference_in_spreads():
-    column = benchmark.Column("T", "thermo/temperature")
+    column = Column("T", "thermo/temperature")
     runs = [[{"thermo/temperature": value} for value in values] for values in ([4.0, 5.0, 6.0], [1.0, 2.0, 3.0])]
-    assert benchmark.effect(column, *runs) == pytest.approx(3.0)
-    assert benchmark.effect(column, [{}], runs[0]) == "gone"
-    assert benchmark.effect(column, runs[0], [{"thermo/temperature": math.nan}]) == "new"
-    assert benchmark.effect(column, [{}], [{}]) == ""
+    assert effect(column, *runs) == pytest.approx(3.0)
+    assert effect(column, [{}], runs[0]) == "gone"
+    assert effect(column, runs[0], [{"thermo/temperature": math.nan}]) == "new"
+    assert effect(column, [{}], [{}]) == ""
 
 
 def test_a_quantity_of_layers_is_made_of_those_that_have_a_value():
-    column = benchmark.Column("dead max", "thermo_dead_fraction", max)
+    column = Column("dead max", "thermo_dead_fraction", max)
     assert column.value({"thermo_dead_fraction/a": 0.25, "thermo_dead_fraction/b": math.nan}) == 0.25
     assert math.isnan(column.value({"thermo_dead_fractions/a": 1.0}))
+
+
+def test_a_quantity_is_unlike_where_no_healthy_run_has_it():
+    column = Column("dead max", "thermo_dead_fraction", max)
+    runs = {value: {"thermo_dead_fraction/a": value} for value in (0.1, 0.2, 0.3, 0.9, 1.0)}
+    healthy = [runs[0.1], runs[0.3]]
+    assert unlike(column, [runs[0.9], runs[1.0]], healthy)
+    assert not unlike(column, [runs[0.2], runs[1.0]], healthy)
+    assert not unlike(column, [runs[1.0], {}], healthy)  # one seed has no value
+    assert not unlike(column._replace(unit=True), [runs[0.9], runs[1.0]], healthy)
