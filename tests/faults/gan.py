@@ -38,8 +38,8 @@ class Adversarial:
     """Makes runs of a generator and a discriminator, each with its own optimizer."""
 
     generator_loss: Callable[[Tensor], Tensor] = not_saturating
-    generator_rate: float = 2e-3
-    discriminator_rate: float = 2e-3
+    generator_rate: float = 1e-3
+    discriminator_rate: float = 5e-3
     discriminator_steps: int = 1
     steps: int = 500
 

@@ -94,11 +94,17 @@ RECIPES = {
     ),
     "curves": OF_WAVES,
     "curves_momentum": replace(OF_WAVES, optimizer=functools.partial(sgd, rate=0.03, momentum=0.9)),
+    "curves_batchnorm": replace(
+        OF_WAVES,
+        network=networks.normalised_curves,
+        optimizer=functools.partial(sgd, rate=0.03, momentum=0.9),
+        steps=400,
+    ),
     "residual": replace(OF_MLP, network=networks.residual, optimizer=functools.partial(adamw, rate=1e-3), steps=200),
     "decoder": OF_TEXT,
     "decoder_normalised_after": replace(
         OF_TEXT,
-        network=functools.partial(networks.Decoder, blocks=6, norm_first=False),
+        network=functools.partial(networks.Decoder, blocks=5, norm_first=False),
         optimizer=functools.partial(adamw, rate=2e-2),
     ),
     "lstm": replace(OF_TEXT, network=networks.Recurrent, optimizer=functools.partial(adam, rate=1e-2), schedule=None),

@@ -72,6 +72,14 @@ def curves() -> nn.Sequential:
     )
 
 
+def normalised_curves() -> nn.Sequential:
+    """Three convolutions with batch normalisation over curves of 40 points."""
+    layers: list[nn.Module] = [nn.Unflatten(1, (1, 40))]
+    for channels in (1, 16, 16):
+        layers += [nn.Conv1d(channels, 16, 3, stride=2, padding=1), nn.BatchNorm1d(16), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(80, 10))
+
+
 class Residual(nn.Module):
     """Adds what two layers make of its normalised input to that input."""
 

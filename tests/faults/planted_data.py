@@ -36,7 +36,7 @@ def inverted(inputs: Tensor, targets: Tensor, over: float) -> tuple[Tensor, Tens
 
 def normalise_with_what_is_known(net: nn.Module) -> None:
     for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d):
             module.eval()
 
 
@@ -69,7 +69,7 @@ def labels() -> Iterator[Case]:
 
 
 def modes() -> Iterator[Case]:
-    twin = "cnn_batchnorm_decay"
+    twin = "curves_batchnorm"
     yield Case(
         "batch_norm_in_eval_mode", replace(RECIPES[twin], at_start=normalise_with_what_is_known), twin,
         "batch norm in eval mode", ("net.2", "net.5"),

@@ -96,8 +96,8 @@ def untrained() -> Iterator[Case]:
     yield Case("layer_detached", replace(RECIPES[twin], network=cut(3)), twin, cause, ("net.0", "net.2"))
     yield Case("layer_left_out", replace(RECIPES[twin], optimizer=without("0", 1e-2)), twin, cause, ("net.0",))
     twin = "decoder"
-    stuck = replace(RECIPES[twin], prepare=frozen("head", "blocks.1"))
-    yield Case("blocks_frozen", stuck, twin, cause, ("net.head", "net.blocks.1"))
+    stuck = replace(RECIPES[twin], prepare=frozen("embedding", "blocks"))
+    yield Case("blocks_frozen", stuck, twin, cause, ("net.embedding", "net.blocks.0", "net.blocks.1", "net.blocks"))
     twin = "lstm"
     yield Case("lstm_left_out", replace(RECIPES[twin], optimizer=without("lstm", 1e-2)), twin, cause, ("net.lstm",))
     twin = "autoencoder"

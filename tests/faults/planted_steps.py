@@ -62,15 +62,15 @@ def schedules() -> Iterator[Case]:
 
 
 def optimizers() -> Iterator[Case]:
-    def unfit(name: str, twin: str, **constants: object) -> Case:
+    def unfit(name: str, twin: str, rate: float = 3e-3, **constants: object) -> Case:
         def optimizer(net: nn.Module) -> torch.optim.Optimizer:
-            return Adam(net.parameters(), 3e-3, **constants)  # type: ignore[arg-type]
+            return Adam(net.parameters(), rate, **constants)  # type: ignore[arg-type]
 
         return Case(name, replace(RECIPES[twin], optimizer=optimizer), twin, "optimizer constants")
 
     yield unfit("adam_eps_1", "adam", eps=1.0)
     yield unfit("adam_eps_1_regression", "regression_adam", eps=1.0)
-    yield unfit("adam_beta2_0", "curves", betas=(0.9, 0.0))
+    yield unfit("adam_beta2_0.5", "curves", 1e-2, betas=(0.9, 0.5))
     single = replace(RECIPES["sgd"], batch_size=1, steps=1_200)
     yield Case("batch_of_one", single, "sgd", "batch too small")
     lost = replace(RECIPES["sgd"], settings={"gradient_clip_val": 0.1})
