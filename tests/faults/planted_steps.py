@@ -47,7 +47,7 @@ def rates() -> Iterator[Case]:
     yield case("rate_too_low", "sgd", "rate too low", 1e-2)
     yield case("rate_too_low_with_momentum", "cnn_batchnorm_decay", "rate too low", 1e-5, 0.9)
     yield case("momentum_0.999", "momentum", "momentum too high", 0.05, 0.999)
-    for name, twin, rate in (("adam_rate_too_high", "adam", 0.3), ("decoder_rate_too_high", "decoder", 0.1)):
+    for name, twin, rate in (("adam_rate_too_high", "adam", 0.3), ("decoder_rate_too_high", "decoder", 0.3)):
         recipe = replace(RECIPES[twin], optimizer=functools.partial(adam, rate=rate))
         yield Case(name, recipe, twin, "rate too high")
     low = functools.partial(adam, rate=1e-5)
