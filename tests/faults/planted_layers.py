@@ -77,7 +77,7 @@ def units() -> Iterator[Case]:
     yield case("dead_relus_first", "adam", "dead units", biased("0", -20.0), "net.0", "net.1")
     yield case("dead_relus_deep", "deep_relu", "dead units", biased("10", -20.0), "net.10", "net.11")
     yield case("saturated_sigmoids", "sigmoid_mlp", "saturated units", biased("2", 12.0), "net.2", "net.3")
-    yield case("saturated_tanhs", "tanh_mlp", "saturated units", grown("2", 200.0), "net.2", "net.3")
+    yield case("saturated_tanhs", "tanh_mlp", "saturated units", grown("2", 1_000.0), "net.2", "net.3")
 
 
 def depth() -> Iterator[Case]:
@@ -100,8 +100,8 @@ def untrained() -> Iterator[Case]:
     yield Case("blocks_frozen", stuck, twin, cause, ("net.embedding", "net.blocks.0", "net.blocks.1", "net.blocks"))
     twin = "lstm"
     yield Case("lstm_left_out", replace(RECIPES[twin], optimizer=without("lstm", 1e-2)), twin, cause, ("net.lstm",))
-    twin = "autoencoder"
-    yield Case("layer_frozen", replace(RECIPES[twin], prepare=frozen("2")), twin, cause, ("net.2",))
+    twin = "curves"
+    yield Case("layer_frozen", replace(RECIPES[twin], prepare=frozen("3")), twin, cause, ("net.3",))
 
 
 def rates_of_layers() -> Iterator[Case]:
