@@ -1,0 +1,93 @@
+"""One run of the suite, watched with the defaults that everybody gets."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.loggers.logger import DummyLogger
+
+from faults.case import Case
+from thermo_callbacks import ThermoMonitor
+
+DIGITS = 6
+"""Digits that a value keeps in a file: no estimate has more."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a run when it has ended.
+
+    Attributes:
+        score: What the run is judged by: lower is better.
+        rows: Step and values of each time that something was logged.
+        told: Warnings that the user saw.
+    """
+
+    name: str
+    seed: int
+    score: float
+    seconds: float
+    rows: list[tuple[int, dict[str, float]]]
+    told: list[str]
+
+    @property
+    def last(self) -> dict[str, float]:
+        """Each value as it was logged last."""
+        return {tag: value for _, row in self.rows for tag, value in row.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """The record in what JSON knows: no number is None, and infinity is text."""
+        rows = [[step, {tag: _plain(value) for tag, value in row.items()}] for step, row in self.rows]
+        return asdict(self) | {"rows": rows, "score": _plain(self.score), "seconds": round(self.seconds, 2)}
+
+
+def _plain(value: float) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else str(value)
+
+
+class Memory(DummyLogger):
+    """A logger that keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[tuple[int, dict[str, float]]] = []
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:  # type: ignore[override]
+        self.rows.append((int(step or 0), {tag: float(value) for tag, value in metrics.items() if "thermo" in tag}))
+
+
+def measure(case: Case, seed: int, *, watched: bool = True) -> Record:
+    """Run a case to its end.
+
+    Args:
+        case: Case to run.
+        seed: Seed of weights and batches.
+        watched: Whether the monitor is there, with the preset "standard".
+
+    Returns:
+        Its score, and all that was logged.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    start, memory = time.perf_counter(), Memory()
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("always")
+        run = case.make(seed)
+        trainer = pl.Trainer(
+            accelerator="cpu", logger=memory, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, max_epochs=-1, callbacks=[ThermoMonitor()] if watched else [], **run.settings,
+        )  # fmt: skip
+        trainer.fit(run.module, run.loader)
+        score = run.score()
+    told = [str(each.message) for each in caught if "hermo" in f"{each.message}{each.filename}"]
+    rows = [(step, row) for step, row in memory.rows if row]
+    return Record(case.name, seed, score, time.perf_counter() - start, rows, told)
