@@ -10,27 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-_PLAIN = frozenset({Tensor, nn.Parameter})
+from thermo_callbacks.probes.tensor_classes import PLAIN, is_labelled, labelled_like
 
 
 def stand_in(tensor: Tensor, *, share: bool = False) -> Tensor:
     """A leaf with a tensor's numbers, in single precision at least; ``share``: in the same memory, and as precise."""
     # a subclass that is a shell around other tensors has to copy itself; any other one is copied past its own methods,
     # which may need attributes that a tensor fresh from a copy lacks
-    kind = type(tensor)
-    plain = kind in _PLAIN
-    own = not plain and kind.__torch_dispatch__ is Tensor.__torch_dispatch__
+    own = is_labelled(tensor)
     with torch._C.DisableTorchFunctionSubclass() if own else contextlib.nullcontext():
         requires_grad = tensor.requires_grad
-        copy = tensor.detach()
+        copy = Tensor.detach(tensor)
         if not share:
-            copy = copy.float() if is_narrow(tensor.dtype) else copy.clone()
+            copy = Tensor.float(copy) if is_narrow(tensor.dtype) else Tensor.clone(copy)
         if isinstance(tensor, nn.Parameter) and not own:
             return nn.Parameter(copy, requires_grad=requires_grad)
-        if own:
-            copy = copy.as_subclass(kind)
-            vars(copy).update(vars(tensor))
-        return copy.requires_grad_(requires_grad)
+        return Tensor.requires_grad_(labelled_like(copy, tensor), requires_grad)
 
 
 def is_narrow(dtype: torch.dtype) -> bool:
@@ -58,5 +53,5 @@ class TensorCopies:
 def _bytes(value: Tensor | np.ndarray) -> int:
     if not isinstance(value, Tensor):
         return value.nbytes
-    with torch._C.DisableTorchFunctionSubclass() if type(value) not in _PLAIN else contextlib.nullcontext():
+    with torch._C.DisableTorchFunctionSubclass() if type(value) not in PLAIN else contextlib.nullcontext():
         return value.numel() * (4 if is_narrow(value.dtype) else value.element_size())
