@@ -147,3 +147,17 @@ def test_tensors_whose_own_methods_need_labels_are_measured_like_plain_ones() ->
     assert type(solver.residual) is Labelled
     assert not hasattr(solver.residual, "labels")
     assert same(curvature_of(solver), curvature_of(Solver(labelled=False)))
+
+
+def test_a_tensor_whose_memory_was_given_back_is_left_alone() -> None:
+    # fully_shard does that to gathered parameters between two passes; reading one ends the process
+    layer = nn.Linear(3, 1)
+    layer.held = {"gathered": torch.ones(4, 3)}
+    gathered = layer.held["gathered"]
+    gathered.untyped_storage().resize_(0)
+    values = {parameter: parameter.detach().clone() for parameter in layer.parameters()}
+    loss_fn = lambda module, batch: (module.held["gathered"] is gathered) + module(batch).sum() * 0.0  # noqa: E731
+    with Replay(layer, loss_fn).loss(values, torch.ones(2, 3)) as loss:
+        assert loss.value.item() == 1.0
+    assert layer.held["gathered"] is gathered
+    assert gathered.untyped_storage().nbytes() == 0

@@ -41,13 +41,21 @@ class TensorCopies:
 
     def copy(self, value: Tensor | np.ndarray, largest: float) -> Any:
         """A copy to write to, the value itself where nothing can be written to, or None beyond the room."""
-        if is_lazy(value) if isinstance(value, Tensor) else not value.flags.writeable:
+        if is_lazy(value) or _was_freed(value) if isinstance(value, Tensor) else not value.flags.writeable:
             return value
         size = _bytes(value)
         if size > min(self._room, largest):
             return None
         self._room -= size
         return stand_in(value) if isinstance(value, Tensor) else value.copy()
+
+
+def _was_freed(tensor: Tensor) -> bool:
+    """Whether a tensor's memory was given back, as that of gathered parameters is: there is nothing to read."""
+    kind = type(tensor)
+    if tensor.layout is not torch.strided or kind.__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        return False
+    return tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
 
 
 def _bytes(value: Tensor | np.ndarray) -> int:
