@@ -149,15 +149,34 @@ def test_tensors_whose_own_methods_need_labels_are_measured_like_plain_ones() ->
     assert same(curvature_of(solver), curvature_of(Solver(labelled=False)))
 
 
-def test_a_tensor_whose_memory_was_given_back_is_left_alone() -> None:
+class Shell(Tensor):
+    """A tensor around another one, as distributed tensors are."""
+
+    @staticmethod
+    def __new__(cls, inner: Tensor) -> Shell:
+        shell = Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)
+        shell.inner = inner
+        return shell
+
+    def __tensor_flatten__(self) -> tuple[list[str], None]:
+        return ["inner"], None
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args = [argument.inner if isinstance(argument, Shell) else argument for argument in args]
+        return Shell(function(*args, **(kwargs or {})))
+
+
+@pytest.mark.parametrize("make", [lambda memory: memory, Shell], ids=["plain", "in a shell"])
+def test_a_tensor_whose_memory_was_given_back_is_left_alone(make: Any) -> None:
     # fully_shard does that to gathered parameters between two passes; reading one ends the process
-    layer = nn.Linear(3, 1)
-    layer.held = {"gathered": torch.ones(4, 3)}
-    gathered = layer.held["gathered"]
-    gathered.untyped_storage().resize_(0)
+    layer, memory = nn.Linear(3, 1), torch.ones(4, 3)
+    gathered = make(memory)
+    layer.held = {"gathered": gathered}
+    memory.untyped_storage().resize_(0)
     values = {parameter: parameter.detach().clone() for parameter in layer.parameters()}
     loss_fn = lambda module, batch: (module.held["gathered"] is gathered) + module(batch).sum() * 0.0  # noqa: E731
     with Replay(layer, loss_fn).loss(values, torch.ones(2, 3)) as loss:
         assert loss.value.item() == 1.0
     assert layer.held["gathered"] is gathered
-    assert gathered.untyped_storage().nbytes() == 0
+    assert memory.untyped_storage().nbytes() == 0

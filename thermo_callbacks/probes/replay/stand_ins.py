@@ -52,10 +52,12 @@ class TensorCopies:
 
 def _was_freed(tensor: Tensor) -> bool:
     """Whether a tensor's memory was given back, as that of gathered parameters is: there is nothing to read."""
-    kind = type(tensor)
-    if tensor.layout is not torch.strided or kind.__torch_dispatch__ is not Tensor.__torch_dispatch__:
+    if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:  # a shell around other tensors
+        flatten = getattr(tensor, "__tensor_flatten__", None)
+        return flatten is not None and any(_was_freed(getattr(tensor, name)) for name in flatten()[0])
+    if tensor.layout is not torch.strided or not tensor.numel():
         return False
-    return tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
+    return tensor.untyped_storage().nbytes() == 0
 
 
 def _bytes(value: Tensor | np.ndarray) -> int:
