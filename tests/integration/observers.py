@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,9 @@ import torch
 from integration.models import INPUTS, RecordingLogger, quiet_trainer
 from lightning.pytorch import LightningModule, seed_everything
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from run_differences import leaves as leaves
+from run_differences import places_that_differ
+from run_differences import same as same
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
@@ -82,32 +84,7 @@ def observe(make_module: Any, folder: Any, *callbacks: Any, tensorboard: bool = 
     }
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every number, string and tensor in nested containers, with its place."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from leaves(inner, f"{path}/{key}")
-    elif isinstance(value, (list, tuple)):
-        yield f"{path}/length", len(value)
-        for index, inner in enumerate(value):
-            yield from leaves(inner, f"{path}/{index}")
-    else:
-        yield path, value
-
-
-def same(first: Any, second: Any) -> bool:
-    """Equal in every bit; NaN equals NaN."""
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        return first.dtype == second.dtype and torch.equal(first.nan_to_num(7e33), second.nan_to_num(7e33))
-    if isinstance(first, np.ndarray):
-        return np.array_equal(first, second)
-    return repr(first) == repr(second)
-
-
 def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     """Places where two runs differ, the monitors' own rows aside."""
-    one, other = (
-        dict(leaves({name: value for name, value in run.items() if name != "thermo_rows"})) for run in (first, second)
-    )
-    missing = sorted(one.keys() ^ other.keys())
-    return missing + [place for place in one.keys() & other.keys() if not same(one[place], other[place])]
+    one, other = ({name: value for name, value in run.items() if name != "thermo_rows"} for run in (first, second))
+    return places_that_differ(one, other)

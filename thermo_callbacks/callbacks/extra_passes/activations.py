@@ -21,6 +21,7 @@ from thermo_callbacks.probes.activations.calls import Reading
 from thermo_callbacks.probes.activations.groups import common_engine, pooled_values
 from thermo_callbacks.probes.activations.records import ActivationRecord, make_records
 from thermo_callbacks.probes.replay import SkippedBatch
+from thermo_callbacks.probes.replay.stand_ins import stand_in
 from thermo_callbacks.probes.sharding import is_sharded
 
 
@@ -50,7 +51,7 @@ class ActivationCollector(Collector):
             return
         # a mode or a hook around compiled code would compile it anew, for this step and again for the next
         # torch tells that the probe's hooks see the compiled module's shell as well: the probe knows shells
-        leaves = {p: p.detach().clone().requires_grad_() for p in self._module.parameters() if p.requires_grad}
+        leaves = {p: stand_in(p) for p in self._module.parameters() if p.requires_grad}
         with (
             contextlib.suppress(SkippedBatch),
             warnings.catch_warnings(action="ignore"),

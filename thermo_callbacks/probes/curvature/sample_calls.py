@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from thermo_callbacks.functional.curvature.sample_directions import Factor, SampleSigns, draw_signs
 from thermo_callbacks.probes.curvature.sample_layers import LAYERS, OTHER_OPERATIONS, Factors, Found, SampleLayout
+from thermo_callbacks.probes.tensor_classes import as_plain, labelled_like
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,10 @@ class CallRecorder(TorchFunctionMode):
         if func not in LAYERS or not torch.is_grad_enabled():
             return output
         names, layer = LAYERS[func]
-        found = layer(self, {**dict(zip(names, args, strict=False)), **kwargs, "output": output})
-        return output if found is None else self._with_offset(output, found)
+        plain, given = as_plain(output), {**dict(zip(names, args, strict=False)), **kwargs}
+        given = {name: value if id(value) in self._layers else as_plain(value) for name, value in given.items()}
+        found = layer(self, {**given, "output": plain})
+        return output if found is None else labelled_like(self._with_offset(plain, found), output)
 
     def watched(self, leaf: Any) -> Tensor | None:
         """A weight if it may be probed."""

@@ -101,7 +101,11 @@ def _is_written_in_c(kind: type) -> bool:
 
 
 def _root(kind: type) -> str:
-    return str(kind.__module__).partition(".")[0]
+    """The package that a class is of."""
+    # one that is made by a call of type() says that it is of the module that called, which may be abc or types: but the
+    # standard library derives from nobody else's classes
+    roots = [str(base.__module__).partition(".")[0] for base in kind.__mro__]
+    return next((root for root in roots if root not in sys.stdlib_module_names), roots[0])
 
 
 @functools.cache
@@ -120,4 +124,7 @@ def is_own_code(name: str) -> bool:
 def _installed() -> tuple[Path, ...]:
     """Folders of the standard library and of installed packages."""
     paths = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return tuple(Path(path) for path in {*paths, *site.getsitepackages(), site.getusersitepackages()} if path)
+    paths |= {*site.getsitepackages(), site.getusersitepackages()}
+    # one environment on top of another, or ``pip install --target``: what was installed leaves its metadata there
+    paths |= {path for path in sys.path if path and any(Path(path).glob("*.dist-info"))}
+    return tuple(Path(path) for path in paths if path)

@@ -95,9 +95,11 @@ def remember_slot(value: Any, name: str) -> Undo:
     item = getattr(value, name, _MISSING)
 
     def undo() -> None:
+        if getattr(value, name, _MISSING) is item:
+            return  # a class may have a constant or a property in the place of a base's slot, which refuses any writing
         if item is not _MISSING:
             object.__setattr__(value, name, item)  # also where the class is frozen
-        elif hasattr(value, name):
+        else:
             object.__delattr__(value, name)
 
     return undo

@@ -10,27 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-_PLAIN = frozenset({Tensor, nn.Parameter})
+from thermo_callbacks.probes.tensor_classes import PLAIN, is_labelled, labelled_like
 
 
 def stand_in(tensor: Tensor, *, share: bool = False) -> Tensor:
     """A leaf with a tensor's numbers, in single precision at least; ``share``: in the same memory, and as precise."""
     # a subclass that is a shell around other tensors has to copy itself; any other one is copied past its own methods,
     # which may need attributes that a tensor fresh from a copy lacks
-    kind = type(tensor)
-    plain = kind in _PLAIN
-    own = not plain and kind.__torch_dispatch__ is Tensor.__torch_dispatch__
+    own = is_labelled(tensor)
     with torch._C.DisableTorchFunctionSubclass() if own else contextlib.nullcontext():
         requires_grad = tensor.requires_grad
-        copy = tensor.detach()
+        copy = Tensor.detach(tensor)
         if not share:
-            copy = copy.float() if is_narrow(tensor.dtype) else copy.clone()
+            copy = Tensor.float(copy) if is_narrow(tensor.dtype) else Tensor.clone(copy)
         if isinstance(tensor, nn.Parameter) and not own:
             return nn.Parameter(copy, requires_grad=requires_grad)
-        if own:
-            copy = copy.as_subclass(kind)
-            vars(copy).update(vars(tensor))
-        return copy.requires_grad_(requires_grad)
+        return Tensor.requires_grad_(labelled_like(copy, tensor), requires_grad)
 
 
 def is_narrow(dtype: torch.dtype) -> bool:
@@ -46,7 +41,7 @@ class TensorCopies:
 
     def copy(self, value: Tensor | np.ndarray, largest: float) -> Any:
         """A copy to write to, the value itself where nothing can be written to, or None beyond the room."""
-        if is_lazy(value) or _is_freed(value) if isinstance(value, Tensor) else not value.flags.writeable:
+        if is_lazy(value) or _was_freed(value) if isinstance(value, Tensor) else not value.flags.writeable:
             return value
         size = _bytes(value)
         if size > min(self._room, largest):
@@ -55,16 +50,18 @@ class TensorCopies:
         return stand_in(value) if isinstance(value, Tensor) else value.copy()
 
 
-def _is_freed(tensor: Tensor) -> bool:
-    """Whether a tensor's memory was given back, as that of gathered shards is: reading it would end the process."""
-    if type(tensor) in _PLAIN:
-        return tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
-    flatten = getattr(tensor, "__tensor_flatten__", None)  # a shell around other tensors
-    return flatten is not None and any(_is_freed(getattr(tensor, name)) for name in flatten()[0])
+def _was_freed(tensor: Tensor) -> bool:
+    """Whether a tensor's memory was given back, as that of gathered parameters is: there is nothing to read."""
+    if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:  # a shell around other tensors
+        flatten = getattr(tensor, "__tensor_flatten__", None)
+        return flatten is not None and any(_was_freed(getattr(tensor, name)) for name in flatten()[0])
+    if tensor.layout is not torch.strided or not tensor.numel():
+        return False
+    return tensor.untyped_storage().nbytes() == 0
 
 
 def _bytes(value: Tensor | np.ndarray) -> int:
     if not isinstance(value, Tensor):
         return value.nbytes
-    with torch._C.DisableTorchFunctionSubclass() if type(value) not in _PLAIN else contextlib.nullcontext():
+    with torch._C.DisableTorchFunctionSubclass() if type(value) not in PLAIN else contextlib.nullcontext():
         return value.numel() * (4 if is_narrow(value.dtype) else value.element_size())
