@@ -28,7 +28,7 @@ WINDOWS = 12
 """Windows that a mean may reach back over, half of the shortest planned run."""
 PASSES = 6
 """Extra passes that the shift is a mean of: its error falls slowly, and the curvature that makes it changes."""
-DOUBT = 0.5
+DOUBT = 0.75
 """Part of what drawing without replacement can do that is in doubt after it was corrected for: curvatures differ."""
 
 
