@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-LONG = {"own_metric", "activations", "depth", "tiny_gpt", "initialisation_by_efficiency", "entropy_balance"}
+LONG = {
+    "own_metric", "activations", "depth", "tiny_gpt", "initialisation_by_efficiency", "entropy_balance", "topology",
+    "transition_temperature", "lightning_cli", "wandb_and_csv",
+}  # fmt: skip
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]*.py"))
 
 

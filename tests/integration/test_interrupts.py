@@ -159,7 +159,7 @@ CASES = [
     pytest.param(work, send, every, id=f"{name}, {how}, one in {every}", marks=marks)
     for name, work in WORK.items()
     for how, send in (("signal", send_it), ("exception", raise_it))
-    for every, marks in ((5, []), (1, [pytest.mark.slow]))
+    for every, marks in ((12, []), (1, [pytest.mark.slow]))
 ]
 
 

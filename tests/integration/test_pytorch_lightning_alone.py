@@ -68,6 +68,7 @@ def test_saved_hyperparameters_have_their_columns_and_no_warning(environment: di
     assert "hp_metric" in columns
 
 
+@pytest.mark.slow
 def test_compare_trains_and_ranks(environment: dict[str, str], tmp_path: Path) -> None:
     options = ["--activations", "ReLU", "Tanh", "--data", "digits", "--seeds", "1", "--max-epochs", "1", "--directory"]
     command = [sys.executable, "-m", "thermo_callbacks", "compare", *options, str(tmp_path / "comparison")]
