@@ -37,6 +37,17 @@ def place_of(code: CodeType) -> Place | None:
 
 
 @contextmanager
+def tracing(trace: Callable[[FrameType, str, Any], Any]) -> Iterator[None]:
+    """Have this thread traced, and then as before."""
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@contextmanager
 def traced(hear: Callable[[Place], None]) -> Iterator[None]:
     """Tell of each call of the package's functions; an exception that is raised then is one of the function."""
 
@@ -44,12 +55,8 @@ def traced(hear: Callable[[Place], None]) -> Iterator[None]:
         if event == "call" and (place := place_of(frame.f_code)) is not None:
             hear(place)
 
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
+    with tracing(trace):
         yield
-    finally:
-        sys.settrace(before)
 
 
 def called(work: Callable[[], Any]) -> dict[Place, int]:
