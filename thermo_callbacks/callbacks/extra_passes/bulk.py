@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.compat import logging_step
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
-from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
+from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSettings, ReplayingCollector
 from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.display import write_spectrum
@@ -23,26 +23,18 @@ HISTOGRAM = 1024
 """Values that a spectrum is drawn from."""
 
 
-class BulkCollector(Collector):
+class BulkCollector(ReplayingCollector):
     """Measures neuron states on the batch after a step, under the weights before it and after it."""
 
     key = "bulk"
 
     def __init__(self, trainer: Any, pl_module: Any, settings: ExtraPassSettings, measured: MeasuredStep) -> None:
-        super().__init__(
-            f"{settings.name}'s measurement of the bulk", quiet=not trainer.is_global_zero, told=settings.told
-        )
-        self._trainer, self._module, self._step = trainer, pl_module, measured
+        super().__init__(trainer, pl_module, settings, "measurement of the bulk")
+        self._module, self._step = pl_module, measured
         self._probe, self._seed = settings.bulk_probe, settings.seed
-        with self.guard.protect("looking at the training step"):
-            self._replay = settings.replay(pl_module)
         self._untrained: dict[nn.Parameter, Tensor] = {}  # values of parameters that no optimizer has
         self._last: tuple[float, ...] | None = None  # of the last extra pass, for the first law
         self._extra_passes_made = 0
-
-    def before_forward(self, batch: Any, batch_idx: int) -> None:
-        """Have the step looked at that is about to be run, before it is ever run again."""
-        self._replay.watch_own_step()
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep the parameters, until the next batch."""

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from thermo_callbacks.callbacks.agreement import agree, mean_over_processes
 from thermo_callbacks.callbacks.extra_passes.curvature_values import COLUMNS, CurvatureValues
 from thermo_callbacks.callbacks.extra_passes.measured_step import FreshGradient, MeasuredStep, check_trained
-from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
+from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSettings, ReplayingCollector
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.curvature import CurvatureProbe, CurvatureSample, SampleCurvatureProbe
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
@@ -29,7 +29,7 @@ PROBES = 2
 """Random vectors of weights that can't be probed sample by sample: each costs about as much as a training step."""
 
 
-class CurvatureCollector(Collector):
+class CurvatureCollector(ReplayingCollector):
     """Measures the curvature of the loss at the parameters before a step, on the batch after it.
 
     The batch after the step knows nothing of the parameters before it, and nothing of the step's own batch: two
@@ -50,13 +50,9 @@ class CurvatureCollector(Collector):
         wanted: Collection[str],
         measured: MeasuredStep,
     ) -> None:
-        super().__init__(
-            f"{settings.name}'s measurement of curvature", quiet=not trainer.is_global_zero, told=settings.told
-        )
-        self._trainer, self._layers, self._wanted = trainer, layers, frozenset(wanted)
+        super().__init__(trainer, pl_module, settings, "measurement of curvature")
+        self._layers, self._wanted = layers, frozenset(wanted)
         self._mobility_of = mobility
-        with self.guard.protect("looking at the training step"):
-            self._replay = settings.replay(pl_module)
         self._module, self._sharded = pl_module, is_sharded(pl_module)
         self._probe: CurvatureProbe
         self._seed, self._within_layers = settings.seed, settings.within_layers
@@ -70,10 +66,6 @@ class CurvatureCollector(Collector):
         measured.keeps_gradients |= self._takes_gradients
         self._memory = KeptMemory()
         self._skipped = False  # the training step had no loss for the batch
-
-    def before_forward(self, batch: Any, batch_idx: int) -> None:
-        """Have the step looked at that is about to be run, before it is ever run again."""
-        self._replay.watch_own_step()
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep parameters and gradients, until the next batch."""

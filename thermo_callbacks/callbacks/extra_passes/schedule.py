@@ -80,6 +80,20 @@ class Collector:
         """Go on where the checkpoint was written."""
 
 
+class ReplayingCollector(Collector):
+    """Base of collectors that run the training step again, of which the run's own step is looked at before."""
+
+    def __init__(self, trainer: Any, pl_module: Any, settings: ExtraPassSettings, what: str) -> None:
+        super().__init__(f"{settings.name}'s {what}", quiet=not trainer.is_global_zero, told=settings.told)
+        self._trainer = trainer
+        with self.guard.protect("looking at the training step"):
+            self._replay = settings.replay(pl_module)
+
+    def before_forward(self, batch: Any, batch_idx: int) -> None:
+        """Have the step looked at that is about to be run, before it is ever run again."""
+        self._replay.watch_own_step()
+
+
 class ExtraPassSchedule:
     """Calls collectors at the ``planned`` steps, and then at one in ``every``; the others cost one comparison.
 

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.agreement import agree, several_processes
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep, check_trained
-from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
+from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSettings, ReplayingCollector
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.curvature.eigenvectors import Directions, EigenvectorProbe
 from thermo_callbacks.probes.parameters.optimizers import MobilityOf
@@ -35,7 +35,7 @@ _QUANTILE = 0.975
 _LARGEST_STATE = 2**25  # bytes of directions that go into a checkpoint
 
 
-class SharpnessCollector(Collector):
+class SharpnessCollector(ReplayingCollector):
     """Finds the most curved directions on the step's own batch, and measures their curvature on the batch after it.
 
     The mean of both curvatures is free of the bias of either. ``offer`` takes the directions for the windows to come.
@@ -54,24 +54,16 @@ class SharpnessCollector(Collector):
         mobility: MobilityOf,
         offer: Callable[[Sequence[nn.Parameter], WatchedDirections], None],
     ) -> None:
-        super().__init__(
-            f"{settings.name}'s measurement of sharpness", quiet=not trainer.is_global_zero, told=settings.told
-        )
-        self._trainer, self._layers, self._step, self._offer = trainer, layers, measured, offer
+        super().__init__(trainer, pl_module, settings, "measurement of sharpness")
+        self._layers, self._step, self._offer = layers, measured, offer
         self._mobility_of = mobility
         measured.keeps_batches = True
-        with self.guard.protect("looking at the training step"):
-            self._replay = settings.replay(pl_module)
         self._seed = settings.seed
         self._probe: EigenvectorProbe
         self._signature: tuple[int, ...] = ()
         self._starts: dict[str, Tensor] = {}  # directions of the last pass, for each Hessian
         self._passes = 0
         self._deviation = self._weight = 0.0  # sums of squared relative deviations between batches, and of weights
-
-    def before_forward(self, batch: Any, batch_idx: int) -> None:
-        """Have the step looked at that is about to be run, before it is ever run again."""
-        self._replay.watch_own_step()
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep parameters until the next batch."""

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.agreement import mean_over_processes
 from thermo_callbacks.callbacks.extra_passes.measured_step import FreshGradient, MeasuredStep, check_trained
-from thermo_callbacks.callbacks.extra_passes.schedule import Collector, ExtraPassSettings
+from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSettings, ReplayingCollector
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.step_balance import BalanceSums, balance_sums
 from thermo_callbacks.probes.parameters.stated import largest_rate
@@ -27,7 +27,7 @@ FADING = 0.5
 """Weight of an extra pass relative to the next one: the ratio is that of about three passes, and lags by one."""
 
 
-class StepBalanceCollector(Collector):
+class StepBalanceCollector(ReplayingCollector):
     """Measures step efficiency, transfer, and each layer's share of the heat.
 
     The loss is evaluated four times: on the step's own batch and on the one after it, at the parameters before the step
@@ -47,13 +47,9 @@ class StepBalanceCollector(Collector):
         measured: MeasuredStep,
         add_shift: ShiftSink,
     ) -> None:
-        super().__init__(
-            f"{settings.name}'s energy balance of a step", quiet=not trainer.is_global_zero, told=settings.told
-        )
-        self._trainer, self._layers, self._step, self._add_shift = trainer, layers, measured, add_shift
+        super().__init__(trainer, pl_module, settings, "energy balance of a step")
+        self._layers, self._step, self._add_shift = layers, measured, add_shift
         self._own_loss = settings.loss_fn is not None  # gradients are to be those of this loss, not of the step
-        with self.guard.protect("looking at the training step"):
-            self._replay = settings.replay(pl_module)
         if is_sharded(pl_module):
             self.guard.disable("it needs whole parameters in one process, and these are sharded")
         else:
@@ -61,10 +57,6 @@ class StepBalanceCollector(Collector):
             measured.keeps_gradients |= not self._own_loss
         self._sums: dict[str, BalanceSums] = {}
         self._heat: dict[str, float] = {}
-
-    def before_forward(self, batch: Any, batch_idx: int) -> None:
-        """Have the step looked at that is about to be run, before it is ever run again."""
-        self._replay.watch_own_step()
 
     def before_step(self, optimizer: Optimizer, scale: Callable[[], Any]) -> None:
         """Keep parameters and gradients, until the next batch."""
