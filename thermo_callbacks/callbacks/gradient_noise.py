@@ -42,7 +42,6 @@ class GradientNoise:
         self._degrees: Tensor | None = None  # of freedom of the last window's share
         self._shifts: list[Tensor] = []  # each an extra pass', per unit of learning rate, [L + 1]
         self._batch_size = 1.0
-        self._momentum: Tensor | None = None  # of each layer and, in the last column, their mean
         self._at_one_point = False
 
     def add_pass(self, names: Sequence[str], shift: Tensor, power: Tensor, rate: float) -> None:
@@ -96,12 +95,12 @@ class GradientNoise:
         names = [name for window in windows for name in window.probe.names]
         momentum = torch.cat([window.last.momentum for window in windows if window.last is not None]).double()
         self.add_window(names, joined, windows[0].pairs.batch_size)
-        self._momentum = torch.cat((momentum, momentum.mean(0, keepdim=True)))
+        momentum = torch.cat((momentum, momentum.mean(0, keepdim=True)))
         rate = largest_rate(windows[0].optimizer.param_groups)
         share = self.share(rate)
         if share is None:
             return {}
-        record = self._record(share, rate, samples)
+        record = self._record(*self._corrected(share, momentum, rate=rate, samples=samples), samples)
         # a preconditioner moves the coordinates that hold the signal least: what is noise of the power is none of T's
         if steps and all(window.moves_alike for window in windows):
             statistics = WindowStatistics.join([window.last for window in windows if window.last is not None])
@@ -120,26 +119,25 @@ class GradientNoise:
             value, variance = value - shifts.mean(0), variance + error
         return Estimate(value, variance.sqrt(), self._degrees)
 
-    def _record(self, share: Estimate, rate: float, samples: float) -> Scalars:
-        corrected, doubt = self._corrected(share, rate, samples)
-        record = _tagged("signal_share", corrected.value, self._names)
-        record["thermo/signal_share_stderr"] = float(corrected.stderr[-1])
+    def _record(self, share: Estimate, doubt: float, samples: float) -> Scalars:
+        record = _tagged("signal_share", share.value, self._names)
+        record["thermo/signal_share_stderr"] = float(share.stderr[-1])
         if self._batch_size >= 1.0:  # else unknown
-            scale = noise_scale_interval(corrected, self._batch_size, samples=samples, doubt=doubt)
+            scale = noise_scale_interval(share, self._batch_size, samples=samples, doubt=doubt)
             # a chart with a band can't draw an infinite end
             scale = scale._replace(upper=scale.upper.nan_to_num(nan=math.nan, posinf=math.nan))
             for name, column in zip(("noise_scale", "noise_scale_lower", "noise_scale_upper"), scale, strict=True):
                 record |= _tagged(name, column, self._names)
         return record
 
-    def _corrected(self, share: Estimate, rate: float, samples: float) -> tuple[Estimate, float]:
+    def _corrected(self, share: Estimate, momentum: Tensor, *, rate: float, samples: float) -> tuple[Estimate, float]:
         """The share without what drawing batches without replacement does to it, and how much of that is in doubt."""
         batches = samples / self._batch_size
-        if not math.isfinite(batches) or not self._shifts or self._momentum is None:
+        if not math.isfinite(batches) or not self._shifts:
             return share, 1.0  # nothing to correct, or how fast the weights forget is not known
         contraction = -torch.stack(self._shifts).mean(0) * rate
-        strengths = zip(contraction.nan_to_num().tolist(), self._momentum.nan_to_num().tolist(), strict=True)
-        missed = share.value.new_tensor([shuffling_bias(part, batches, momentum) for part, momentum in strengths])
+        strengths = zip(contraction.nan_to_num().tolist(), momentum.nan_to_num().tolist(), strict=True)
+        missed = share.value.new_tensor([shuffling_bias(part, batches, memory) for part, memory in strengths])
         noise = (1.0 - share.value).clamp(0.0, 1.0) * self._batch_size / samples
         return share._replace(value=share.value + missed * noise), DOUBT
 
@@ -152,7 +150,6 @@ class GradientNoise:
             "shifts": [shift.clone() for shift in self._shifts],
             "degrees": None if self._degrees is None else self._degrees.clone(),
             "batch_size": self._batch_size,
-            "momentum": None if self._momentum is None else self._momentum.clone(),
             "at_one_point": self._at_one_point,
         }
 
@@ -164,7 +161,6 @@ class GradientNoise:
         self._shares, self._variances = list(state["shares"]), list(state["variances"])
         self._shifts, self._degrees = list(state["shifts"]), state["degrees"]
         self._batch_size, self._at_one_point = state["batch_size"], state["at_one_point"]
-        self._momentum = state.get("momentum")
 
 
 def _tagged(name: str, column: Tensor, layers: Sequence[str]) -> Scalars:
