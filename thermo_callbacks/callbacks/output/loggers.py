@@ -54,8 +54,8 @@ class LoggerOutput:
         """Log values at a step."""
 
         def log(logger: Any) -> bool:
-            named = {mlflow_name(tag): value for tag, value in values.items()}
-            logger.log_metrics(named if is_logger(logger, "MLFlowLogger") else dict(values), step=step)
+            name = mlflow_name if is_logger(logger, "MLFlowLogger") else str
+            logger.log_metrics({name(tag): value for tag, value in values.items()}, step=step)
             return True
 
         self.each(trainer, step, log)
