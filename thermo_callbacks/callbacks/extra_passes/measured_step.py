@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.probes.curvature.buffers import KeptMemory
 from thermo_callbacks.probes.guard import RandomState
+from thermo_callbacks.probes.parameters.stated import parameters_of
 from thermo_callbacks.probes.real_numbers import as_real
 from thermo_callbacks.probes.replay import Replay, ReplayError
 from thermo_callbacks.probes.replay.losses import StepBatch
@@ -161,5 +162,4 @@ def on_device(batch: Any, device: torch.device) -> Any:
 
 def _parameters(optimizer: Optimizer) -> Iterator[nn.Parameter]:
     """Parameters of an optimizer; a compressed one has no coordinates to move, and stays as it is in a replay."""
-    every = (parameter for group in optimizer.param_groups for parameter in group["params"])
-    return (parameter for parameter in every if parameter.layout == torch.strided)
+    return (parameter for parameter in parameters_of(optimizer) if parameter.layout == torch.strided)

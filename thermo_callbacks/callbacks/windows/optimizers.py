@@ -19,6 +19,7 @@ from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
 from thermo_callbacks.probes.parameters.selection import unreadable
+from thermo_callbacks.probes.parameters.stated import parameters_of
 
 _SHOWN = 5  # names in a message
 
@@ -78,7 +79,7 @@ class MonitoredOptimizers:
         free = [window for optimizer in gone for window in self._by_optimizer.pop(id(optimizer), [])]
         self._lost += any(window.taken for window in free)
         for optimizer in new:
-            own = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+            own = set(map(id, parameters_of(optimizer)))
             self._by_optimizer[id(optimizer)] = heirs = []
             for device, layers in self._by_device(optimizer).items():
                 here = [window for window in free if window.probe.device == device]

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.parameters.moved import Marks
+from thermo_callbacks.probes.parameters.stated import parameters_of
 
 PATIENCE = 3
 """Steps in a row that leave no trace, after which it is said that they can't be followed."""
@@ -55,12 +56,14 @@ class StepFollower:
 
     def add(self, optimizer: Any) -> None:
         """Follow an optimizer of the run."""
-        self._followed[id(optimizer)] = _Followed(optimizer, list(_inside(optimizer)), Marks(_trained(optimizer)))
+        self._followed[id(optimizer)] = _Followed(optimizer, list(_inside(optimizer)), Marks(parameters_of(optimizer)))
 
     def watch_module(self, module: nn.Module) -> None:
         """Say so, if the module's parameters move though none of the optimizers followed has them."""
         own = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        if all(set(map(id, own)).isdisjoint(map(id, _trained(each.optimizer))) for each in self._followed.values()):
+        if all(
+            set(map(id, own)).isdisjoint(map(id, parameters_of(each.optimizer))) for each in self._followed.values()
+        ):
             self._alone = Marks(own)
 
     def attach(self) -> None:
@@ -161,7 +164,7 @@ class StepFollower:
             self._settle(entry)
         entry.announced = True
         if not entry.hooked and entry.inner is None:
-            entry.before = Marks(_trained(optimizer))
+            entry.before = Marks(parameters_of(optimizer))
         return True
 
     def settle(self) -> None:
@@ -207,17 +210,13 @@ class StepFollower:
             )
 
 
-def _trained(optimizer: Any) -> list[nn.Parameter]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
 def _name(entry: _Followed) -> str:
     return type(entry.optimizer).__name__
 
 
 def _watching(entry: _Followed, closure: Callable[[], Any]) -> Callable[[], Any]:
     """A closure that also tells whether the weights have moved before it was called."""
-    start = Marks(_trained(entry.optimizer))
+    start = Marks(parameters_of(entry.optimizer))
 
     def watching() -> Any:
         if entry.ahead is None:
@@ -236,11 +235,11 @@ def _with_closure(args: tuple[Any, ...], kwargs: dict[str, Any], closure: Callab
 
 def _inside(optimizer: Any, depth: int = 2) -> Iterator[Any]:
     """Optimizers that an optimizer holds, and that train some of its parameters."""
-    own = set(map(id, _trained(optimizer)))
+    own = set(map(id, parameters_of(optimizer)))
     for value in list(getattr(optimizer, "__dict__", {}).values()):
         for each in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(each, Optimizer) and each is not optimizer:
-                if not own.isdisjoint(map(id, _trained(each))):
+                if not own.isdisjoint(map(id, parameters_of(each))):
                     yield each
                 if depth > 1:
                     yield from _inside(each, depth - 1)

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups, Leaf, group_by_path
 from thermo_callbacks.probes.layers import layer_parameters, owned_parameters
+from thermo_callbacks.probes.parameters.stated import parameters_of
 
 
 def trained_layers(
@@ -52,7 +53,7 @@ class TurnsOfTraining:
 
     def look(self, optimizer: Optimizer) -> set[int]:
         """Take in which parameters of an optimizer are trained now; identities of those that take turns."""
-        owned = {id(p): p.requires_grad for group in optimizer.param_groups for p in group["params"]}
+        owned = {id(p): p.requires_grad for p in parameters_of(optimizer)}
         now = {key for key, trained in owned.items() if trained}
         self._turning |= self._rested & now
         self._rested |= self._trained & (owned.keys() - now)
@@ -111,4 +112,4 @@ def _name_of(optimizer: Optimizer, optimizers: Sequence[Any]) -> str:
 
 def _trained(optimizer: Optimizer) -> set[int]:
     """Identities of the parameters in an optimizer's groups."""
-    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    return set(map(id, parameters_of(optimizer)))

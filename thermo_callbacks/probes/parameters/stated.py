@@ -12,6 +12,11 @@ UNREADABLE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, Val
 """What reading a stranger's groups and state may raise: they tell nothing then, and the steps are measured."""
 
 
+def parameters_of(optimizer: Any) -> list[nn.Parameter]:
+    """Parameters in all groups of an optimizer."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 def group_rate(group: dict[str, Any]) -> float:
     """Learning rate of a group, 1 where it has none, or has it on a device that one would have to wait for."""
     rate = stated_rate(group, missing=1.0)

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.probes.layers import layer_parameters
+from thermo_callbacks.probes.parameters.stated import parameters_of
 from thermo_callbacks.probes.real_numbers import real_count
 
 FROZEN = "frozen"
@@ -68,7 +69,7 @@ def find_untrained(
         [Untrained(layer='0', parameters=(), size=9, reason='frozen'),
          Untrained(layer='1', parameters=('bias',), size=1, reason='in no optimizer')]
     """
-    held = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    held = {id(p) for optimizer in optimizers for p in parameters_of(optimizer)}
     own_names = {id(p): name.rpartition(".")[2] for name, p in model.named_parameters()}
     size, found = 0, []
     for layer, owned in layer_parameters(model, patterns, frozen=True).items():
