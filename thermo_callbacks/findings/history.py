@@ -47,6 +47,8 @@ class Course(NamedTuple):
         return Course(self.steps[low : max(high, low + 1)], self.values[low : max(high, low + 1)])
 
 
+VALIDATION_LOSS = "validation_loss"
+"""Under this name the run's own validation loss is kept, whatever the run calls it."""
 _NOTHING = Course(np.empty(0, np.int64), np.empty(0))
 
 
@@ -61,16 +63,22 @@ class History:
     def __init__(self, reads: Iterable[str] | None = None, facts: Mapping[str, Any] | None = None) -> None:
         self._reads = None if reads is None else frozenset(reads)
         self._courses: dict[str, tuple[list[int], list[float]]] = {}
+        self._lost: dict[str, int] = {}
         self.facts: dict[str, Any] = dict(facts or {})
         self.step = 0
 
     def add(self, record: Scalars, step: int) -> None:
         """Take in what was logged at a step."""
         self.step = max(self.step, step)
+        if (own := next(filter(is_validation_loss, record), None)) is not None:
+            record = {**record, VALIDATION_LOSS: record[own]}
         for tag, value in record.items():
             family = tag.partition("/")[0]
             wanted = self._reads is None or tag in self._reads or family in self._reads
-            if wanted and not math.isnan(value):
+            if wanted and math.isnan(value):
+                self._lost.setdefault(tag, step)
+            elif wanted:
+                self._lost.pop(tag, None)
                 steps, values = self._courses.setdefault(tag, ([], []))
                 steps.append(step)
                 values.append(value)
@@ -80,6 +88,16 @@ class History:
             return _NOTHING
         steps, values = self._courses[tag]
         return Course(np.asarray(steps, np.int64), np.asarray(values, np.float64))
+
+    def lost(self, tag: str) -> int | None:
+        """Step since which a value that is logged has been NaN; None where it is known, or not logged."""
+        return self._lost.get(tag)
+
+    @property
+    def inspected(self) -> Mapping[str, Any]:
+        """What was read off loss, modules and optimizers."""
+        found: Mapping[str, Any] = self.facts.get("inspection", {})
+        return found
 
     def members(self, family: str) -> dict[str, Course]:
         """Courses of the members of a family, in the order in which they were logged first."""
@@ -101,9 +119,24 @@ class History:
 
     def state_dict(self) -> dict[str, Any]:
         """Values so far, in what a checkpoint may hold."""
-        return {"step": self.step, "courses": {tag: [list(s), list(v)] for tag, (s, v) in self._courses.items()}}
+        courses = {tag: [list(steps), list(values)] for tag, (steps, values) in self._courses.items()}
+        return {"step": self.step, "lost": dict(self._lost), "courses": courses}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back :meth:`state_dict`; an empty state is a fresh start."""
-        self.step = int(state.get("step", 0))
+        self.step, self._lost = int(state.get("step", 0)), dict(state.get("lost", {}))
         self._courses = {tag: (list(steps), list(values)) for tag, (steps, values) in state.get("courses", {}).items()}
+
+
+def is_validation_loss(tag: str) -> bool:
+    """Whether a run's own metric is its validation loss, by its name.
+
+    Returns:
+        Whether the name has "val" and "loss" in it, and is none of ours.
+
+    Example:
+        >>> [is_validation_loss(tag) for tag in ("val_loss", "valid/loss_epoch", "train_loss", "thermo/heat")]
+        [True, True, False, False]
+    """
+    name = tag.lower()
+    return not name.startswith("thermo") and "val" in name and "loss" in name

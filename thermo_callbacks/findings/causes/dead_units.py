@@ -2,49 +2,77 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
 
+FAMILY = "thermo_dead_fraction"
 DEAD = 0.98
 """Share of a module's units from which on it lets nothing through. Healthy networks of the fault suite reach 0.5."""
-BOUNDED = {"Tanh", "Sigmoid", "Softsign", "Hardtanh", "Hardsigmoid", "LogSigmoid", "Tanhshrink"}
-"""Activations whose flat parts are ends: their units are saturated, not dead."""
 
 
-def modules_at_rest(run: History, *, bounded: bool) -> dict[str, tuple[int, float, bool]]:
-    """Activations of which all units are flat: since which step, what share, and whether from the first look on."""
-    types = run.facts.get("engine_types", {})
-    found = {}
-    for name, course in run.members("thermo_dead_fraction").items():
+class Dead(NamedTuple):
+    """An activation of which all units are dead: since when, what share, and whether from the first look on."""
+
+    name: str
+    since: int
+    share: float
+    from_the_start: bool
+
+
+def dead_modules(run: History) -> list[Dead]:
+    """Activations whose units are all dead now, in the order of the forward pass; none that are bounded."""
+    bounded = set(run.inspected.get("bounded_activations", ()))
+    found = []
+    for name, course in run.members(FAMILY).items():
         flat = course.values >= DEAD
-        if len(course) and flat[-1] and (types.get(name) in BOUNDED) is bounded:
-            since = int(course.steps[len(flat) - flat[::-1].argmin() if not flat.all() else 0])
-            found[name] = (since, course.last, bool(flat[0]))
+        if len(course) and flat[-1] and not bounded.intersection(members_of(run, name)):
+            start = 0 if flat.all() else len(flat) - int(flat[::-1].argmin())
+            found.append(Dead(name, int(course.steps[start]), course.last, bool(flat.all())))
     return found
 
 
+def members_of(run: History, name: str) -> tuple[str, ...]:
+    """Modules that are shown under a name: one, or those of a group."""
+    return tuple(run.facts.get("activation_groups", {}).get(name, (name,)))
+
+
 def _find(run: History) -> Sign | None:
-    found = modules_at_rest(run, bounded=False)
+    found = dead_modules(run)
     if not found:
         return None
-    since = min(step for step, _, _ in found.values())
-    first = [name for name, (step, _, _) in found.items() if step == since]
-    share = found[first[0]][1]
-    start = "from the first look on" if found[first[0]][2] else f"since step {since}"
+    since = min(each.since for each in found)
+    first = next(each for each in found if each.since == since)
+    layers = _before(run, first) or members_of(run, first.name)
+    behind = sum(each.since == since for each in found) - 1
+    start = "from the first look on" if first.from_the_start else f"since step {since}"
+    more = f" So do {behind} more behind it." if behind else ""
     return Sign(
-        f"{share:.0%} of the units of {first[0]} give a constant, whatever the input, {start} up to step {run.step}.",
-        {f"thermo_dead_fraction/{name}": found[name][1] for name in first},
+        f"{first.share:.0%} of the units of {first.name} give a constant, whatever the input, {start} up to step "
+        f"{run.step}.{more}",
+        {f"{FAMILY}/{first.name}": first.share},
         since_step=since,
         severity="critical",
-        layers=tuple(first),
+        layers=layers,
     )
+
+
+def _before(run: History, first: Dead) -> tuple[str, ...]:
+    """Members of the group right before, where one of them is dead: what is behind it can't help being so."""
+    names = list(run.members(FAMILY))
+    place = names.index(first.name) - 1
+    if place < 0:
+        return ()
+    members, share = members_of(run, names[place]), run[f"{FAMILY}/{names[place]}"].last
+    return members if len(members) > 1 and share >= DEAD / len(members) else ()
 
 
 CAUSE = Cause(
     name="dead units",
     rule=_find,
-    reads=("thermo_dead_fraction",),
-    means="Units that are off for all inputs. Nothing passes them, forward or back, so they can't recover by themselves.",
+    reads=(FAMILY,),
+    means="Units that are off for all inputs. Nothing passes them, forward or back, so that they don't recover.",
     sign=f"The share of a module's units that stay in the flat part of their function for the whole batch is {DEAD} or "
     "more, at the last extra pass.",
     advice="Dead from the start: look at the initialisation and the bias of the layer before. Dead since a later step: "

@@ -1,0 +1,43 @@
+"""Inputs of the wrong size: rule and page."""
+
+from __future__ import annotations
+
+from thermo_callbacks.findings.cause import Cause, Sign
+from thermo_callbacks.findings.history import History
+from thermo_callbacks.findings.readings import ENERGY
+
+_TAG = "thermo/input_size"
+LARGE, SMALL = 30.0, 1.0 / 100.0
+"""Far from 1, which initialisations are made for: pixels from 0 to 255 have a size of about 130."""
+_SPOILT = 3.0
+"""A loss that starts so many times higher than it soon is was made by outputs far too large."""
+
+
+def _find(run: History) -> Sign | None:
+    size, loss = run[_TAG].first, run[ENERGY]
+    if not (size >= LARGE or size <= SMALL):
+        return None
+    spoilt = len(loss) > 1 and loss.first > _SPOILT * abs(float(loss.values[1:].min()))
+    return Sign(
+        f"The inputs have a root mean square of {size:.3g}; initial weights are made for about 1.",
+        {_TAG: size},
+        since_step=int(run[_TAG].steps[0]),
+        severity="warning" if spoilt and size >= LARGE else "info",
+    )
+
+
+CAUSE = Cause(
+    name="input scale",
+    rule=_find,
+    reads=(_TAG, ENERGY),
+    means="Inputs are far from the size that the weights were made for: outputs are far too large, and units die or "
+    "saturate in the first steps.",
+    sign=f"The root mean square of the inputs is above {LARGE:g} or below {SMALL:g}. It is only worth knowing, unless "
+    "the loss started far above where it soon was, or units died.",
+    advice="Subtract the mean of the training data and divide by its standard deviation.",
+    mistaken="A network that normalises its inputs itself.",
+    explains=(
+        "dead units", "saturated units", "rate too high", "exploding signal", "vanishing signal", "layer not trained",
+        "rate too low", "wrong labels", "clipping too strong", "no warm-up", "batch too small",
+    ),
+)  # fmt: skip

@@ -1,0 +1,50 @@
+"""One layer that moves far more than the others: rule and page."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from thermo_callbacks.findings.cause import Cause, Sign
+from thermo_callbacks.findings.history import History
+
+_FAMILY = "thermo_update_ratio"
+TIMES = 10.0
+"""A layer's rate over that of the others from which on it stands out: layer-wise decay of fine-tuning stays below."""
+MOVES = 0.1
+"""Update ratio of a first window that wipes out a layer in ten steps. Healthy first windows of the suite stay below,
+but for biases that start at zero."""
+
+
+def _find(run: History) -> Sign | None:
+    rates: dict[str, float] = run.inspected.get("layer_rates", {})
+    if len(rates) < 2:
+        return None
+    usual = median(rates.values())
+    fast = [name for name, rate in rates.items() if rate >= TIMES * usual]
+    moves = {name: course.first for name, course in run.members(_FAMILY).items() if name in fast and len(course)}
+    if not moves:
+        return None
+    name = max(moves, key=moves.__getitem__)
+    return Sign(
+        f"The rate of {name} is {rates[name] / usual:.0f} times that of the other layers, and a step of the first "
+        f"window moves it by {moves[name]:.1%} of its size.",
+        {f"{_FAMILY}/{name}": moves[name]},
+        severity="warning" if moves[name] >= MOVES else "info",
+        layers=tuple(fast),
+    )
+
+
+CAUSE = Cause(
+    name="layer rate too high",
+    rule=_find,
+    reads=(_FAMILY,),
+    means="One layer moves far more than the others: what it has learned is wiped out while they follow.",
+    sign=f"Its rate is {TIMES:g} times the median of the layers or more, and a step of the first window moves its "
+    f"weights by {MOVES:.0%} of their size. With a smaller move it is only worth knowing.",
+    advice="Give the layer the rate of the others, or find out what that factor was for.",
+    mistaken="A new head on a trained backbone, which may learn faster on purpose.",
+    explains=(
+        "rate too high", "dead units", "saturated units", "layer not trained", "exploding signal", "vanishing signal",
+        "wrong labels", "batch too small", "no warm-up", "rate too low", "data shift",
+    ),
+)  # fmt: skip

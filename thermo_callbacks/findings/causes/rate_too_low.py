@@ -1,0 +1,52 @@
+"""Steps that are too small: rule and page."""
+
+from __future__ import annotations
+
+from thermo_callbacks.findings.cause import Cause, Sign
+from thermo_callbacks.findings.history import History
+from thermo_callbacks.findings.readings import (
+    EFFICIENCY,
+    LOSS_READS,
+    STEP_READS,
+    TRANSFER,
+    fallen,
+    has_settled,
+    late_steps,
+)
+
+SAFE = 0.985
+"""Step efficiency of steps so small that the slope hardly changes along them."""
+LIVELY = 0.15
+"""Step transfer above which the next batch gains too."""
+LITTLE = 0.5
+"""Part of the loss that is gone by half of a run that learns."""
+
+
+def _find(run: History) -> Sign | None:
+    if not has_settled(run):
+        return None
+    steps, gone = late_steps(run), fallen(run)
+    if not (steps.efficiency >= SAFE and steps.transfer >= LIVELY and not gone >= LITTLE):
+        return None
+    return Sign(
+        f"Steps keep {steps.efficiency:.3f} of what their slope promises, and the next batch gains too (step transfer "
+        f"{steps.transfer:.2f}): they could be many times longer. {max(0.0, gone):.0%} of the loss has gone up to step "
+        f"{run.step}.",
+        {EFFICIENCY: steps.efficiency, TRANSFER: steps.transfer},
+        since_step=int(run[EFFICIENCY].steps[0]),
+        confidence=0.99,
+    )
+
+
+CAUSE = Cause(
+    name="rate too low",
+    rule=_find,
+    reads=(*LOSS_READS, *STEP_READS),
+    means="Steps are so small that the run ends long before it has learned.",
+    sign=f"By half of the run less than {LITTLE:.0%} of the loss has gone, though the steps of the later passes keep "
+    f"{SAFE} of what their slope promises and the next batch gains {LIVELY} of it or more. At the exact line search "
+    "they keep 1/2.",
+    advice="Raise the learning rate three to ten times, until step efficiency is between 0.5 and 0.9.",
+    mistaken="A loss with a high floor, of which little can go.",
+    explains=("wrong labels",),
+)

@@ -1,0 +1,41 @@
+"""Samples of a batch that are alike: rule and page."""
+
+from __future__ import annotations
+
+from thermo_callbacks.findings.cause import Cause, Sign
+from thermo_callbacks.findings.history import History
+
+_TAG = "thermo/batch_likeness"
+ALIKE = 3.5
+"""Ratio of variances from which on batches are no fair samples. In 8 batches of independent samples even a single
+feature exceeds it once in a thousand windows, and the rule asks for the median of two or more."""
+
+
+def _find(run: History) -> Sign | None:
+    course = run[_TAG]
+    if len(course) < 2 or not course.median >= ALIKE:
+        return None
+    return Sign(
+        f"The means of batches differ {course.median:.1f} times as much as those of random samples (median of "
+        f"{len(course)} windows up to step {run.step}): samples of a batch are alike.",
+        {_TAG: course.median},
+        since_step=int(course.steps[0]),
+        confidence=1.0 - 1e-6,
+    )
+
+
+CAUSE = Cause(
+    name="unshuffled data",
+    rule=_find,
+    reads=(_TAG,),
+    means="Samples that follow each other are alike. Each step learns one kind and unlearns the others.",
+    sign=f"The variance of the batches' means over that of independent samples is {ALIKE} or more in the median window "
+    "(one-way analysis of variance, Fisher 1925). Random batches read 1.",
+    advice="DataLoader(shuffle=True); of streams a larger shuffle buffer, of several files a mix of them in each "
+    "batch.",
+    mistaken="Batches that are alike on purpose: bucketed by length, one user or one game each.",
+    explains=(
+        "data shift", "rate too high", "dead units", "saturated units", "layer not trained", "wrong labels",
+        "batch too small", "no warm-up", "rate too low", "overfitting",
+    ),
+)  # fmt: skip

@@ -1,0 +1,30 @@
+"""A loss that the outputs are not made for: rule and page."""
+
+from __future__ import annotations
+
+from thermo_callbacks.findings.cause import Cause, Sign
+from thermo_callbacks.findings.history import History
+
+
+def _find(run: History) -> Sign | None:
+    if not run.inspected.get("loss_squashes_twice"):
+        return None
+    return Sign(
+        "The outputs go through a softmax or a sigmoid, and then into a loss that applies one itself (seen in the "
+        "graph of the first loss).",
+        {},
+    )
+
+
+CAUSE = Cause(
+    name="wrong loss",
+    rule=_find,
+    reads=(),
+    means="Cross-entropy and its like expect raw outputs (logits). Given probabilities it squashes them once more: its "
+    "gradient is small, and the loss can't come near zero.",
+    sign="In the graph of the loss a softmax or sigmoid feeds a log-softmax, or a binary cross-entropy with logits, "
+    "with nothing but changes of shape between them.",
+    advice="Leave the softmax (or sigmoid) out of what goes into the loss; apply it only to predict.",
+    mistaken="Hardly ever: a second softmax on purpose, as a temperature.",
+    explains=("rate too low", "wrong labels"),
+)
