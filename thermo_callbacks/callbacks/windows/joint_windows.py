@@ -29,6 +29,11 @@ class JointWindows:
         """Whether steps are followed: with several processes also after a fault, which the others must learn of."""
         return self._in_step or not self.guard.disabled
 
+    @property
+    def measuring(self) -> bool:
+        """Whether a window reads the step under way."""
+        return not self.guard.disabled and any(window.measuring for window in self.windows)
+
     def complete(self) -> list[OptimizerWindow]:
         """Windows that are complete now, knowing what all processes have seen."""
         if not self.active:

@@ -10,11 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.agreement import agree, samples_factor, several_processes
-from thermo_callbacks.callbacks.compat import (
-    gradient_scale,
-    has_gradient_scaler,
-    overrides,
-)
+from thermo_callbacks.callbacks.compat import gradient_scale, has_gradient_scaler, overrides
 from thermo_callbacks.callbacks.windows.joint_windows import JointWindows
 from thermo_callbacks.callbacks.windows.leaving import Place
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
@@ -111,6 +107,11 @@ class Session(JointWindows):
     def untrained(self) -> dict[int, str]:
         """Parameters that the last windows did not train, by identity, and why."""
         return {parameter: reason for window in self.windows for parameter, reason in window.untrained.items()}
+
+    @property
+    def begins_step(self) -> bool:
+        """Whether no batch of the step under way had its backward pass."""
+        return self._step.untouched
 
     @property
     def stepped(self) -> bool:
@@ -229,7 +230,7 @@ class Session(JointWindows):
         if self.guard.disabled:
             return
         if not stepped:  # a batch that is accumulated into the step of a later one
-            if any(window.measuring for window in self.windows):
+            if self.measuring:
                 step.keep(outputs, batch)
             return
         if self._read:

@@ -48,6 +48,11 @@ class StepBatches:
         # not yet unscaled, whatever the optimizer
         return float(self._planned / self._backward / loss_scale(self._trainer))
 
+    @property
+    def untouched(self) -> bool:
+        """Whether there was no backward pass so far."""
+        return self._backward == 0
+
     def note_half(self) -> None:
         """The gradients of the first half were read."""
         self._half = self._backward

@@ -1,0 +1,1 @@
+"""What can be read off batches, loss, modules and optimizers without another pass through the model."""
