@@ -19,6 +19,8 @@ from faults.networks import mlp
 
 HELD_OF = 3
 """One run in so many is kept aside."""
+VALIDATED_EVERY = 60
+"""Steps from one validation to the next."""
 SALT = 10
 """The first number with which a third of both parts is kept aside, and no cause as a whole of those planted twice.
 Chosen before there was any rule; it stays when runs are added."""
@@ -29,6 +31,7 @@ class Run(Protocol):
 
     module: pl.LightningModule
     loader: Any
+    validation: Any  # a loader, or None where there is nothing to validate with
     settings: dict[str, Any]  # of the Trainer
 
     def score(self) -> float:
@@ -130,6 +133,13 @@ class Task(pl.LightningModule):
             outputs, targets = outputs.flatten(0, -2), targets.flatten()
         return self.recipe.loss(outputs, targets)
 
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        inputs, targets = batch
+        outputs = self.net(inputs)
+        if not targets.is_floating_point():
+            outputs, targets = outputs.flatten(0, -2), targets.flatten()
+        self.log("val_loss", self.recipe.loss(outputs, targets))
+
     def configure_optimizers(self) -> Any:
         optimizer, schedule = self.recipe.optimizer(self.net), self.recipe.schedule
         if schedule is None:
@@ -154,7 +164,13 @@ class RecipeRun:
             shuffle=recipe.shuffle,
             generator=torch.Generator().manual_seed(seed),
         )
-        self.settings = {"max_steps": recipe.steps, **recipe.settings}
+        # with a generator of its own, or it would draw from the one that the run goes on with
+        self.validation = DataLoader(
+            TensorDataset(self.data.test_inputs, self.data.test_targets), 512, generator=torch.Generator()
+        )
+        batches = VALIDATED_EVERY * recipe.settings.get("accumulate_grad_batches", 1)
+        own = {"val_check_interval": batches, "check_val_every_n_epoch": None, "num_sanity_val_steps": 0}
+        self.settings = {"max_steps": recipe.steps, **own, **recipe.settings}
 
     @torch.no_grad()
     def score(self) -> float:

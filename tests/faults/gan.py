@@ -93,6 +93,7 @@ class AdversarialRun:
         self.module = Duel(recipe)
         chance = torch.Generator().manual_seed(seed)
         self.loader = DataLoader(TensorDataset(circle()), 64, shuffle=True, generator=chance)
+        self.validation = None
         # in manual optimization Lightning counts the steps of each optimizer
         self.settings = {"max_steps": recipe.steps * (1 + recipe.discriminator_steps)}
 

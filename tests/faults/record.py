@@ -8,7 +8,7 @@ import logging
 import math
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import lightning.pytorch as pl
@@ -29,6 +29,9 @@ class Record:
         score: What the run is judged by: lower is better.
         rows: Step and values of each time that something was logged.
         told: Warnings that the user saw.
+        facts: Configuration of the run, as the rules read it.
+        findings: What was found at the end, as JSON has it.
+        first_found: Step at which something above "info" was found first; None if nothing was.
     """
 
     name: str
@@ -37,6 +40,9 @@ class Record:
     seconds: float
     rows: list[tuple[int, dict[str, float]]]
     told: list[str]
+    facts: dict[str, Any] = field(default_factory=dict)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    first_found: int | None = None
 
     @property
     def last(self) -> dict[str, float]:
@@ -55,6 +61,20 @@ def _plain(value: float) -> float | str | None:
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else str(value)
 
 
+class FirstFinding(pl.Callback):
+    """Notes when a monitor finds something above "info" first."""
+
+    def __init__(self, monitor: ThermoMonitor) -> None:
+        self.monitor, self.step = monitor, None
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.step is None and any(each.severity != "info" for each in self.monitor.findings()):
+            self.step = trainer.global_step
+
+    def on_train_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.on_train_batch_end(trainer)
+
+
 class Memory(DummyLogger):
     """A logger that keeps what it is given."""
 
@@ -63,7 +83,7 @@ class Memory(DummyLogger):
         self.rows: list[tuple[int, dict[str, float]]] = []
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:  # type: ignore[override]
-        self.rows.append((int(step or 0), {tag: float(value) for tag, value in metrics.items() if "thermo" in tag}))
+        self.rows.append((int(step or 0), {tag: float(value) for tag, value in metrics.items() if "epoch" not in tag}))
 
 
 def measure(case: Case, seed: int, *, watched: bool = True) -> Record:
@@ -81,13 +101,16 @@ def measure(case: Case, seed: int, *, watched: bool = True) -> Record:
     start, memory = time.perf_counter(), Memory()
     with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("always")
-        run = case.make(seed)
+        run, monitor = case.make(seed), ThermoMonitor()
+        first = FirstFinding(monitor)
         trainer = pl.Trainer(
             accelerator="cpu", logger=memory, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, max_epochs=-1, callbacks=[ThermoMonitor()] if watched else [], **run.settings,
+            enable_model_summary=False, max_epochs=-1, callbacks=[monitor, first] if watched else [], **run.settings,
         )  # fmt: skip
-        trainer.fit(run.module, run.loader)
+        trainer.fit(run.module, run.loader, run.validation)
         score = run.score()
     told = [str(each.message) for each in caught if "hermo" in f"{each.message}{each.filename}"]
     rows = [(step, row) for step, row in memory.rows if row]
-    return Record(case.name, seed, score, time.perf_counter() - start, rows, told)
+    found = [each.to_json() for each in monitor.findings()]
+    seconds = time.perf_counter() - start
+    return Record(case.name, seed, score, seconds, rows, told, monitor._facts(), found, first.step)
