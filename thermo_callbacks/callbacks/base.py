@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from thermo_callbacks.callbacks.agreement import of_first_process, several_processes
-from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
-from thermo_callbacks.callbacks.compat import logging_step, shuffled_samples
-from thermo_callbacks.callbacks.derived import total_laplacian_record
+from thermo_callbacks.callbacks.compat import logging_step
 from thermo_callbacks.callbacks.extra_passes.build import build_collectors
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
-from thermo_callbacks.callbacks.output.hparams import announce_final_values, conclude_final_values
+from thermo_callbacks.callbacks.output.hparams import announce_final_values
 from thermo_callbacks.callbacks.output.loggers import logger_output, renew_output
 from thermo_callbacks.callbacks.output.offers import expected_values
-from thermo_callbacks.callbacks.resumable import ResumableCallback
-from thermo_callbacks.callbacks.windows.close import close_windows, open_windows
+from thermo_callbacks.callbacks.reporting import ReportingCallback
 from thermo_callbacks.callbacks.windows.divergence import has_diverged
 from thermo_callbacks.callbacks.windows.leaving import Place
-from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.session import Session
 from thermo_callbacks.callbacks.windows.sync import begin_together, refusal
-from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.guard import no_trace
 from thermo_callbacks.probes.interrupts import finish_all
 from thermo_callbacks.probes.layers import layer_parameters
 from thermo_callbacks.probes.told import DIVERGED
 
 
-class Monitor(ResumableCallback):
+class Monitor(ReportingCallback):
     """What all monitors do; what is measured is the subclasses' choice."""
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -98,24 +92,6 @@ class Monitor(ResumableCallback):
                 self._configuration.start(trainer, self._session, self._configured | self._grouping.told, place)
         self._offer(trainer, pl_module)
 
-    def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
-        steps = max(window.taken for window in complete)
-        record = close_windows(
-            self._plan,
-            session,
-            complete,
-            transition=self._transition,
-            latest=self._publisher.latest,
-            warn_once=self._note_once,
-        )
-        if self._plan.untrained:
-            record |= self._untrained.look(session, self._patterns, self._guard, steps)
-            self._configuration.add_untrained(session.trainer, self._untrained.reasons)
-        if self._plan.noise:
-            noise = self._noise.take(session.windows, complete, shuffled_samples(session.trainer))
-            record |= self._plan.keep(noise)
-        return record
-
     def _begin_together(self, trainer: Any) -> None:
         """A process that could not begin must not leave the others waiting."""
         if refusal(trainer.strategy) is not None or not several_processes(trainer):
@@ -128,6 +104,8 @@ class Monitor(ResumableCallback):
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure at the step that was made, or get ready to look at the one that comes."""
+        if self._plan.findings and self._session is not None:
+            self._inspection.see_batch(self._session, batch)
         if self._extra_passes is None:
             return
         if self._extra_passes.due(step := logging_step(trainer)):
@@ -145,10 +123,13 @@ class Monitor(ResumableCallback):
         """Read the topology off the first loss, where it is not known before."""
         if self._topology.waiting:
             self._topology.see_loss(trainer, pl_module, loss)
+        if self._plan.findings and self._session is not None:
+            self._inspection.before_backward(self._session, loss)
 
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         """Count the batches that are accumulated into one step."""
         if self._session is not None:
+            self._inspection.after_backward(self._session)
             self._session.micro_batch()
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
@@ -174,23 +155,11 @@ class Monitor(ResumableCallback):
         if complete := session.complete():
             with self._guard.protect("ending a window"), self._guard.invisible(pl_module.device):
                 record = self._close(session, complete)
-                self._publisher.publish(trainer, record, logging_step(trainer))
+                self._publish(trainer, record, logging_step(trainer))
             session.leave(complete)
         if self._extra_passes is not None and self._extra_passes.measuring:
             with self._guard.invisible(pl_module.device):
                 self._publish_extra_pass(trainer, self._extra_passes.batch_end(stepped=stepped), logging_step(trainer))
-
-    def _publish_extra_pass(self, trainer: Any, record: Scalars, step: int) -> None:
-        """Log what an extra pass gave, together with what follows from it and the last window."""
-        # what the first process saw, for all: a monitored value must not differ from process to process
-        record = of_first_process(trainer, record)
-        if not record:
-            return
-        self._publisher.offer_together(trainer, record, windows=not self._guard.disabled)
-        with self._guard.protect("logging"):
-            record |= total_laplacian_record(record, self._publisher.latest)
-            self._publisher.publish(trainer, self._plan.keep(record), step, window=False)
-            self._configuration.add_activations(trainer, self._publisher.engines, self._publisher.activation_groups)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Let callbacks that act at the end of the epoch monitor the values."""
@@ -200,15 +169,10 @@ class Monitor(ResumableCallback):
         """Let callbacks that act at the end of validation monitor the values: Lightning may have emptied its store."""
         self._offer(trainer, pl_module)
 
-    def _offer(self, trainer: Any, pl_module: Any) -> None:
-        """Let other callbacks monitor what is known now, or NaN: a monitored value that is missing ends the run."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
-            return
-        session, peek = self._session, {}
-        if session is not None and session.active:
-            with self._guard.protect("looking into an open window"), self._guard.invisible(pl_module.device):
-                peek = open_windows(self._plan, session, known=bool(self._publisher.latest))
-        self._publisher.offer_together(trainer, peek, windows=not self._guard.disabled)
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        """Take in the run's own validation loss, which is known by now."""
+        if self._plan.findings and trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._findings.add_validation(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Report the open window, and draw the figures of the whole run.
@@ -217,23 +181,6 @@ class Monitor(ResumableCallback):
         """
         self._close_last(trainer, pl_module)
         self._offer(trainer, pl_module)
-
-    def _close_last(self, trainer: Any, pl_module: Any) -> None:
-        session = self._session
-        if session is None or not session.active:
-            return
-        # closing a window early must not change what a resumed run goes on with
-        states = self._current_states()
-        step = max(0, logging_step(trainer) - 1)
-        with self._guard.protect("ending the run"), self._guard.invisible(pl_module.device):
-            known = self._publisher.windows > 0
-            last = self._plans_windows or session.first_window_open(known)
-            if last and (windows := session.with_steps(MINIMUM_STEPS, ending=True)):
-                self._publisher.publish(trainer, self._close(session, windows), step)
-            if not self._guard.disabled:
-                self._publisher.draw(trainer, step)
-                conclude_final_values(trainer, pl_module, self._publisher.latest.keys())
-        self._end_session(states)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Leave nothing on the optimizers."""

@@ -29,6 +29,7 @@ class Plan:
     clipping: bool
     untrained: bool
     topology: bool
+    findings: bool  # with what is read off batches, loss, modules and optimizers
 
     @property
     def extra_passes(self) -> bool:
@@ -71,6 +72,7 @@ def plan_of(name: str) -> Plan:
         clipping="thermo/clip_factor" in tags,
         untrained="thermo/untrained_share" in tags,
         topology="thermo/topology_connections" in tags,
+        findings="thermo/critical_findings" in tags,
     )
 
 

@@ -8,7 +8,9 @@ from thermo_callbacks.callbacks.checkpoint import STATE_VERSION, current_state
 from thermo_callbacks.callbacks.compat import plain_state
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
 from thermo_callbacks.callbacks.gradient_noise import GradientNoise
+from thermo_callbacks.callbacks.inspection.inspection import Inspection
 from thermo_callbacks.callbacks.output.configuration import ConfigurationLog
+from thermo_callbacks.callbacks.output.findings import FindingsLog
 from thermo_callbacks.callbacks.output.publisher import Publisher
 from thermo_callbacks.callbacks.output.topology import TopologyLog
 from thermo_callbacks.callbacks.output.untrained import UntrainedLog
@@ -36,6 +38,8 @@ class ResumableCallback(ConfiguredCallback):
         self._publisher = Publisher(self._told)
         self._topology = TopologyLog(self._publisher, type(self).__name__, self._told)
         self._configuration = ConfigurationLog(type(self).__name__, self._told)
+        self._inspection = Inspection(type(self).__name__, self._told)
+        self._findings = FindingsLog(type(self).__name__, self._told)
         self._noise = GradientNoise()
         self._untrained = UntrainedLog()
         self._window_states: list[dict[str, Any]] = []
@@ -86,6 +90,8 @@ class ResumableCallback(ConfiguredCallback):
             "transition": self._transition_state or self._transition.state_dict(),
             "noise": self._noise.state_dict(),
             "untrained": self._untrained.state_dict(),
+            "inspection": self._inspection.state_dict(),
+            "findings": self._findings.state_dict(),
             "extra_passes": self._extra_pass_state if self._extra_passes is None else self._extra_passes.state_dict(),
             "groups": self._grouping.state_dict(),
         }
@@ -97,6 +103,8 @@ class ResumableCallback(ConfiguredCallback):
             self._window_states, self._topology.logged = state["windows"], True
             self._publisher.load_state_dict(state["publisher"])
             self._untrained.load_state_dict(state.get("untrained", {}))
+            self._inspection.load_state_dict(state.get("inspection", {}))
+            self._findings.load_state_dict(state.get("findings", {}))
             self._transition_state = state["transition"]
             self._noise.load_state_dict(state.get("noise", {}))
             self._extra_pass_state = state["extra_passes"]

@@ -18,7 +18,7 @@ from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, CONF
 from thermo_callbacks.display.text.layer_groups import GROUPS_TAG, groups_text
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.parameters.optimizers import group_momentum
-from thermo_callbacks.probes.parameters.stated import stated_rate
+from thermo_callbacks.probes.parameters.stated import stated_decay, stated_rate
 from thermo_callbacks.probes.told import Told
 
 
@@ -41,7 +41,15 @@ def _describe(optimizer: Optimizer) -> dict[str, Any]:
         "class": type(optimizer).__name__,
         "learning_rate": _distinct(float(stated_rate(group)) for group in groups if group.get("lr") is not None),
         "momentum": _distinct(group_momentum(optimizer, group).momentum for group in groups),
+        "second_memory": _distinct(float(group["betas"][1]) for group in groups if _has_two_memories(group)),
+        "weight_decay": _distinct(stated_decay(group) for group in groups),
     }
+
+
+def _has_two_memories(group: dict[str, Any]) -> bool:
+    """Whether a group has the constants of Adam and its like."""
+    betas = group.get("betas")
+    return isinstance(betas, (tuple, list)) and len(betas) > 1 and isinstance(betas[1], (int, float))
 
 
 def _distinct(values: Iterable[float]) -> float | list[float] | None:
@@ -82,9 +90,19 @@ class ConfigurationLog:
 
     def add_untrained(self, trainer: Any, reasons: Mapping[str, str]) -> None:
         """Write which layers are not trained and why, once it is known, and when it changes."""
-        if self._written and not self._guard.disabled and reasons != self._written.get("untrained_layers", {}):
-            with self._guard.protect("adding untrained layers to it"):
-                self._write(trainer, {**self._written, "untrained_layers": dict(reasons)})
+        if reasons or "untrained_layers" in self._written:
+            self.add(trainer, "untrained_layers", reasons)
+
+    def add(self, trainer: Any, name: str, facts: Mapping[str, Any]) -> None:
+        """Write what was found out about the run while it went on, once it is known, and when it changes."""
+        if self._written and not self._guard.disabled and dict(facts) != self._written.get(name, {}):
+            with self._guard.protect("adding facts to it"):
+                self._write(trainer, {**self._written, name: dict(facts)})
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """What was written; empty in all processes but the first, and before training starts."""
+        return self._written
 
     def _write(self, trainer: Any, configuration: dict[str, Any]) -> None:
         self._written = configuration
