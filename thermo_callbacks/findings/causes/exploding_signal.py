@@ -42,6 +42,15 @@ CAUSE = Cause(
     advice="Initialise for the activation (kaiming_normal_ for ReLU, xavier for tanh), normalise between layers, or "
     "add residual connections. Clipping treats the sign, not the cause.",
     mistaken="A network whose last activation gets no gradient of its own.",
-    explains=("rate too high", "rate too low", "saturated units", "wrong labels", "dead units", "no warm-up", "data shift",
-              "batch too small", "layer not trained"),
-)  # fmt: skip
+    explains=(
+        "rate too high",
+        "rate too low",
+        "saturated units",
+        "wrong labels",
+        "dead units",
+        "no warm-up",
+        "data shift",
+        "batch too small",
+        "layer not trained",
+    ),
+)

@@ -36,7 +36,16 @@ CAUSE = Cause(
     advice="Call optimizer.zero_grad() in each step. In Lightning: look at your own optimizer_zero_grad.",
     mistaken="Accumulation by hand in automatic optimization.",
     explains=(
-        "rate too high", "dead units", "saturated units", "layer not trained", "wrong labels", "rate too low",
-        "momentum too high", "batch too small", "no warm-up", "data shift", "layer rate too high",
+        "rate too high",
+        "dead units",
+        "saturated units",
+        "layer not trained",
+        "wrong labels",
+        "rate too low",
+        "momentum too high",
+        "batch too small",
+        "no warm-up",
+        "data shift",
+        "layer rate too high",
     ),
-)  # fmt: skip
+)

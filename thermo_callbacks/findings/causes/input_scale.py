@@ -37,7 +37,16 @@ CAUSE = Cause(
     advice="Subtract the mean of the training data and divide by its standard deviation.",
     mistaken="A network that normalises its inputs itself.",
     explains=(
-        "dead units", "saturated units", "rate too high", "exploding signal", "vanishing signal", "layer not trained",
-        "rate too low", "wrong labels", "clipping too strong", "no warm-up", "batch too small",
+        "dead units",
+        "saturated units",
+        "rate too high",
+        "exploding signal",
+        "vanishing signal",
+        "layer not trained",
+        "rate too low",
+        "wrong labels",
+        "clipping too strong",
+        "no warm-up",
+        "batch too small",
     ),
-)  # fmt: skip
+)

@@ -44,7 +44,16 @@ CAUSE = Cause(
     advice="Give the layer the rate of the others, or find out what that factor was for.",
     mistaken="A new head on a trained backbone, which may learn faster on purpose.",
     explains=(
-        "rate too high", "dead units", "saturated units", "layer not trained", "exploding signal", "vanishing signal",
-        "wrong labels", "batch too small", "no warm-up", "rate too low", "data shift",
+        "rate too high",
+        "dead units",
+        "saturated units",
+        "layer not trained",
+        "exploding signal",
+        "vanishing signal",
+        "wrong labels",
+        "batch too small",
+        "no warm-up",
+        "rate too low",
+        "data shift",
     ),
-)  # fmt: skip
+)

@@ -24,7 +24,16 @@ CAUSE = Cause(
     advice='Use reduction="mean", or divide the rate by the size of the batch.',
     mistaken="Adam does not mind the scale of a loss.",
     explains=(
-        "rate too high", "dead units", "saturated units", "layer not trained", "rate too low", "wrong labels",
-        "exploding signal", "clipping too strong", "no warm-up", "batch too small", "data shift",
+        "rate too high",
+        "dead units",
+        "saturated units",
+        "layer not trained",
+        "rate too low",
+        "wrong labels",
+        "exploding signal",
+        "clipping too strong",
+        "no warm-up",
+        "batch too small",
+        "data shift",
     ),
-)  # fmt: skip
+)

@@ -43,7 +43,14 @@ CAUSE = Cause(
     advice="Lower the momentum (0.9), or lower the rate by as much as the memory grew.",
     mistaken="A run that is cut into short fits.",
     explains=(
-        "rate too high", "dead units", "saturated units", "layer not trained", "no warm-up", "wrong labels",
-        "batch too small", "rate too low", "data shift",
+        "rate too high",
+        "dead units",
+        "saturated units",
+        "layer not trained",
+        "no warm-up",
+        "wrong labels",
+        "batch too small",
+        "rate too low",
+        "data shift",
     ),
-)  # fmt: skip
+)

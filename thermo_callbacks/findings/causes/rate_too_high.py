@@ -61,6 +61,14 @@ CAUSE = Cause(
     "two early passes and half of the loss has not gone since.",
     advice="Lower the learning rate three to ten times, until step efficiency is between 0.5 and 0.9.",
     mistaken="Very noisy batches, whose own slope is not that of the next: look at the noise scale.",
-    explains=("dead units", "saturated units", "layer not trained", "wrong labels", "batch too small", "data shift",
-              "rate too low", "overfitting"),
-)  # fmt: skip
+    explains=(
+        "dead units",
+        "saturated units",
+        "layer not trained",
+        "wrong labels",
+        "batch too small",
+        "data shift",
+        "rate too low",
+        "overfitting",
+    ),
+)

@@ -52,6 +52,14 @@ CAUSE = Cause(
     "extra pass.",
     advice="Smaller weights or biases in the layer before, inputs of size 1, or a normalisation before the activation.",
     mistaken="A gate that has made up its mind.",
-    explains=("rate too low", "wrong labels", "vanishing signal", "exploding signal", "rate too high", "layer not trained",
-              "batch too small", "no warm-up"),
-)  # fmt: skip
+    explains=(
+        "rate too low",
+        "wrong labels",
+        "vanishing signal",
+        "exploding signal",
+        "rate too high",
+        "layer not trained",
+        "batch too small",
+        "no warm-up",
+    ),
+)

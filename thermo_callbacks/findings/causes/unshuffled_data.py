@@ -35,7 +35,15 @@ CAUSE = Cause(
     "batch.",
     mistaken="Batches that are alike on purpose: bucketed by length, one user or one game each.",
     explains=(
-        "data shift", "rate too high", "dead units", "saturated units", "layer not trained", "wrong labels",
-        "batch too small", "no warm-up", "rate too low", "overfitting",
+        "data shift",
+        "rate too high",
+        "dead units",
+        "saturated units",
+        "layer not trained",
+        "wrong labels",
+        "batch too small",
+        "no warm-up",
+        "rate too low",
+        "overfitting",
     ),
-)  # fmt: skip
+)

@@ -33,6 +33,14 @@ CAUSE = Cause(
     "Late in a run, where gradients are small, it says little.",
     advice="Lower weight_decay ten times. AdamW multiplies it by the rate: 0.01 to 0.1 is common.",
     mistaken="Weights before a normalisation, whose size does not matter.",
-    explains=("rate too high", "rate too low", "wrong labels", "dead units", "vanishing signal", "no warm-up",
-              "batch too small", "layer not trained"),
-)  # fmt: skip
+    explains=(
+        "rate too high",
+        "rate too low",
+        "wrong labels",
+        "dead units",
+        "vanishing signal",
+        "no warm-up",
+        "batch too small",
+        "layer not trained",
+    ),
+)
