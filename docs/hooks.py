@@ -26,6 +26,7 @@ from markdown.extensions.toc import slugify
 from thermo_callbacks import catalog, functional
 from thermo_callbacks.catalog import QUANTITIES, Quantity
 from thermo_callbacks.display.tensorboard.legend import legend
+from thermo_callbacks.findings import CAUSES, Cause
 
 ROOT = Path(__file__).parent.parent
 MARKER = re.compile(
@@ -290,10 +291,47 @@ def changelog() -> str:
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n")[2]
 
 
+def cause_overview() -> str:
+    """All causes in one table, by what somebody notices.
+
+    Returns:
+        Markdown.
+    """
+    rows = ["| What you see | Cause |", "|---|---|"]
+    rows += [f"| {cause.seen} | [{name}](#{slugify(name, '-')}) |" for name, cause in CAUSES.items()]
+    return "\n".join(rows)
+
+
+def cause_pages() -> str:
+    """What is said of each cause.
+
+    Returns:
+        Markdown, one heading a cause.
+    """
+    return "\n\n".join(map(_cause, CAUSES.values()))
+
+
+def _cause(cause: Cause) -> str:
+    follows = f"**What follows from it**, and is not told beside it: {', '.join(cause.explains)}."
+    parts = [
+        f"## {cause.name[:1].upper()}{cause.name[1:]}",
+        f"**What you see.** {cause.seen}",
+        cause.means,
+        f"**What to do.** {cause.advice}",
+        f"**How it is found.** {cause.sign}",
+        f"**When that is wrong.** {cause.mistaken}",
+        follows if cause.explains else "",
+        f"Read from {_code(cause.reads)}." if cause.reads else "Read off the run itself, without an estimate.",
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
 FILLINGS: dict[str, Callable[..., str]] = {
     "quantity-overview": quantity_overview,
     "quantities": quantity_pages,
     "symbols": symbols,
+    "cause-overview": cause_overview,
+    "causes": cause_pages,
     "formula": formula,
     "examples": examples,
     "changelog": changelog,

@@ -57,6 +57,18 @@ class ThermoMonitor(Monitor):
       that it touches; only where it is expected or seen
     - ``thermo/untrained_share``: share of the model's weights that no step of the window could change; a text lists
       them and says why
+    - ``thermo/learning_rate`` (in of the optimizer): largest learning rate when the window ended
+    - ``thermo/epsilon_share``: part that the constant has in the denominator of Adam and its like; only where they are
+      used
+    - ``thermo/kept_gradient``: how much of a step's gradient was there before its own backward pass; in automatic
+      optimization
+    - ``thermo/batch_likeness``: how much more the means of batches differ than with independent samples (analysis of
+      variance)
+    - ``thermo/broken_batches``: share of the watched batches with NaN or infinity among their inputs
+    - ``thermo/input_size`` (in of the inputs): root mean square of the inputs that are real numbers
+    - ``thermo/input_shift`` (in standard deviations): how far the mean input has moved since the first window, without
+      what is chance
+    - ``thermo/critical_findings`` (in findings): how many findings of severity critical there are now
     - ``thermo/drift_share``, ``thermo_drift_share/<layer>``: part of the change of the weights' size that is steady,
       not to and fro
     - ``thermo/drift_p_value``: how often a window without drift shows as much by chance

@@ -43,6 +43,7 @@ class Cause:
         name: What it is called.
         rule: Finds it in what was recorded, or finds nothing.
         reads: Tags of whole runs and families that the rule reads.
+        seen: What somebody notices who does not know the cause.
         means: What it is, in a sentence or two.
         sign: What the rule looks at, and where its threshold comes from.
         advice: What to do about it.
@@ -53,6 +54,7 @@ class Cause:
     name: str
     rule: Rule
     reads: tuple[str, ...]
+    seen: str
     means: str
     sign: str
     advice: str

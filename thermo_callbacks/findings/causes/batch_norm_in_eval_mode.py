@@ -22,6 +22,7 @@ CAUSE = Cause(
     name="batch norm in eval mode",
     rule=_find,
     reads=(),
+    seen="It trains as if there were no normalisation at all.",
     means="Layers normalise with statistics that were never measured, so they do not normalise at all.",
     sign="A batch normalisation is not in training mode, and its count of batches is zero. One with statistics of an "
     "earlier training is no finding.",

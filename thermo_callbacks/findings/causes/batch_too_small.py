@@ -43,6 +43,7 @@ CAUSE = Cause(
     name="batch too small",
     rule=_find,
     reads=(_LOWER, *LOSS_READS, *STEP_READS),
+    seen="The loss jumps about a level and does not come down, however long.",
     means="At this rate the noise of the batches keeps the run from settling: what one step gains the next one loses.",
     sign=f"The lower end of the noise scale is {TIMES:g} times the batch or more; later steps keep less than "
     f"{OVERSHOOT} of their promise on their own batch, and nothing of it on the next; less than 70 % of the loss has "

@@ -27,6 +27,7 @@ CAUSE = Cause(
     name="broken data",
     rule=_find,
     reads=(_TAG,),
+    seen="The loss is NaN from one step to the next, without having grown before.",
     means="Some inputs are no numbers. One of them turns the loss, the gradient and all weights into NaN.",
     sign="Any NaN or infinity among up to 64 features of each sample of the watched batches. There is no threshold.",
     advice="Look for the samples with torch.isfinite over the data set; leave them out or fill the gaps.",

@@ -33,6 +33,7 @@ CAUSE = Cause(
     name="clipping too strong",
     rule=_find,
     reads=(_FACTOR, _SHARE, *STEP_READS),
+    seen="The loss falls slowly and evenly, and a higher rate does not seem to help.",
     means="Every gradient is cut, so the limit decides the length of the steps, and the rate means little.",
     sign=f"In the median window 95 % of the steps are clipped, to {KEPT} of their gradient or less, and the steps are "
     f"too short: they keep {SAFE} of what their slope promises, and the next batch gains too.",

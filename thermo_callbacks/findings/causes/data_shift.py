@@ -44,6 +44,7 @@ CAUSE = Cause(
     name="data shift",
     rule=_find,
     reads=(ENERGY, EFFICIENCY, _SHIFT, _RATE),
+    seen="The loss jumps up in the middle of a run and has to come down again.",
     means="The data change during the run: another source, another preparation, a new shard.",
     sign="The loss jumps up by a third or more of all that was gained, six times beyond its scatter, and stays up for "
     "several windows; the rate has not changed, and the steps before were efficient.",

@@ -72,6 +72,7 @@ CAUSE = Cause(
     name="dead units",
     rule=_find,
     reads=(FAMILY,),
+    seen="The loss stands at the level of chance, and some layers get a gradient of zero.",
     means="Units that are off for all inputs. Nothing passes them, forward or back, so that they don't recover.",
     sign=f"The share of a module's units that stay in the flat part of their function for the whole batch is {DEAD} or "
     "more, at the last extra pass.",

@@ -39,6 +39,7 @@ CAUSE = Cause(
     name="decayed too early",
     rule=_find,
     reads=(_RATE, ENERGY, *STEP_READS),
+    seen="The loss stands still from one step on, at a value that is not good.",
     means="The rate is next to nothing while there is much to learn: the rest of the run is wasted.",
     sign=f"The rate is below {NOTHING:.0%} of its largest value in {TIME:.0%} of the windows, and the step transfer "
     f"of the later passes is above {LIVELY}.",

@@ -44,6 +44,7 @@ CAUSE = Cause(
     name="discriminator won",
     rule=_find,
     reads=(_FAMILY,),
+    seen="One loss of an adversarial pair is next to zero, and the other network has stopped learning.",
     means="One of two networks that play against each other is so sure that the other gets no gradient.",
     sign=f"There are two optimizers and two networks; the gradient of one falls below {SHARE} of its first values and "
     "of the other's.",

@@ -28,6 +28,7 @@ CAUSE = Cause(
     name="dropout too strong",
     rule=_find,
     reads=(),
+    seen="The loss stays near the level of chance, and is noisy from step to step.",
     means="Next to nothing of the signal is let through, and what is left drowns in the noise of the choice.",
     sign=f"The share of a dropout module that is on is {STRONG} or more. The noise in each unit is sqrt(p / (1 - p)) "
     "of its signal (Srivastava et al. 2014 use 0.2 to 0.5).",

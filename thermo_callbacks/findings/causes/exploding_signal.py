@@ -36,6 +36,7 @@ CAUSE = Cause(
     name="exploding signal",
     rule=_find,
     reads=(SIGNAL, ENERGY),
+    seen="The loss starts enormous, or becomes NaN in the first steps, in a deep network.",
     means="What goes forward or back grows from layer to layer: first layers get steps that they can't take.",
     sign=f"At the first extra pass the mean squared gradient by the outputs of an activation is {TIMES:g} times that "
     "of the last one, or more.",

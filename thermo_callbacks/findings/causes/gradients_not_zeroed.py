@@ -30,6 +30,7 @@ CAUSE = Cause(
     name="gradients not zeroed",
     rule=_find,
     reads=(_TAG,),
+    seen="The loss falls at first, then swings more and more or stands at the level of chance, at any rate.",
     means="Gradients of all steps before are part of each step: they pile up, and the step grows without end.",
     sign="The norm of the gradients right before the first backward pass of a step is above a hundredth of that after "
     "it. It is exactly zero where they were cleared.",

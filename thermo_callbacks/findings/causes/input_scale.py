@@ -30,6 +30,7 @@ CAUSE = Cause(
     name="input scale",
     rule=_find,
     reads=(_TAG, ENERGY),
+    seen="The first losses are enormous, then everything stands still.",
     means="Inputs are far from the size that the weights were made for: outputs are far too large, and units die or "
     "saturate in the first steps.",
     sign=f"The root mean square of the inputs is above {LARGE:g} or below {SMALL:g}. It is only worth knowing, unless "

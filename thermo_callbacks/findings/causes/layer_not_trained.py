@@ -45,6 +45,7 @@ CAUSE = Cause(
     name="layer not trained",
     rule=_find,
     reads=(_TAG,),
+    seen="The run learns less than it should, and nothing looks wrong.",
     means="A layer that no step changes: frozen, detached from the loss, or not given to the optimizer.",
     sign="Read off the parameters: in no optimizer, without a gradient in a whole window, with a rate of zero, or "
     "frozen. Frozen layers are only worth knowing, unless trained ones lie before and behind them and most of the "

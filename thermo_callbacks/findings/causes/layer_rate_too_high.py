@@ -38,6 +38,7 @@ CAUSE = Cause(
     name="layer rate too high",
     rule=_find,
     reads=(_FAMILY,),
+    seen="The loss swings or stands, though the rate suits most layers.",
     means="One layer moves far more than the others: what it has learned is wiped out while they follow.",
     sign=f"Its rate is {TIMES:g} times the median of the layers or more, and a step of the first window moves its "
     f"weights by {MOVES:.0%} of their size. With a smaller move it is only worth knowing.",

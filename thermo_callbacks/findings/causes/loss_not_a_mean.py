@@ -17,6 +17,7 @@ CAUSE = Cause(
     name="loss not a mean",
     rule=_find,
     reads=(),
+    seen="The rate that works for others diverges, and the best rate changes with the batch.",
     means="The loss, and with it the gradient, grows with the batch. A rate that suits one batch size is too high "
     "for a larger one, and the last, smaller batch of an epoch counts less.",
     sign="The last operation of the loss is a reduction by sum. It is only worth knowing, unless the rate proves too "

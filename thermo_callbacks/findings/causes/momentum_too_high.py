@@ -37,6 +37,7 @@ CAUSE = Cause(
     name="momentum too high",
     rule=_find,
     reads=(),
+    seen="The loss swings in long waves, or grows after a good start.",
     means="The memory of the optimizer, 1 / (1 - momentum) steps, is as long as the run: it can't turn in time, and "
     "its steps are that many times as long as the rate says.",
     sign=f"The memory is {PART:.0%} of the planned steps or more. 0.9 means 10 steps, 0.99 a hundred.",

@@ -39,6 +39,7 @@ CAUSE = Cause(
     name="no warm-up",
     rule=_find,
     reads=(_RATE, EFFICIENCY, ENERGY),
+    seen="The loss stands or swings in the first steps and stays high, though the schedule is a common one.",
     means="The first steps are too large for this network and spoil it; the schedule comes down too late to help.",
     sign=f"The schedule starts at its highest rate; a step efficiency of the first half lies below {OVERSHOOT}, the "
     f"exact line search; and by half of the run less than {HARDLY:.0%} of the loss has gone.",

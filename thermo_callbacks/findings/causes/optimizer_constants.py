@@ -39,6 +39,7 @@ CAUSE = Cause(
     name="optimizer constants",
     rule=_find,
     reads=(_SHARE,),
+    seen="Adam learns as slowly as with a tiny rate, or is restless at a usual one.",
     means="A constant of the optimizer other than its rate stifles it, or makes it restless.",
     sign="Adam's eps is half of its denominator or more in the first half of the run; or beta1² is not below "
     "sqrt(beta2), the condition of its convergence (Kingma and Ba 2015).",

@@ -38,6 +38,7 @@ CAUSE = Cause(
     name="overfitting",
     rule=_find,
     reads=(VALIDATION_LOSS, ENERGY),
+    seen="The training loss goes to zero, and the validation loss rises.",
     means="The training data are known by heart, and what is learned does not hold for others.",
     sign=f"The validation loss, as the run logs it, is {RISEN} times its lowest value or more, {APART:g} times the "
     "training loss or more, and above a tenth of the training loss at the start.",

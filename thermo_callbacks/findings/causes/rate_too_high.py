@@ -55,6 +55,7 @@ CAUSE = Cause(
     name="rate too high",
     rule=_find,
     reads=(ENERGY, EFFICIENCY, "thermo/weight_norm"),
+    seen="The loss swings, stands or grows, or is NaN.",
     means="Steps overshoot: they land beyond the lowest point on their way, so the loss swings, stands or diverges.",
     sign="The loss is no number any more, or a hundred times its start; or the median step efficiency of the later "
     f"passes is below {EDGE}, where 1/2 is the exact line search and 0 gains nothing; or it was below {_BROKEN} in "

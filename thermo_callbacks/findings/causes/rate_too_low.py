@@ -42,6 +42,7 @@ CAUSE = Cause(
     name="rate too low",
     rule=_find,
     reads=(*LOSS_READS, *STEP_READS),
+    seen="The loss falls slowly, evenly, and is far from done when the run ends.",
     means="Steps are so small that the run ends long before it has learned.",
     sign=f"By half of the run less than {LITTLE:.0%} of the loss has gone, though the steps of the later passes keep "
     f"{SAFE} of what their slope promises and the next batch gains {LIVELY} of it or more. At the exact line search "

@@ -46,6 +46,7 @@ CAUSE = Cause(
     name="saturated units",
     rule=_find,
     reads=(_FAMILY,),
+    seen="Outputs hardly depend on the inputs, and first layers hardly move.",
     means="Units of a bounded function (tanh, sigmoid) that are at its flat ends for all inputs. They give 1 or -1, "
     "and no gradient passes.",
     sign=f"{FLAT:.0%} of a bounded activation's values or more lie where its slope is below a hundredth, at the last "

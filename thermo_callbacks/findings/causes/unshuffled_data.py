@@ -28,6 +28,7 @@ CAUSE = Cause(
     name="unshuffled data",
     rule=_find,
     reads=(_TAG,),
+    seen="The training loss has waves as long as an epoch, and validation is far worse.",
     means="Samples that follow each other are alike. Each step learns one kind and unlearns the others.",
     sign=f"The variance of the batches' means over that of independent samples is {ALIKE} or more in the median window "
     "(one-way analysis of variance, Fisher 1925). Random batches read 1.",

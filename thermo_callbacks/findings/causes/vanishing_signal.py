@@ -35,6 +35,7 @@ CAUSE = Cause(
     name="vanishing signal",
     rule=_find,
     reads=(SIGNAL, "thermo_dead_fraction", "thermo_saturated_fraction"),
+    seen="A deep network stands at the level of chance, its last layers move and its first don't.",
     means="What goes forward or back shrinks from layer to layer: first layers get no gradient worth the name.",
     sign=f"At the first extra pass the mean squared gradient by the outputs of an activation is {SHARE:g} of that of "
     "the last one or less, and no single module stops it.",

@@ -28,6 +28,7 @@ CAUSE = Cause(
     name="weight decay too strong",
     rule=_find,
     reads=(_TAG, ENERGY),
+    seen="Weights shrink, and the loss stays near the level of chance.",
     means="Decay, not the loss, decides the size of the weights: what the gradient adds is taken off again.",
     sign=f"The share of decay in a step is {RULES} or more in the first half of the run, while there is much to learn. "
     "Late in a run, where gradients are small, it says little.",

@@ -43,6 +43,7 @@ CAUSE = Cause(
     name="wrong labels",
     rule=_find,
     reads=(_SIGNAL, *LOSS_READS, *STEP_READS),
+    seen="The loss stays near that of a guess, whatever the rate.",
     means="Targets have little to do with the inputs: misaligned, shuffled, or wrong for many samples.",
     sign=f"By half of the run less than {LITTLE:.0%} of the loss has gone, though steps don't overshoot (efficiency "
     f"{IN_ORDER} or more): the signal share of the gradients is below {NO_SIGNAL}, and one batch gains nothing from "

@@ -20,6 +20,7 @@ CAUSE = Cause(
     name="wrong loss",
     rule=_find,
     reads=(),
+    seen="The loss comes down slowly and stops far above zero, though accuracy grows.",
     means="Cross-entropy and its like expect raw outputs (logits). Given probabilities it squashes them once more: its "
     "gradient is small, and the loss can't come near zero.",
     sign="In the graph of the loss a softmax or sigmoid feeds a log-softmax, or a binary cross-entropy with logits, "

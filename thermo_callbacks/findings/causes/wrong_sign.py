@@ -31,6 +31,7 @@ CAUSE = Cause(
     name="wrong sign",
     rule=_find,
     reads=LOSS_READS,
+    seen="The loss is below zero and falls faster and faster, and the predictions are worse than chance.",
     means="The run climbs the loss that it should descend, or descends something that has no lowest value.",
     sign="The loss is negative, more than ten times its first value in size, and falls faster in the second half "
     "than in the first. A loss with a floor slows down.",
