@@ -21,6 +21,7 @@ class Sign(NamedTuple):
         confidence: See ``Finding``.
         layers: Where; empty if it is the whole run.
         advice: What to do, where it is not that of the cause.
+        before: Causes that can't have led to this one in this run, whatever they explain else, but follow from it.
     """
 
     text: str
@@ -30,6 +31,7 @@ class Sign(NamedTuple):
     confidence: float = 1.0
     layers: tuple[str, ...] = ()
     advice: str = ""
+    before: tuple[str, ...] = ()
 
 
 Rule = Callable[[History], Sign | None]

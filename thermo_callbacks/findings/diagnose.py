@@ -44,8 +44,9 @@ def _below(name: str, found: Mapping[str, Sign], causes: Mapping[str, Cause]) ->
     below: set[str] = set()
     waiting = [name]
     while waiting:
-        for each in causes[waiting.pop()].explains:
-            if each in found and each not in below and each != name:
+        root = waiting.pop()
+        for each in (*causes[root].explains, *found[root].before):
+            if each in found and each not in below and each != name and root not in found[each].before:
                 below.add(each)
                 waiting.append(each)
     return below

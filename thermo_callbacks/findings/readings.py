@@ -12,6 +12,7 @@ from thermo_callbacks.findings.history import Course, History
 ENERGY = "thermo/internal_energy"
 EFFICIENCY = "thermo/step_efficiency"
 TRANSFER = "thermo/step_transfer"
+UPDATE = "thermo/update_ratio"
 LOSS_READS = (ENERGY,)
 STEP_READS = (EFFICIENCY, TRANSFER)
 GROWN = 100.0
@@ -40,6 +41,15 @@ def has_diverged(run: History) -> bool:
 def _weights_lost(run: History) -> bool:
     """Whether the norm of the weights was known once, and is no more."""
     return run.lost("thermo/weight_norm") is not None
+
+
+WILD = 0.1
+"""Update ratio of the first window at which ten steps make other weights of all. Healthy runs stay below 0.07."""
+
+
+def moves_wildly(run: History) -> bool:
+    """Whether the first steps moved the weights so far that what is there then is not what was initialised."""
+    return run[UPDATE].first >= WILD
 
 
 class Steps(NamedTuple):
@@ -81,7 +91,7 @@ def jump_of(loss: Course) -> int | None:
             return None
         gained = values[0] - before.mean()
         jump = after.mean() - before.mean()
-        scatter = float(np.abs(np.diff(before)).mean() + 0.2 * np.abs(np.diff(after)).mean())
+        scatter = float(np.abs(np.diff(before)).mean() + 0.1 * np.abs(np.diff(after)).mean())
         if gained > 0.3 * abs(values[0]) and jump > gained / 3.0 and jump > 6.0 * scatter:
             return place
     return None

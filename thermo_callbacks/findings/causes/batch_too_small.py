@@ -14,23 +14,28 @@ from thermo_callbacks.findings.readings import (
     late_steps,
 )
 
-_LOWER = "thermo/noise_scale_lower"
+_LOWER, _SIGNAL = "thermo/noise_scale_lower", "thermo/signal_share"
+TINY = 8
+"""Samples up to which the batch is what to change first; for larger ones it is the rate."""
 TIMES = 4.0
 """Lower end of the noise scale over the batch, from which on noise rules."""
 OVERSHOOT = 0.75
 """Step efficiency below which steps of this rate overshoot on their own batch."""
+LITTLE, SOME = 0.3, 0.7
+"""Part of the loss that should be gone by half of a run: without a sign of overshooting, and with one."""
 
 
 def _find(run: History) -> Sign | None:
     batch = run.facts.get("batch_size")
-    if not batch or not has_settled(run):
+    if not batch or batch > TINY or not has_settled(run):
         return None
     scale, steps, gone = run[_LOWER].part(0.5).median, late_steps(run), fallen(run)
-    noisy = scale >= TIMES * batch and steps.efficiency < OVERSHOOT and steps.transfer < 0.02
-    if not (noisy and gone < 0.7):
+    overshoots = scale >= TIMES * batch and steps.efficiency < OVERSHOOT and steps.transfer < 0.02 and gone < SOME
+    drowns = scale >= TIMES * batch and run[_SIGNAL].part(0.25).median < 0.1 and gone < LITTLE
+    if not (overshoots or drowns):
         return None
     return Sign(
-        f"A step gains on its own batch (efficiency {steps.efficiency:.2f}) and nothing on the next (transfer "
+        f"A step gains on its own batch (efficiency {steps.efficiency:.2f}) and next to nothing on the next (transfer "
         f"{steps.transfer:.2f}); the noise scale is {scale:,.0f} samples or more, the batch {batch}. "
         f"{max(0.0, gone):.0%} of the loss has gone up to step {run.step}.",
         {_LOWER: scale, EFFICIENCY: steps.efficiency, TRANSFER: steps.transfer},
@@ -42,12 +47,12 @@ def _find(run: History) -> Sign | None:
 CAUSE = Cause(
     name="batch too small",
     rule=_find,
-    reads=(_LOWER, *LOSS_READS, *STEP_READS),
+    reads=(_LOWER, _SIGNAL, *LOSS_READS, *STEP_READS),
     seen="The loss jumps about a level and does not come down, however long.",
     means="At this rate the noise of the batches keeps the run from settling: what one step gains the next one loses.",
-    sign=f"The lower end of the noise scale is {TIMES:g} times the batch or more; later steps keep less than "
-    f"{OVERSHOOT} of their promise on their own batch, and nothing of it on the next; less than 70 % of the loss has "
-    "gone by half of the run.",
+    sign=f"A batch has {TINY} samples or fewer, the lower end of the noise scale is {TIMES:g} times that, and little "
+    f"of the loss has gone by half of the run: less than {SOME:.0%} where steps overshoot, less than {LITTLE:.0%} "
+    "where gradients have no signal.",
     advice="A larger batch, accumulate_grad_batches, or a rate lower by as many times.",
     mistaken="A run that has reached the floor of its loss.",
     explains=("rate too high", "wrong labels", "data shift", "dead units"),

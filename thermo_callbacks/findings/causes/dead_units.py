@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
+from thermo_callbacks.findings.readings import UPDATE, moves_wildly
 
 FAMILY = "thermo_dead_fraction"
 DEAD = 0.98
@@ -55,6 +56,7 @@ def _find(run: History) -> Sign | None:
         since_step=since,
         severity="critical",
         layers=layers,
+        before=("rate too high",) if first.from_the_start and not moves_wildly(run) else (),
     )
 
 
@@ -71,7 +73,7 @@ def _before(run: History, first: Dead) -> tuple[str, ...]:
 CAUSE = Cause(
     name="dead units",
     rule=_find,
-    reads=(FAMILY,),
+    reads=(FAMILY, UPDATE),
     seen="The loss stands at the level of chance, and some layers get a gradient of zero.",
     means="Units that are off for all inputs. Nothing passes them, forward or back, so that they don't recover.",
     sign=f"The share of a module's units that stay in the flat part of their function for the whole batch is {DEAD} or "

@@ -45,5 +45,5 @@ CAUSE = Cause(
     f"exact line search; and by half of the run less than {HARDLY:.0%} of the loss has gone.",
     advice="Raise the rate from next to nothing over the first 5 to 10 % of the steps, or start at a third of it.",
     mistaken="A run whose rate is too high throughout: a warm-up alone will not do then.",
-    explains=("rate too high", "wrong labels", "batch too small"),
+    explains=("rate too high", "wrong labels", "batch too small", "vanishing signal"),
 )

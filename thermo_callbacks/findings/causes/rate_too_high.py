@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from thermo_callbacks.findings.cause import Cause, Sign
@@ -13,27 +11,47 @@ from thermo_callbacks.findings.readings import EFFICIENCY, ENERGY, fallen, has_d
 EDGE = 0.35
 """Median step efficiency below which steps are wasted: 1/2 is the exact line search, 0 the edge of stability. Healthy
 runs of the suite stay above 0.45."""
-_BROKEN = 0.15
-"""Step efficiency of an early pass at which the run overshoots, whatever comes later."""
+BROKEN = 0.2
+"""Step efficiency that no healthy run has in two passes: momentum that gathers speed may show it in one."""
+RISEN = 1.15
+"""A loss so many times its start has been thrown back; in healthy runs the first window has the highest."""
+LITTLE = 0.3
+"""Part of the loss that should be gone after that."""
 
 
 def _find(run: History) -> Sign | None:
-    loss, efficiency = run[ENERGY], run[EFFICIENCY]
+    efficiency = run[EFFICIENCY]
     if has_diverged(run):
         return _diverged(run)
     if len(efficiency) < 3:
         return None
     late = late_steps(run).efficiency
-    gone = fallen(run)
-    beginning = efficiency.values[: max(3, len(efficiency) // 2)]
-    overshoots = late < EDGE or (np.sort(beginning)[1] < _BROKEN and not gone > 0.5)
-    if not overshoots:
+    lowest = min(late, float(np.sort(efficiency.values)[1]) + EDGE - BROKEN)
+    if lowest >= EDGE:
+        return _risen(run)
+    at = int(efficiency.steps[efficiency.values.argmin()])
+    return Sign(
+        f"Steps keep only {late:.2f} of what their slope promises (median step efficiency of the later passes up to "
+        f"step {run.step}), {efficiency.values.min():.2f} at step {at}: they overshoot.",
+        {EFFICIENCY: late},
+        since_step=int(efficiency.steps[0]),
+        confidence=0.99,
+    )
+
+
+def _risen(run: History) -> Sign | None:
+    """A loss that has risen above its start and has not come down since."""
+    loss = run[ENERGY]
+    if len(loss) < 4 or not (loss.values.max() > RISEN * loss.first > 0.0 and fallen(run) < LITTLE):
         return None
-    lowest = late if late < EDGE else float(np.sort(beginning)[1])
-    text = f"Steps keep only {lowest:.2f} of what their slope promises (step efficiency up to step {run.step})"
-    if not math.isnan(gone):
-        text += f", and the loss has gone from {loss.first:.3g} to {loss.last:.3g}"
-    return Sign(text + ".", {EFFICIENCY: lowest}, since_step=int(efficiency.steps[0]), confidence=0.99)
+    at = int(loss.steps[loss.values.argmax()])
+    return Sign(
+        f"The loss has risen from {loss.first:.3g} to {loss.values.max():.3g} at step {at}, and is {loss.last:.3g} at "
+        f"step {run.step}: steps have thrown the run back.",
+        {ENERGY: float(loss.values.max())},
+        since_step=at,
+        confidence=0.95,
+    )
 
 
 def _diverged(run: History) -> Sign:
@@ -57,9 +75,9 @@ CAUSE = Cause(
     reads=(ENERGY, EFFICIENCY, "thermo/weight_norm"),
     seen="The loss swings, stands or grows, or is NaN.",
     means="Steps overshoot: they land beyond the lowest point on their way, so the loss swings, stands or diverges.",
-    sign="The loss is no number any more, or a hundred times its start; or the median step efficiency of the later "
-    f"passes is below {EDGE}, where 1/2 is the exact line search and 0 gains nothing; or it was below {_BROKEN} in "
-    "two early passes and half of the loss has not gone since.",
+    sign="The loss is no number any more, or a hundred times its start. Or the median step efficiency of the later "
+    f"passes is below {EDGE}, or that of two passes below {BROKEN}, where 1/2 is the exact line search and 0 gains "
+    f"nothing. Or the loss rose to {RISEN} times its start, and less than {LITTLE:.0%} of it has gone since.",
     advice="Lower the learning rate three to ten times, until step efficiency is between 0.5 and 0.9.",
     mistaken="Very noisy batches, whose own slope is not that of the next: look at the noise scale.",
     explains=(
@@ -67,7 +85,6 @@ CAUSE = Cause(
         "saturated units",
         "layer not trained",
         "wrong labels",
-        "batch too small",
         "data shift",
         "rate too low",
         "overfitting",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.causes.dead_units import members_of
 from thermo_callbacks.findings.history import Course, History
+from thermo_callbacks.findings.readings import UPDATE, moves_wildly
 
 _FAMILY = "thermo_saturated_fraction"
 FLAT = 0.9
@@ -39,13 +40,14 @@ def _find(run: History) -> Sign | None:
         since_step=start,
         severity="critical",
         layers=layers,
+        before=("rate too high",) if flat[first[0]].first >= FLAT and not moves_wildly(run) else (),
     )
 
 
 CAUSE = Cause(
     name="saturated units",
     rule=_find,
-    reads=(_FAMILY,),
+    reads=(_FAMILY, UPDATE),
     seen="Outputs hardly depend on the inputs, and first layers hardly move.",
     means="Units of a bounded function (tanh, sigmoid) that are at its flat ends for all inputs. They give 1 or -1, "
     "and no gradient passes.",
@@ -58,7 +60,6 @@ CAUSE = Cause(
         "wrong labels",
         "vanishing signal",
         "exploding signal",
-        "rate too high",
         "layer not trained",
         "batch too small",
         "no warm-up",

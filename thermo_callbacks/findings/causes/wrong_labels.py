@@ -15,7 +15,7 @@ from thermo_callbacks.findings.readings import (
 )
 
 _SIGNAL = "thermo/signal_share"
-LITTLE = 0.35
+LITTLE = 0.3
 """Part of the loss that is gone by half of a run whose targets can be told."""
 NO_SIGNAL = 0.12
 """Signal share below which a gradient is noise for the most part."""

@@ -37,5 +37,13 @@ CAUSE = Cause(
     "than in the first. A loss with a floor slows down.",
     advice="Look for a minus before the loss, for maximize=True, and for a score in the place of a loss.",
     mistaken="A loss that is meant to have no floor, as a critic's.",
-    explains=("rate too high", "batch too small", "layer not trained", "dead units", "overfitting", "data shift"),
+    explains=(
+        "rate too high",
+        "saturated units",
+        "batch too small",
+        "layer not trained",
+        "dead units",
+        "overfitting",
+        "data shift",
+    ),
 )
