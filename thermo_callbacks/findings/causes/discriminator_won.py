@@ -1,43 +1,55 @@
-"""A discriminator that leaves its generator without a gradient: rule and page."""
+"""A discriminator that is sure of everything: rule and page."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from thermo_callbacks.findings.cause import Cause, Sign
-from thermo_callbacks.findings.history import History
+from thermo_callbacks.findings.history import Course, History
 
 _FAMILY = "thermo_gradient_norm"
-SHARE = 0.02
-"""Gradient of one network against its own first, and against the other's, from which on it is starved."""
+SHARE = 0.05
+"""Gradient over that of the start, below which a network has nothing left to learn from the other; in pairs that work
+it stays where it was, or grows."""
+IN_A_ROW = 5
+"""Windows in a row that it has to last."""
+_JUDGES = ("disc", "critic", "judge")
+
+
+def _least(gradient: Course) -> float:
+    """Smallest median of some windows in a row over the largest of the first two; NaN where that is zero."""
+    start = float(gradient.values[:2].max())
+    rows = np.lib.stride_tricks.sliding_window_view(gradient.values, IN_A_ROW)
+    return float(np.median(rows, 1).min()) / start if start > 0.0 else math.nan
 
 
 def _find(run: History) -> Sign | None:
-    if len(run.facts.get("optimizers", [])) < 2:
+    if len(run.facts.get("optimizers", [])) != 2 or run.over < 0.3:
         return None
     networks: dict[str, list[str]] = {}
     courses = run.members(_FAMILY)
-    for name in courses:
-        networks.setdefault(name.split(".")[0], []).append(name)
+    for name, course in courses.items():
+        if len(course) > IN_A_ROW:
+            networks.setdefault(name.split(".")[0], []).append(name)
     if len(networks) != 2:
         return None
-    sizes = {
-        network: (
-            sum(courses[name].part(0.0, 0.2).median for name in names),
-            sum(courses[name].part(0.7).median for name in names),
-        )
-        for network, names in networks.items()
-    }
-    (one, first), (other, second) = sizes.items()
-    for starved, own, winner, theirs in ((one, first, other, second), (other, second, one, first)):
-        if own[1] < SHARE * own[0] and own[1] < SHARE * theirs[1]:
-            return Sign(
-                f"The gradient of {starved} has shrunk to {own[1] / own[0]:.1g} of what it was at first, while "
-                f"{winner} still has one (up to step {run.step}).",
-                {f"{_FAMILY}/{networks[starved][0]}": courses[networks[starved][0]].last},
-                since_step=int(courses[networks[starved][0]].steps[0]),
-                confidence=0.95,
-                layers=(winner,),
-            )
-    return None
+    left = {network: min(_least(courses[name]) for name in names) for network, names in networks.items()}
+    sure = [network for network, share in left.items() if share < SHARE]
+    if not sure:
+        return None
+    # where both have none left, the one that judges has won; without such a name, the one with less
+    winner = min(sure, key=lambda network: (not network.lower().startswith(_JUDGES), left[network]))
+    shown = networks[winner][-1]
+    return Sign(
+        f"The gradient of {winner} has shrunk to {left[winner]:.1%} of what it was at first ({IN_A_ROW} windows in a "
+        f"row, up to step {run.step}): it is sure of everything, and the other network learns nothing from it.",
+        {f"{_FAMILY}/{shown}": float(courses[shown].values.min())},
+        since_step=int(courses[shown].steps[courses[shown].values.argmin()]),
+        confidence=0.95,
+        layers=(winner,),
+    )
 
 
 CAUSE = Cause(
@@ -45,11 +57,11 @@ CAUSE = Cause(
     rule=_find,
     reads=(_FAMILY,),
     seen="One loss of an adversarial pair is next to zero, and the other network has stopped learning.",
-    means="One of two networks that play against each other is so sure that the other gets no gradient.",
-    sign=f"There are two optimizers and two networks; the gradient of one falls below {SHARE} of its first values and "
-    "of the other's.",
+    means="One of two networks that play against each other is so sure that neither gets a gradient worth the name.",
+    sign="There are two optimizers and two networks, and the gradient of one is below "
+    f"{SHARE:.0%} of that in its first windows, {IN_A_ROW} windows in a row.",
     advice="The loss of the generator that does not saturate (-log D, Goodfellow et al. 2014), a lower rate or fewer "
     "steps for the discriminator, or noise on its inputs.",
-    mistaken="Two networks that are trained one after the other.",
+    mistaken="Two networks that do not play against each other, and one of which is done.",
     explains=("rate too low", "wrong labels", "layer not trained", "overfitting", "dead units"),
 )

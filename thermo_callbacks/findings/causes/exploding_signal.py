@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
 from thermo_callbacks.findings.readings import ENERGY
@@ -10,18 +14,33 @@ SIGNAL = "thermo_learning_signal"
 TIMES = 300.0
 """Learning signal of a layer over that of the last from which on it explodes; healthy networks of the suite reach 6."""
 
+ONE_PLACE = 0.7
+"""Part of the whole change, in logarithms, that one layer may make of it: beyond, that layer is to blame."""
+
 
 def first_signals(run: History) -> dict[str, float]:
-    """Learning signal of each activation at the first extra pass, relative to that of the last."""
-    return {name: course.first for name, course in run.members(SIGNAL).items() if len(course)}
+    """Learning signal of each activation at the first extra pass, relative to that of the last, in forward order.
+
+    Returns:
+        Name to signal; empty for fewer than three, and for networks of several optimizers, whose activations are not
+        in one chain.
+    """
+    found = {name: course.first for name, course in run.members(SIGNAL).items() if len(course)}
+    return found if len(found) >= 3 and len(run.facts.get("optimizers", [])) < 2 else {}
+
+
+def is_gradual(signals: Mapping[str, float], name: str) -> bool:
+    """Whether a signal changes from layer to layer on its way back to an activation, and not at one place."""
+    names = list(signals)
+    way = np.log(np.maximum([signals[each] for each in names[names.index(name) :]], 1e-300))
+    changes = np.abs(np.diff(way))
+    return bool(len(changes) >= 2 and changes.max() <= ONE_PLACE * changes.sum())
 
 
 def _find(run: History) -> Sign | None:
     signals = first_signals(run)
-    if len(signals) < 3:
-        return None
-    name = max(signals, key=signals.__getitem__)
-    if not signals[name] >= TIMES:
+    name = max(signals, key=signals.__getitem__, default="")
+    if not name or not signals[name] >= TIMES or not is_gradual(signals, name):
         return None
     return Sign(
         f"At the first extra pass the gradient in {name} is {signals[name] ** 0.5:,.0f} times that in the last "

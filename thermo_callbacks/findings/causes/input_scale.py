@@ -10,14 +10,14 @@ _TAG = "thermo/input_size"
 LARGE, SMALL = 30.0, 1.0 / 100.0
 """Far from 1, which initialisations are made for: pixels from 0 to 255 have a size of about 130."""
 _SPOILT = 3.0
-"""A loss that starts so many times higher than it soon is was made by outputs far too large."""
+"""A first window with so many times the loss of the second was made by outputs far too large."""
 
 
 def _find(run: History) -> Sign | None:
     size, loss = run[_TAG].first, run[ENERGY]
     if not (size >= LARGE or size <= SMALL):
         return None
-    spoilt = len(loss) > 1 and loss.first > _SPOILT * abs(float(loss.values[1:].min()))
+    spoilt = len(loss) > 1 and loss.first > _SPOILT * abs(float(loss.values[1]))
     return Sign(
         f"The inputs have a root mean square of {size:.3g}; initial weights are made for about 1.",
         {_TAG: size},
@@ -34,7 +34,7 @@ CAUSE = Cause(
     means="Inputs are far from the size that the weights were made for: outputs are far too large, and units die or "
     "saturate in the first steps.",
     sign=f"The root mean square of the inputs is above {LARGE:g} or below {SMALL:g}. It is only worth knowing, unless "
-    "the loss started far above where it soon was, or units died.",
+    "the loss fell to a third from the first window to the second, or units died.",
     advice="Subtract the mean of the training data and divide by its standard deviation.",
     mistaken="A network that normalises its inputs itself.",
     explains=(

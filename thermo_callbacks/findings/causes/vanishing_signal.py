@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.causes.dead_units import dead_modules
-from thermo_callbacks.findings.causes.exploding_signal import SIGNAL, first_signals
+from thermo_callbacks.findings.causes.exploding_signal import SIGNAL, first_signals, is_gradual
 from thermo_callbacks.findings.causes.saturated_units import saturated_from_the_start
 from thermo_callbacks.findings.history import History
 
@@ -15,10 +15,8 @@ at 0.02 or more."""
 
 def _find(run: History) -> Sign | None:
     signals = first_signals(run)
-    if len(signals) < 3:
-        return None
-    name = min(signals, key=signals.__getitem__)
-    if not signals[name] <= SHARE:
+    name = min(signals, key=signals.__getitem__, default="")
+    if not name or not signals[name] <= SHARE or not is_gradual(signals, name):
         return None
     # one module that is dead or saturated from the start stops it at once: that is the cause then
     if any(each.from_the_start for each in dead_modules(run)) or saturated_from_the_start(run):
