@@ -16,7 +16,7 @@ from integration.models import INPUTS, RecordingLogger, Regression, loader, quie
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Adam
 
 import thermo_callbacks
 from thermo_callbacks import ThermoMonitor, TransitionTemperatureMonitor
@@ -24,11 +24,12 @@ from thermo_callbacks.catalog import QUANTITIES, explained, families_logged_by, 
 from thermo_callbacks.catalog.questions import QUESTIONS
 from thermo_callbacks.display.tensorboard.page import LEGEND_TAG
 from thermo_callbacks.display.text.configuration import CONFIGURATION_TAG
+from thermo_callbacks.display.text.findings import FINDINGS_TAG
 
 # so short a run has no noise scale, for example, and the attention no Laplacian of complexity, as the monitors say
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
-ABOUT_THE_ROWS = {LEGEND_TAG, CONFIGURATION_TAG}
+ABOUT_THE_ROWS = {LEGEND_TAG, CONFIGURATION_TAG, FINDINGS_TAG}
 """Tags of ours that stand for no quantity."""
 
 
@@ -72,7 +73,8 @@ def logged(make: Callable[[], nn.Module], monitor: Any, folder: Path) -> set[str
     """Tags of ours that a run leaves behind, members of a family in one."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = Classified(make().double(), partial(SGD, lr=0.05, weight_decay=0.01 * (make is convolution)))
+        sgd = partial(SGD, lr=0.05, weight_decay=0.01 * (make is convolution))
+        module = Classified(make().double(), partial(Adam, lr=0.01) if make is Attention else sgd)
     rows, board = RecordingLogger(), TensorBoardLogger(folder, name="", version="run")
     validation = [loader(25), loader(25)] if isinstance(monitor, TransitionTemperatureMonitor) else None
     # half of a step's batches against the other half tell what preset light knows no other way

@@ -97,8 +97,10 @@ class ReportingCallback(ResumableCallback):
             last = self._plans_windows or session.first_window_open(known)
             if last and (windows := session.with_steps(MINIMUM_STEPS, ending=True)):
                 self._publish(trainer, self._close(session, windows), step, last=True)
-            elif self._plan.findings and known:
-                self._publish(trainer, {}, step, window=False, last=True)
+            elif self._plan.findings:
+                found = self._findings.look(trainer, self._facts(), last=True)
+                if not found.items() <= self._publisher.latest.items():  # no row of its own for what is known
+                    self._publisher.publish(trainer, found, step, window=False)
             if not self._guard.disabled:
                 self._publisher.draw(trainer, step)
                 conclude_final_values(trainer, pl_module, self._publisher.latest.keys())

@@ -28,7 +28,7 @@ def batch_likeness(means: Tensor, variances: Tensor, samples: float) -> float:
     Returns:
         1 in the mean for independent samples, whatever the features; larger where samples of a batch are alike; NaN
         with fewer than two batches, two samples, or where nothing varies. Of one feature it scatters by
-        sqrt(2 / (n - 1)), of independent ones by less. Batches drawn without replacement from K batches read 1 - 1/K.
+        sqrt(2 / (n - 1)), of independent ones by less. Drawing without replacement does not change the mean.
 
     Example:
         >>> x = torch.randn(50, 32, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -6,7 +6,15 @@ import numpy as np
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
-from thermo_callbacks.findings.readings import EFFICIENCY, ENERGY, fallen, has_diverged, late_steps
+from thermo_callbacks.findings.readings import (
+    EFFICIENCY,
+    ENERGY,
+    UPDATE,
+    WILD,
+    fallen,
+    has_diverged,
+    late_steps,
+)
 
 EDGE = 0.35
 """Median step efficiency below which steps are wasted: 1/2 is the exact line search, 0 the edge of stability. Healthy
@@ -40,15 +48,18 @@ def _find(run: History) -> Sign | None:
 
 
 def _risen(run: History) -> Sign | None:
-    """A loss that has risen above its start and has not come down since."""
-    loss = run[ENERGY]
+    """A loss that has risen above its start in wild steps, and has not come down since."""
+    loss, update = run[ENERGY], run[UPDATE]
     if len(loss) < 4 or not (loss.values.max() > RISEN * loss.first > 0.0 and fallen(run) < LITTLE):
+        return None
+    # the mean of a few noisy batches may be that high by chance
+    if not update.values.max(initial=0.0) >= WILD:
         return None
     at = int(loss.steps[loss.values.argmax()])
     return Sign(
         f"The loss has risen from {loss.first:.3g} to {loss.values.max():.3g} at step {at}, and is {loss.last:.3g} at "
-        f"step {run.step}: steps have thrown the run back.",
-        {ENERGY: float(loss.values.max())},
+        f"step {run.step}: a step moved the weights by up to {update.values.max():.0%} of their size.",
+        {ENERGY: float(loss.values.max()), UPDATE: float(update.values.max())},
         since_step=at,
         confidence=0.95,
     )
@@ -72,7 +83,7 @@ def _diverged(run: History) -> Sign:
 CAUSE = Cause(
     name="rate too high",
     rule=_find,
-    reads=(ENERGY, EFFICIENCY, "thermo/weight_norm"),
+    reads=(ENERGY, EFFICIENCY, UPDATE, "thermo/weight_norm"),
     seen="The loss swings, stands or grows, or is NaN.",
     means="Steps overshoot: they land beyond the lowest point on their way, so the loss swings, stands or diverges.",
     sign="The loss is no number any more, or a hundred times its start. Or the median step efficiency of the later "
