@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from faults import CAUSES
 from peers_record import Said, Tool
 
 from thermo_callbacks import ThermoMonitor
+from thermo_callbacks.findings import Finding
 
 
-def as_said(findings: Any) -> list[Said]:
+def as_said(findings: Iterable[Finding]) -> list[Said]:
     """Findings in the monitor's order; their causes are those of the suite."""
-    return [Said(each.cause, each.severity, tuple(each.layers), each.since_step or 0) for each in findings]
+    return [Said(each.cause, each.severity, each.layers, each.since_step) for each in findings]
 
 
 class Watch(ThermoMonitor):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import peers
 import peers_ours
@@ -16,6 +15,8 @@ from peers_dlcheck import said_of
 from peers_record import Count, Mark, PeerRecord, Row, Said, Tool, by_phrases, count, mark, row, within
 from peers_thermoclaw import by_layer
 from peers_watch import Watcher, ranked
+
+from thermo_callbacks.findings import Finding
 
 causes = by_phrases({"diverges": ("rate too high",), "asleep": ("dead units", "layer not trained")})
 
@@ -87,8 +88,8 @@ def test_the_gravest_comes_first_and_equals_keep_their_order():
 
 
 def test_the_causes_of_our_own_findings_are_the_words_of_the_suite():
-    finding = SimpleNamespace(cause="layer rate too high", layers=["net.2"], severity="critical", since_step=None)
-    assert peers_ours.as_said([finding]) == [Said("layer rate too high", "critical", ("net.2",))]
+    finding = Finding("layer rate too high", ("net.2",), "critical", 1.0, {}, 30, "It moves.", "Lower its rate.")
+    assert peers_ours.as_said([finding]) == [Said("layer rate too high", "critical", ("net.2",), 30)]
     assert all(peers_ours.causes(cause) == {cause} for cause in CAUSES)
     with pytest.raises(ValueError, match="'bad luck' is not among the causes"):
         peers_ours.causes("bad luck")
