@@ -54,7 +54,7 @@ MODULES = (
     peers_dlcheck,
 )  # fmt: skip
 TOOLS: dict[str, Tool] = {module.TOOL.name: module.TOOL for module in MODULES}
-WIDTH = 150
+WIDTH = 250
 
 
 def installed(tool: Tool) -> bool:

@@ -10,7 +10,7 @@ import logging
 import re
 from typing import Any
 
-from peers_record import Said, Tool, by_phrases
+from peers_record import Said, Tool, by_phrases, without_figures
 from peers_watch import modes_kept
 
 PHRASES = {
@@ -27,7 +27,6 @@ PHRASES = {
     "saturated activations": ("saturated units", "vanishing signal"),  # it says so of units near zero as well
 }
 _LAYER = re.compile(r"(?:Module|Parameter|Layer|detected in) ([\w.]+)")
-_FIGURES = re.compile(r"10\^-?[\d.]+|\bat batch \d+|\b\d[\d.e+-]*%?")
 
 
 def said_of(sentence: str, severity: str, module: Any) -> Said:
@@ -36,8 +35,8 @@ def said_of(sentence: str, severity: str, module: Any) -> Said:
     layer = found[1] if found else ""
     if layer.isdigit():
         layer = [name for name, each in module.named_parameters() if each.requires_grad][int(layer)]
-    words = _FIGURES.sub("", sentence.replace(found[0], "") if found else sentence)
-    return Said(" ".join(words.split()), severity, (layer,) if layer else ())
+    words = without_figures(sentence.replace(found[0], "") if found else sentence)
+    return Said(words, severity, (layer,) if layer else ())
 
 
 class Heard(logging.Handler):

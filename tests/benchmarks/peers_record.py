@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -73,6 +74,11 @@ class Tool(NamedTuple):
     package: str
     watch: Callable[[Run], Any]
     causes: Causes
+
+
+def without_figures(sentence: str) -> str:
+    """A sentence as it is each time that it is said."""
+    return " ".join(re.sub(r"\d[\d.e+^-]*%?", "", sentence).split())
 
 
 def by_phrases(phrases: Mapping[str, tuple[str, ...]]) -> Causes:

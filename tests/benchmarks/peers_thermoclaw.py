@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from faults.case import Recipe
-from peers_record import Said, Tool, by_phrases
+from peers_record import Said, Tool, by_phrases, without_figures
 from peers_watch import Watcher, ranked
 from torch import nn
 from torch.optim import Optimizer
@@ -88,7 +88,7 @@ class Watch(Watcher):
             layers = tuple(each["name"] for each in report.worst_R_ie_layers)
             for sentence in report.recommendations:
                 level, _, words = sentence.partition(" ")
-                found.append(Said(words, LEVELS[level], layers, self.step))
+                found.append(Said(without_figures(words), LEVELS[level], layers, self.step))
         return ranked(found)
 
 

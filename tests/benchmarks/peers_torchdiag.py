@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from peers_record import Said, Tool, by_phrases
+from peers_record import Said, Tool, by_phrases, without_figures
 from peers_watch import Watcher, modes_kept
 
 EVERY = 100
-"""Steps from one check to the next: its guide leaves this open."""
+"""Batches from one check to the next: its guide leaves this open."""
 PHRASES = {
     # it gives as possible causes a rate that is too high, and inputs that are shifted
     "neurons dead": ("dead units", "rate too high", "input scale", "data shift"),
@@ -38,6 +38,7 @@ class Watch(Watcher):
     def __init__(self, run: Any) -> None:
         super().__init__(run)
         self.found: dict[tuple[str, str], Said] = {}
+        self.batches = 0
 
     def take(self, check: Callable[..., Any], *arguments: Any, prefix: str = "") -> None:
         """Run a check and keep what it printed, without figures."""
@@ -45,7 +46,7 @@ class Watch(Watcher):
             check(*arguments)
         for layer, sentence in _SENTENCE.findall(printed.getvalue()):
             layer = f"{prefix}{layer}" if layer else ""
-            words = re.sub(r"\d[\d.e+-]*%?", "", sentence)
+            words = without_figures(sentence)
             first = self.found.get((words, layer))
             step, times = (self.step, 1) if first is None else (first.step, first.times + 1)
             self.found[words, layer] = Said(words, "warning", (layer,) if layer else (), step, times)
@@ -89,9 +90,10 @@ class Watch(Watcher):
             self.before_training(pl_module)
         super().on_train_start(trainer, pl_module)
 
-    def before_step(self, module: Any, optimizer: Any) -> None:
-        if self.step % EVERY == 0:
+    def after_batch(self, module: Any) -> None:
+        if self.batches % EVERY == 0:
             self.check(module)
+        self.batches += 1
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self.check(pl_module)

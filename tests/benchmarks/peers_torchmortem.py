@@ -46,9 +46,8 @@ class Watch(Watcher):
         self.autopsy.attach()
         super().on_train_start(trainer, pl_module)
 
-    def after_step(self, module: Any, optimizer: Any) -> None:
-        if optimizer is module.trainer.optimizers[-1]:  # where there are two, both have moved
-            self.autopsy.step(loss=self.loss)
+    def after_batch(self, module: Any) -> None:
+        self.autopsy.step(loss=self.loss)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self.autopsy.detach()

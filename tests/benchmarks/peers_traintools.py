@@ -10,8 +10,8 @@ import math
 import re
 from typing import Any
 
-from peers_record import Said, Tool, by_phrases
-from peers_watch import Watcher
+from peers_record import Said, Tool, by_phrases, without_figures
+from peers_watch import Watcher, part_of
 
 PHRASES = {
     # of batches
@@ -39,7 +39,7 @@ PHRASES = {
     "over-batched": (),
     "stopping": ("overfitting",),
 }  # fmt: skip
-_LAYER = re.compile(r"^([\w.]+) (?:has non-finite gradients|gradient |update/weight)")
+_LAYER = re.compile(r"^(?!global)([\w.]+) (?:has non-finite gradients|gradient |update/weight)")
 
 
 class Watch(Watcher):
@@ -67,7 +67,7 @@ class Watch(Watcher):
 
     def take(self, sentence: str, layer: str = "", severity: str = "warning") -> None:
         """Keep a sentence, without its figures, or count it once more."""
-        words = re.sub(r"\([^)]*\)|\d[\d.e+-]*%?", "", sentence.replace(layer, "").strip())
+        words = without_figures(sentence.replace(layer, ""))
         first = self.found.get((words, layer))
         times = 1 if first is None else first.times + 1
         step = self.step if first is None else first.step
@@ -81,9 +81,10 @@ class Watch(Watcher):
             self.take(sentence)
 
     def before_step(self, module: Any, optimizer: Any) -> None:
-        for sentence in self.health.inspect(module, step=self.step, lr=optimizer.param_groups[0]["lr"]).warnings:
+        prefix, part = part_of(module, optimizer)
+        for sentence in self.health.inspect(part, step=self.step, lr=optimizer.param_groups[0]["lr"]).warnings:
             layer = _LAYER.match(sentence)
-            self.take(sentence, layer[1] if layer and layer[1] != "global" else "")
+            self.take(f"{prefix}{sentence}", f"{prefix}{layer[1]}") if layer else self.take(sentence)
 
     def after_step(self, module: Any, optimizer: Any) -> None:
         tracker, before = self.tracker, len(self.tracker.plasticity_history.results)

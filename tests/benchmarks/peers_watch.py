@@ -29,14 +29,15 @@ class Watcher(pl.Callback):
     """Calls `before_step` between backward and step, and `after_step` after the step and before gradients are zeroed.
 
     Attributes:
-        loss: Loss of the step at hand, the mean where gradients are accumulated.
-        step: Optimizer steps so far.
+        loss: Loss of the step at hand, or of the last one; the mean where gradients are accumulated.
+        step: Optimizer steps so far, of all optimizers.
         batch: Inputs and targets as the network gets them.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.loss, self.step = 0.0, 0
+        self.stepped = True
         self.batch: list[Tensor] = []
 
     def said(self) -> list[Said]:
@@ -49,21 +50,30 @@ class Watcher(pl.Callback):
     def after_step(self, module: pl.LightningModule, optimizer: Optimizer) -> None:
         """Parameters have moved, gradients are still there."""
 
+    def after_batch(self, module: pl.LightningModule) -> None:
+        """Each optimizer has made its steps with a batch, gradients are still there."""
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        def stepped(optimizer: Optimizer, *_: Any) -> None:
+        def step_made(optimizer: Optimizer, *_: Any) -> None:
             self.step += 1
+            self.stepped = True
             self.after_step(pl_module, optimizer)
-            self.loss = 0.0
 
         for optimizer in trainer.optimizers:
-            optimizer.register_step_post_hook(stepped)
+            optimizer.register_step_post_hook(step_made)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         change = getattr(pl_module.recipe, "batch", None)
         self.batch = batch if change is None else list(change(*batch, pl_module.over))
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
-        self.loss += float(loss.detach())  # Lightning has divided it by the number of accumulated batches
+        part = float(loss.detach())  # Lightning has divided it by the number of accumulated batches
+        self.loss = part if self.stepped else self.loss + part
+        self.stepped = False
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.stepped:
+            self.after_batch(pl_module)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Optimizer) -> None:
         self.before_step(pl_module, optimizer)
@@ -77,6 +87,14 @@ class Watcher(pl.Callback):
         with modes_kept(module):
             module.eval()
             return float(module.training_step([data.test_inputs, data.test_targets], 0))
+
+
+def part_of(module: pl.LightningModule, optimizer: Optimizer) -> tuple[str, nn.Module]:
+    """Prefix of names, and the network that an optimizer trains: one of several, or the whole module."""
+    if not isinstance(module.optimizers(), list):
+        return "", module
+    own = optimizer.param_groups[0]["params"][0]
+    return next((f"{name}.", net) for name, net in module.named_children() if any(p is own for p in net.parameters()))
 
 
 def ranked(said: list[Said]) -> list[Said]:

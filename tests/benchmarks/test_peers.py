@@ -12,9 +12,9 @@ import pytest
 import torch
 from faults import CASES, CAUSES, fit
 from peers_dlcheck import said_of
-from peers_record import Count, Mark, PeerRecord, Row, Said, Tool, by_phrases, count, mark, row, within
+from peers_record import Count, Mark, PeerRecord, Row, Said, Tool, by_phrases, count, mark, row, within, without_figures
 from peers_thermoclaw import by_layer
-from peers_watch import Watcher, ranked
+from peers_watch import Watcher, part_of, ranked
 
 from thermo_callbacks.findings import Finding
 
@@ -75,6 +75,14 @@ def test_words_that_no_phrase_knows_are_an_error():
         by_phrases({"unlucky": ("bad luck",)})
 
 
+def test_a_sentence_is_the_same_with_other_figures():
+    said = [
+        without_figures(f"{share}% of layers grew {times}x (slow: 10^-{times})")
+        for share, times in ((30, 2.5), (4.1, 7))
+    ]
+    assert said == ["of layers grew x (slow: )"] * 2
+
+
 def test_a_module_is_within_itself_and_its_parents_only():
     assert within("net.2", ("net.2",))
     assert within("net.2.weight", ("net.2",))
@@ -100,7 +108,7 @@ def test_layers_in_a_log_are_given_their_names():
     said = said_of("Parameter 2 was not updated with training. Confirm.", "warning", module)
     assert said == Said("was not updated with training. Confirm.", "warning", ("net.2.weight",))
     said = said_of("NaN/Inf gradient detected in net.0.bias at batch 7", "critical", module)
-    assert said == Said("NaN/Inf gradient", "critical", ("net.0.bias",))
+    assert said == Said("NaN/Inf gradient at batch", "critical", ("net.0.bias",))
     said = said_of("Layer net.1 has 97.50% dead neurons.", "warning", module)
     assert said == Said("has dead neurons.", "warning", ("net.1",))
 
@@ -110,13 +118,17 @@ class Plain(Watcher):
 
     def __init__(self, run):
         super().__init__(run)
-        self.seen, self.unclipped = [], []
+        self.seen, self.unclipped, self.parts, self.batches = [], [], [], []
 
     def before_step(self, module, optimizer):
         self.unclipped.append(self.norm(optimizer))
 
     def after_step(self, module, optimizer):
         self.seen.append((self.step, self.loss, self.norm(optimizer), optimizer))
+        self.parts.append(part_of(module, optimizer)[0])
+
+    def after_batch(self, module):
+        self.batches.append(self.step)
 
     @staticmethod
     def norm(optimizer):
@@ -150,6 +162,8 @@ def test_the_loss_of_an_accumulated_step_is_the_mean_over_its_batches():
     with torch.no_grad():
         expected = torch.stack([run.module.training_step(batch, 0) for batch in batches]).mean()
     assert watcher.seen[0][1] == pytest.approx(float(expected), rel=1e-5)
+    assert watcher.batches == [1]
+    assert watcher.parts == [""]
 
 
 def test_each_optimizer_of_a_gan_is_handed_over_with_its_own_loss():
@@ -157,6 +171,8 @@ def test_each_optimizer_of_a_gan_is_handed_over_with_its_own_loss():
     (_, ours, _, first), (_, theirs, _, second), (_, _, _, third), _ = watcher.seen
     assert first is third is not second
     assert ours != theirs
+    assert watcher.parts == ["discriminator.", "generator."] * 2
+    assert watcher.batches == [2, 4]
 
 
 def test_the_test_loss_leaves_each_module_in_its_mode():
