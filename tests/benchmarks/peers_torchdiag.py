@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from peers_record import Said, Tool, by_phrases, without_figures
+from peers_record import Said, Tool, by_phrases
 from peers_watch import Watcher, modes_kept
 
 EVERY = 100
@@ -37,25 +37,20 @@ class Watch(Watcher):
 
     def __init__(self, run: Any) -> None:
         super().__init__(run)
-        self.found: dict[tuple[str, str], Said] = {}
         self.batches = 0
 
-    def take(self, check: Callable[..., Any], *arguments: Any, prefix: str = "") -> None:
+    def hear(self, check: Callable[..., Any], *arguments: Any, prefix: str = "") -> None:
         """Run a check and keep what it printed, without figures."""
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             check(*arguments)
         for layer, sentence in _SENTENCE.findall(printed.getvalue()):
-            layer = f"{prefix}{layer}" if layer else ""
-            words = without_figures(sentence)
-            first = self.found.get((words, layer))
-            step, times = (self.step, 1) if first is None else (first.step, first.times + 1)
-            self.found[words, layer] = Said(words, "warning", (layer,) if layer else (), step, times)
+            self.take(sentence, f"{prefix}{layer}" if layer else "")
 
     def before_training(self, module: Any) -> None:
         """One training step of a copy, as the guide has it before a long run."""
         import torchdiag
 
-        self.take(torchdiag.summary, module)
+        self.hear(torchdiag.summary, module)
         if not hasattr(module, "net"):
             return
         copy = type(module)(module.recipe)  # with other weights: a step of it tells as much
@@ -69,13 +64,13 @@ class Watch(Watcher):
             )
 
         batch = (data.inputs[:32], data.targets[:32])
-        self.take(torchdiag.verify_step, copy.net, copy.recipe.optimizer(copy.net), loss, *batch, prefix="net.")
+        self.hear(torchdiag.verify_step, copy.net, copy.recipe.optimizer(copy.net), loss, *batch, prefix="net.")
 
     def check(self, module: Any) -> None:
         """Gradients, and dead neurons with all training inputs."""
         import torchdiag
 
-        self.take(torchdiag.check_gradients, module)
+        self.hear(torchdiag.check_gradients, module)
         if hasattr(module, "net"):
             with modes_kept(module):
                 module.eval()  # so that statistics of BatchNorm stay what they were
@@ -83,7 +78,7 @@ class Watch(Watcher):
                 change = module.recipe.batch
                 if change is not None:
                     inputs = change(inputs, inputs, module.over)[0]
-                self.take(torchdiag.check_dead_neurons, module.net, inputs, prefix="net.")
+                self.hear(torchdiag.check_dead_neurons, module.net, inputs, prefix="net.")
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         with torch.random.fork_rng(devices=[]):

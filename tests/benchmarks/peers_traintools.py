@@ -10,7 +10,7 @@ import math
 import re
 from typing import Any
 
-from peers_record import Said, Tool, by_phrases, without_figures
+from peers_record import Said, Tool, by_phrases
 from peers_watch import Watcher, part_of
 
 PHRASES = {
@@ -62,16 +62,7 @@ class Watch(Watcher):
             return module.recipe.loss(*((outputs.flatten(0, -2), expected.flatten()) if flat else (outputs, expected)))
 
         self.tracker = TraintoolsTracker(net, loss, verbose=False)
-        self.found: dict[tuple[str, str], Said] = {}
         self.new_test_loss: float | None = None
-
-    def take(self, sentence: str, layer: str = "", severity: str = "warning") -> None:
-        """Keep a sentence, without its figures, or count it once more."""
-        words = without_figures(sentence.replace(layer, ""))
-        first = self.found.get((words, layer))
-        times = 1 if first is None else first.times + 1
-        step = self.step if first is None else first.step
-        self.found[words, layer] = Said(words, severity, (layer,) if layer else (), step, times)
 
     def on_train_batch_start(self, *arguments: Any) -> None:
         super().on_train_batch_start(*arguments)

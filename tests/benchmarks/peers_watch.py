@@ -9,7 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from faults import Run
-from peers_record import Said
+from peers_record import Said, without_figures
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -32,17 +32,26 @@ class Watcher(pl.Callback):
         loss: Loss of the step at hand, or of the last one; the mean where gradients are accumulated.
         step: Optimizer steps so far, of all optimizers.
         batch: Inputs and targets as the network gets them.
+        found: What was said while the run went on, of tools that say it then, in the order in which it was said first.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.loss, self.step = 0.0, 0
         self.stepped = True
+        self.found: dict[tuple[str, str], Said] = {}
         self.batch: list[Tensor] = []
 
     def said(self) -> list[Said]:
         """What the tool said, what it puts first in front."""
         raise NotImplementedError
+
+    def take(self, sentence: str, layer: str = "", severity: str = "warning") -> None:
+        """Keep a sentence, without the layer and figures in it, or count it once more."""
+        words = without_figures(sentence.replace(layer, ""))
+        first = self.found.get((words, layer))
+        step, times = (self.step, 1) if first is None else (first.step, first.times + 1)
+        self.found[words, layer] = Said(words, severity, (layer,) if layer else (), step, times)
 
     def before_step(self, module: pl.LightningModule, optimizer: Optimizer) -> None:
         """Gradients are there and not clipped yet."""
