@@ -12,6 +12,7 @@ from typing import Any
 
 from peers_record import Said, Tool, by_phrases, without_figures
 from peers_watch import modes_kept
+from torch import nn
 
 PHRASES = {
     "very small weight variance": ("vanishing signal",),
@@ -52,6 +53,16 @@ class Heard(logging.Handler):
         self.found.setdefault(said_of(record.getMessage(), severity, self.module))
 
 
+def settings(module: nn.Module) -> dict[str, Any]:
+    """Its defaults; where there are embeddings, all layers but these: it fails at inputs that are integers."""
+    embeddings = {name for name, each in module.named_modules() if isinstance(each, nn.Embedding)}
+    watched = [
+        name for name, each in module.named_modules()
+        if name and (not list(each.children()) or list(each.parameters(recurse=False)))
+    ]  # fmt: skip
+    return {"layers_to_monitor": [name for name in watched if name not in embeddings]} if embeddings else {}
+
+
 def watch(run: Any) -> Any:
     """The callback, with `said()`."""
     from pytorch_lightning_callback.dlcheck_callback import DLCheckCallback
@@ -82,7 +93,7 @@ def watch(run: Any) -> Any:
                 each.removeHandler(heard)
             return list(heard.found)
 
-    return Watch()
+    return Watch(settings(module))
 
 
 TOOL = Tool("DLCheck", "pytorch_lightning_callback", watch, by_phrases(PHRASES))

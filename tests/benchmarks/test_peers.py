@@ -11,7 +11,7 @@ import peers_ours
 import pytest
 import torch
 from faults import CASES, CAUSES, fit
-from peers_dlcheck import said_of
+from peers_dlcheck import said_of, settings
 from peers_record import Count, Mark, PeerRecord, Row, Said, Tool, by_phrases, count, mark, row, within, without_figures
 from peers_thermoclaw import by_layer
 from peers_watch import Watcher, part_of, ranked
@@ -111,6 +111,12 @@ def test_layers_in_a_log_are_given_their_names():
     assert said == Said("NaN/Inf gradient at batch", "critical", ("net.0.bias",))
     said = said_of("Layer net.1 has 97.50% dead neurons.", "warning", module)
     assert said == Said("has dead neurons.", "warning", ("net.1",))
+
+
+def test_only_embeddings_are_left_out_of_the_layers_that_are_watched():
+    assert settings(CASES["sgd"].make(0).module) == {}
+    lstm = settings(CASES["lstm"].make(0).module)
+    assert lstm == {"layers_to_monitor": ["net.lstm", "net.head"]}
 
 
 class Plain(Watcher):
