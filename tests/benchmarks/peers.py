@@ -3,9 +3,9 @@
     pip install -c constraints.txt -e ".[test]"       # in an environment of its own: nothing here needs these tools
     pip install torchmortem==0.1.1 training-doctor==0.1.0 thermoclaw==0.1.6 traintools==0.6.2 torchdiag==0.1.0
     export PYTHONPATH=<checkout of QEDan/DLCheck, at b201ad1>   # it is no package
-    python tests/benchmarks/peers.py --folder results                        # all tools, one seed: an hour of one core
+    python tests/benchmarks/peers.py --folder results                    # all tools, one seed: half an hour of one core
     python tests/benchmarks/peers.py --tools traintools --cases sgd dead_relus
-    python tests/benchmarks/peers.py --from results/peers_*.json             # the tables again, without a run
+    python tests/benchmarks/peers.py --from results/peers_*.json         # the tables again, without a run
 
 Tools that are not installed are skipped. Each is used as its own guide says, with its defaults, and with what helps it:
 test loss, gradient norm and rate where it takes them, named groups of the optimizer. What it calls informational is no

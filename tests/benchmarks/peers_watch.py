@@ -20,9 +20,11 @@ RANKS = {"critical": 0, "warning": 1, "info": 2}
 def modes_kept(module: nn.Module) -> Iterator[None]:
     """Put each module back into its own mode: BatchNorm may be in eval mode by itself."""
     modes = [(each, each.training) for each in module.modules()]
-    yield
-    for each, training in modes:
-        each.training = training
+    try:
+        yield
+    finally:
+        for each, training in modes:
+            each.training = training
 
 
 class Watcher(pl.Callback):

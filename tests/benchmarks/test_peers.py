@@ -14,7 +14,7 @@ from faults import CASES, CAUSES, fit
 from peers_dlcheck import said_of, settings
 from peers_record import Count, Mark, PeerRecord, Row, Said, Tool, by_phrases, count, mark, row, within, without_figures
 from peers_thermoclaw import by_layer
-from peers_watch import Watcher, part_of, ranked
+from peers_watch import Watcher, modes_kept, part_of, ranked
 
 from thermo_callbacks.findings import Finding
 
@@ -188,6 +188,9 @@ def test_the_test_loss_leaves_each_module_in_its_mode():
     assert Plain(run).test_loss() == pytest.approx(2.3, abs=0.3)  # ten classes, nothing learned
     assert [module.training for module in run.module.modules()] == modes
     assert Plain(CASES["gan"].make(0)).test_loss() is None
+    with pytest.raises(AttributeError), modes_kept(run.module):
+        run.module.eval().no_such_layer()
+    assert [module.training for module in run.module.modules()] == modes
 
 
 def test_groups_by_layer_keep_settings_and_make_the_same_steps():
