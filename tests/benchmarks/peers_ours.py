@@ -25,7 +25,7 @@ class Watch(ThermoMonitor):
 
     def said(self) -> list[Said]:
         """What `findings()` has."""
-        return as_said(self.findings())  # type: ignore[attr-defined]
+        return as_said(self.findings())
 
 
 def causes(words: str) -> set[str]:
