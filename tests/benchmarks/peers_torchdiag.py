@@ -86,12 +86,10 @@ class Watch(Watcher):
         super().on_train_start(trainer, pl_module)
 
     def after_batch(self, module: Any) -> None:
-        if self.batches % EVERY == 0:
+        last = module.trainer.global_step >= module.trainer.max_steps  # validation after it sets gradients to None
+        if self.batches % EVERY == 0 or last:
             self.check(module)
         self.batches += 1
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self.check(pl_module)
 
     def said(self) -> list[Said]:
         """In the order in which it was printed."""
