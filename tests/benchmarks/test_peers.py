@@ -11,7 +11,6 @@ import peers_ours
 import pytest
 import torch
 from faults import CASES, CAUSES, fit
-from peers_dlcheck import said_of, settings
 from peers_record import Count, Mark, PeerRecord, Row, Said, Tool, by_phrases, count, mark, row, within, without_figures
 from peers_thermoclaw import by_layer
 from peers_watch import Watcher, modes_kept, part_of, ranked
@@ -101,22 +100,6 @@ def test_the_causes_of_our_own_findings_are_the_words_of_the_suite():
     assert all(peers_ours.causes(cause) == {cause} for cause in CAUSES)
     with pytest.raises(ValueError, match="'bad luck' is not among the causes"):
         peers_ours.causes("bad luck")
-
-
-def test_layers_in_a_log_are_given_their_names():
-    module = CASES["sgd"].make(0).module
-    said = said_of("Parameter 2 was not updated with training. Confirm.", "warning", module)
-    assert said == Said("was not updated with training. Confirm.", "warning", ("net.2.weight",))
-    said = said_of("NaN/Inf gradient detected in net.0.bias at batch 7", "critical", module)
-    assert said == Said("NaN/Inf gradient at batch", "critical", ("net.0.bias",))
-    said = said_of("Layer net.1 has 97.50% dead neurons.", "warning", module)
-    assert said == Said("has dead neurons.", "warning", ("net.1",))
-
-
-def test_only_embeddings_are_left_out_of_the_layers_that_are_watched():
-    assert settings(CASES["sgd"].make(0).module) == {}
-    lstm = settings(CASES["lstm"].make(0).module)
-    assert lstm == {"layers_to_monitor": ["net.lstm", "net.head"]}
 
 
 class Plain(Watcher):
