@@ -7,8 +7,8 @@ from faults.case import Case, Run
 from faults.causes import CAUSES
 from faults.healthy import HEALTHY
 from faults.planted import PLANTED
-from faults.record import Record, measure
+from faults.record import Record, fit, measure
 
 CASES = HEALTHY | PLANTED
 
-__all__ = ["CASES", "CAUSES", "HEALTHY", "PLANTED", "Case", "Record", "Run", "measure"]
+__all__ = ["CASES", "CAUSES", "HEALTHY", "PLANTED", "Case", "Record", "Run", "fit", "measure"]

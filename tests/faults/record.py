@@ -14,7 +14,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers.logger import DummyLogger
 
-from faults.case import Case
+from faults.case import Case, Run
 from thermo_callbacks import ThermoMonitor
 
 DIGITS = 6
@@ -86,6 +86,15 @@ class Memory(DummyLogger):
         self.rows.append((int(step or 0), {tag: float(value) for tag, value in metrics.items() if "epoch" not in tag}))
 
 
+def fit(run: Run, callbacks: list[pl.Callback], logger: Any = False) -> None:
+    """Train a run to its end, with callbacks and a logger but nothing on the screen or the disk."""
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=logger, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, max_epochs=-1, callbacks=callbacks, **run.settings,
+    )  # fmt: skip
+    trainer.fit(run.module, run.loader, run.validation)
+
+
 def measure(case: Case, seed: int, *, watched: bool = True) -> Record:
     """Run a case to its end.
 
@@ -103,11 +112,7 @@ def measure(case: Case, seed: int, *, watched: bool = True) -> Record:
         warnings.simplefilter("always")
         run, monitor = case.make(seed), ThermoMonitor()
         first = FirstFinding(monitor)
-        trainer = pl.Trainer(
-            accelerator="cpu", logger=memory, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, max_epochs=-1, callbacks=[monitor, first] if watched else [], **run.settings,
-        )  # fmt: skip
-        trainer.fit(run.module, run.loader, run.validation)
+        fit(run, [monitor, first] if watched else [], memory)
         score = run.score()
     told = [str(each.message) for each in caught if "hermo" in f"{each.message}{each.filename}"]
     rows = [(step, row) for step, row in memory.rows if row]
