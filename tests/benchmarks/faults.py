@@ -4,12 +4,15 @@
     python tests/benchmarks/faults.py --cases dead_relus --seeds 1     # with its healthy twin
     python tests/benchmarks/faults.py --from faults.json               # the tables again, without a run
 
-Each run is short (`tests/faults/`), and is watched by ``ThermoMonitor()`` with its defaults. Three tables:
+Each run is short (`tests/faults/`), and is watched by ``ThermoMonitor()`` with its defaults. Tables:
 
+- the findings by part: healthy runs with an alarm, faults that were found, with the right cause and the right layer
+  first, and the median step at which something was said first;
+- for each planted cause, what was found first;
 - each fault with its score (lower is better) against that of its healthy twin, mean and spread over the seeds. It hurts
   where each seed of it is worse than all of the twin's, and the means are further apart than twice the spread of their
   difference;
-- what the main quantities were at the end, for each run: the mean over the seeds;
+- with ``--values`` what the main quantities were at the end, for each run: the mean over the seeds;
 - how far each quantity is from the twin's: the difference of the means over the spread of the seeds of both, Cohen's d
   (1988), of logarithms where a quantity has a unit and a positive sign. With 3 seeds a |d| under 5 may be chance. A
   value that the one has and the other has not is "gone" or "new". Where all seeds lie above, or all below, what every
@@ -39,6 +42,7 @@ from rich.table import Table
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # before this folder, where `faults` is this file
 
+from fault_verdicts import confusion_table, parts_table  # noqa: E402  which imports `faults` too
 from faults import CASES, HEALTHY, PLANTED, Record, measure  # noqa: E402  found by the path above
 
 SEEDS = 3
@@ -151,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--from", type=Path, nargs="+", dest="sources", help="files of --json to read in place of running"
     )
+    parser.add_argument("--values", action="store_true", help="print what the main quantities were, too")
     options = parser.parse_args(arguments)
     if options.sources:
         found = [record for source in options.sources for record in read(source)]
@@ -162,7 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for record in found:
         runs[record.name].append(record)
     console = Console(width=WIDTH)
-    for table in (scores_table(runs), values_table(runs), effects_table(runs)):
+    tables = [parts_table(found), confusion_table(found), scores_table(runs)]
+    if options.values:
+        tables += [values_table(runs), effects_table(runs)]
+    for table in tables:
         console.print(table)
     seconds = [record.seconds for record in found]
     console.print(f"{len(found)} runs, {sum(seconds):.0f} s in all, {max(seconds):.1f} s the longest")

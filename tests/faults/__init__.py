@@ -4,10 +4,10 @@ Rules that say what is wrong with a run are tuned on the runs that are not ``hel
 """
 
 from faults.case import Case, Run
-from faults.causes import CAUSES
 from faults.healthy import HEALTHY
 from faults.planted import PLANTED
 from faults.record import Record, fit, measure
+from thermo_callbacks.findings import CAUSES
 
 CASES = HEALTHY | PLANTED
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from faults.causes import CAUSES
 from faults.data import Data, digits
 from faults.networks import mlp
+from thermo_callbacks.findings import CAUSES
 
 HELD_OF = 3
 """One run in so many is kept aside."""
@@ -146,6 +146,10 @@ class Task(pl.LightningModule):
             return optimizer
         factors = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule(step / self.recipe.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factors, "interval": "step"}}
+
+    def on_validation_model_zero_grad(self) -> None:
+        if self.recipe.zeroing:  # else Lightning would do now and then what the fault leaves out
+            self.zero_grad()
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Any) -> None:
         if self.recipe.zeroing:

@@ -18,7 +18,8 @@ class Sign(NamedTuple):
         evidence: The tags that decided, and their values.
         since_step: Step from which on the evidence is there.
         severity: See ``Finding``.
-        confidence: See ``Finding``.
+        chance: Chance that errors of the measured values alone put them beyond the rule's threshold at this look; 0
+            where they were read off the run.
         layers: Where; empty if it is the whole run.
         advice: What to do, where it is not that of the cause.
         before: Causes that can't have led to this one in this run, whatever they explain else, but follow from it.
@@ -28,7 +29,7 @@ class Sign(NamedTuple):
     evidence: Mapping[str, float]
     since_step: int = 0
     severity: Severity = "warning"
-    confidence: float = 1.0
+    chance: float = 0.0
     layers: tuple[str, ...] = ()
     advice: str = ""
     before: tuple[str, ...] = ()
@@ -50,6 +51,7 @@ class Cause:
         sign: What the rule looks at, and where its threshold comes from.
         advice: What to do about it.
         mistaken: When the finding is wrong, or right as it is.
+        measured: Whether the rule weighs values with errors, so that it may err; others read what is there.
         explains: Causes whose signs follow from this one, and are no findings where it is there.
     """
 
@@ -61,4 +63,5 @@ class Cause:
     sign: str
     advice: str
     mistaken: str
+    measured: bool = False
     explains: tuple[str, ...] = field(default=())

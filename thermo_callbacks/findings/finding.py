@@ -20,8 +20,8 @@ class Finding:
         layers: Where; empty if it is the whole run.
         severity: ``"critical"``: what is trained from here on is lost. ``"warning"``: the run would be better without.
             ``"info"``: right if it is meant so.
-        confidence: One less the chance that a healthy run shows this evidence in all looks at it together; 1 where it
-            was read off the run and not estimated.
+        confidence: One less the chance that errors of the measured values alone put them beyond the threshold, at any
+            look at the run and in any rule (Bonferroni); 1 where they were read off the run and not estimated.
         evidence: The tags that decided, and their values.
         since_step: Step from which on the evidence is there.
         text: What was seen, with the steps that it covers.

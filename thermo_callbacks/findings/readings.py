@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 
 from thermo_callbacks.findings.history import Course, History
 
@@ -14,7 +15,7 @@ EFFICIENCY = "thermo/step_efficiency"
 TRANSFER = "thermo/step_transfer"
 UPDATE = "thermo/update_ratio"
 LOSS_READS = (ENERGY,)
-STEP_READS = (EFFICIENCY, TRANSFER)
+STEP_READS = (EFFICIENCY, f"{EFFICIENCY}_stderr", TRANSFER, f"{TRANSFER}_stderr")
 GROWN = 100.0
 """A loss that is so many times its start has diverged: no healthy run of the fault suite reaches twice its start."""
 
@@ -52,6 +53,39 @@ def moves_wildly(run: History) -> bool:
     return run[UPDATE].first >= WILD
 
 
+def chance_below(run: History, tag: str, limit: float, start: float = 0.5) -> float:
+    """Chance that a quantity lies below a limit by its errors alone, at the value for which that is least.
+
+    Errors are taken as normal. The least of several values is one of several looks, which ``diagnose`` counts.
+
+    Args:
+        run: What was recorded; the standard error stands under the tag with ``_stderr``.
+        tag: Tag of the quantity.
+        limit: The limit.
+        start: Part of the values after which they count.
+
+    Returns:
+        The chance; 1 where no value has an error.
+    """
+    values, errors = run[tag].part(start), run[f"{tag}_stderr"]
+    known = dict(zip(errors.steps.tolist(), errors.values.tolist(), strict=True))
+    distances = [
+        (value - limit) / known[step]
+        for step, value in zip(values.steps.tolist(), values.values.tolist(), strict=True)
+        if known.get(step, 0.0) > 0.0
+    ]
+    return float(norm.cdf(min(distances))) if distances else 1.0
+
+
+def chance_above(run: History, tag: str, limit: float, start: float = 0.5) -> float:
+    """Chance that a quantity lies above a limit by its errors alone: see :func:`chance_below`."""
+    mirrored = History([tag, f"{tag}_stderr"])
+    for name, sign in ((tag, -1.0), (f"{tag}_stderr", 1.0)):
+        for step, value in zip(run[name].steps.tolist(), run[name].values.tolist(), strict=True):
+            mirrored.add({name: sign * value}, step)
+    return chance_below(mirrored, tag, -limit, start)
+
+
 class Steps(NamedTuple):
     """How the steps of the second half of the extra passes did.
 
@@ -77,21 +111,33 @@ def has_settled(run: History, *, passes: int = 4, over: float = 0.5) -> bool:
     return run.over >= over and len(run[EFFICIENCY]) >= passes
 
 
-def jump_of(loss: Course) -> int | None:
-    """Place of the value after which the loss has jumped up and stayed there, far beyond its scatter; None if none.
+class Jump(NamedTuple):
+    """A jump of the loss.
+
+    Attributes:
+        place: Place of the first value after it.
+        scatters: Its height in units of the mean change from one window to the next.
+    """
+
+    place: int
+    scatters: float
+
+
+def jump_of(loss: Course) -> Jump | None:
+    """Find where the loss has jumped up and stayed there, far beyond its scatter.
 
     Returns:
-        The place, where the jump is a third or more of all that had been gained before, and at least six times the
-        scatter of the loss in the windows before and after.
+        The first jump that is a third or more of all that had been gained before, and four times the mean change
+        between other windows or more; None if there is none.
     """
     values = loss.values
+    if not np.all(np.isfinite(values)):
+        return None
+    changes = np.abs(np.diff(values))
     for place in range(3, len(values) - 2):
-        before, after = values[max(0, place - 3) : place], values[place : place + 3]
-        if not np.all(np.isfinite(values[: place + 3])):
-            return None
-        gained = values[0] - before.mean()
-        jump = after.mean() - before.mean()
-        scatter = float(np.abs(np.diff(before)).mean() + 0.1 * np.abs(np.diff(after)).mean())
-        if gained > 0.3 * abs(values[0]) and jump > gained / 3.0 and jump > 6.0 * scatter:
-            return place
+        before, after = values[place - 3 : place], values[place : place + 3]
+        gained, jump = values[0] - before.mean(), after.mean() - before.mean()
+        scatter = float((changes.sum() - changes[place - 1]) / (len(changes) - 1))
+        if gained > 0.3 * abs(values[0]) and jump > gained / 3.0 and jump > 4.0 * scatter:
+            return Jump(place, float(jump / scatter))
     return None

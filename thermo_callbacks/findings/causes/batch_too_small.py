@@ -9,6 +9,7 @@ from thermo_callbacks.findings.readings import (
     LOSS_READS,
     STEP_READS,
     TRANSFER,
+    chance_below,
     fallen,
     has_settled,
     late_steps,
@@ -21,6 +22,8 @@ TIMES = 4.0
 """Lower end of the noise scale over the batch, from which on noise rules."""
 OVERSHOOT = 0.75
 """Step efficiency below which steps of this rate overshoot on their own batch."""
+HARDLY = 0.3
+"""Signal share and step transfer of a run that learns from its batches."""
 LITTLE, SOME = 0.3, 0.7
 """Part of the loss that should be gone by half of a run: without a sign of overshooting, and with one."""
 
@@ -40,14 +43,15 @@ def _find(run: History) -> Sign | None:
         f"{max(0.0, gone):.0%} of the loss has gone up to step {run.step}.",
         {_LOWER: scale, EFFICIENCY: steps.efficiency, TRANSFER: steps.transfer},
         since_step=int(run[EFFICIENCY].steps[0]),
-        confidence=0.95,
+        chance=max(chance_below(run, TRANSFER, HARDLY), chance_below(run, _SIGNAL, HARDLY, 0.25)),
     )
 
 
 CAUSE = Cause(
     name="batch too small",
     rule=_find,
-    reads=(_LOWER, _SIGNAL, *LOSS_READS, *STEP_READS),
+    measured=True,
+    reads=(_LOWER, _SIGNAL, f"{_SIGNAL}_stderr", *LOSS_READS, *STEP_READS),
     seen="The loss jumps about a level and does not come down, however long.",
     means="At this rate the noise of the batches keeps the run from settling: what one step gains the next one loses.",
     sign=f"A batch has {TINY} samples or fewer, the lower end of the noise scale is {TIMES:g} times that, and little "

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
-from thermo_callbacks.findings.readings import EFFICIENCY, STEP_READS, has_settled, late_steps
+from thermo_callbacks.findings.readings import (
+    EFFICIENCY,
+    STEP_READS,
+    TRANSFER,
+    chance_above,
+    has_settled,
+    late_steps,
+)
 
 _FACTOR, _SHARE = "thermo/clip_factor", "thermo/clipped_share"
 KEPT = 0.4
 """What clipping leaves of a gradient, at most, where the limit decides."""
+LONG = 0.9
+"""Step efficiency of steps that are long enough."""
 SAFE = 0.95
 """Step efficiency from which on steps could well be longer."""
 
@@ -25,13 +34,14 @@ def _find(run: History) -> Sign | None:
         f"longer: their step efficiency is {steps.efficiency:.2f}.",
         {_FACTOR: kept, _SHARE: clipped, EFFICIENCY: steps.efficiency},
         since_step=int(run[_SHARE].steps[0]),
-        confidence=0.99,
+        chance=max(chance_above(run, EFFICIENCY, LONG), chance_above(run, TRANSFER, 0.0)),
     )
 
 
 CAUSE = Cause(
     name="clipping too strong",
     rule=_find,
+    measured=True,
     reads=(_FACTOR, _SHARE, *STEP_READS),
     seen="The loss falls slowly and evenly, and a higher rate does not seem to help.",
     means="Every gradient is cut, so the limit decides the length of the steps, and the rate means little.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
@@ -15,9 +16,10 @@ STEADY = 0.4
 
 def _find(run: History) -> Sign | None:
     loss = run[ENERGY]
-    place = jump_of(loss)
-    if place is None:
+    jump = jump_of(loss)
+    if jump is None:
         return None
+    place = jump.place
     step = int(loss.steps[place])
     efficiency, rate = run[EFFICIENCY], run[_RATE]
     before = efficiency.values[efficiency.steps < loss.steps[place - 1]]
@@ -36,13 +38,14 @@ def _find(run: History) -> Sign | None:
         f"{loss.values[place - 1]:.3g} to {loss.values[place]:.3g}, while rate and steps were in order.",
         evidence,
         since_step=step,
-        confidence=0.99,
+        chance=float(student_t.sf(jump.scatters, len(loss) - 2)),
     )
 
 
 CAUSE = Cause(
     name="data shift",
     rule=_find,
+    measured=True,
     reads=(ENERGY, EFFICIENCY, _SHIFT, _RATE),
     seen="The loss jumps up in the middle of a run and has to come down again.",
     means="The data change during the run: another source, another preparation, a new shard.",

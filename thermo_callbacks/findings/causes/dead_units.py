@@ -13,8 +13,14 @@ DEAD = 0.98
 """Share of a module's units from which on it lets nothing through. Healthy networks of the fault suite reach 0.5."""
 
 
+_FROM_THE_START = (
+    "Look at the initialisation and the bias of the layer before it. LeakyReLU or GELU keep a slope that brings units "
+    "back."
+)
+
+
 class Dead(NamedTuple):
-    """An activation of which all units are dead: since when, what share, and whether from the first look on."""
+    """An activation of which all units are dead: since when, what share, and whether from the first extra pass on."""
 
     name: str
     since: int
@@ -47,7 +53,7 @@ def _find(run: History) -> Sign | None:
     first = next(each for each in found if each.since == since)
     layers = _before(run, first) or members_of(run, first.name)
     behind = sum(each.since == since for each in found) - 1
-    start = "from the first look on" if first.from_the_start else f"since step {since}"
+    start = "from the first extra pass on" if first.from_the_start else f"since step {since}"
     more = f" So do {behind} more behind it." if behind else ""
     return Sign(
         f"{first.share:.0%} of the units of {first.name} give a constant, whatever the input, {start} up to step "
@@ -56,6 +62,7 @@ def _find(run: History) -> Sign | None:
         since_step=since,
         severity="critical",
         layers=layers,
+        advice=_FROM_THE_START if first.from_the_start else "",
         before=("rate too high",) if first.from_the_start and not moves_wildly(run) else (),
     )
 
@@ -78,8 +85,7 @@ CAUSE = Cause(
     means="Units that are off for all inputs. Nothing passes them, forward or back, so that they don't recover.",
     sign=f"The share of a module's units that stay in the flat part of their function for the whole batch is {DEAD} or "
     "more, at the last extra pass.",
-    advice="Dead from the start: look at the initialisation and the bias of the layer before. Dead since a later step: "
-    "a step was too large; lower the rate or warm up. LeakyReLU or GELU keep a slope.",
+    advice="A step was too large for it: lower the rate or warm up. LeakyReLU or GELU keep a slope.",
     mistaken="A gate that is closed on purpose.",
     explains=("rate too low", "wrong labels", "vanishing signal", "layer not trained"),
 )

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
-from thermo_callbacks.findings.readings import ENERGY, STEP_READS, TRANSFER, fallen, has_settled, late_steps
+from thermo_callbacks.findings.readings import (
+    ENERGY,
+    STEP_READS,
+    TRANSFER,
+    chance_above,
+    fallen,
+    has_settled,
+    late_steps,
+)
 
-_RATE = "thermo/learning_rate"
+_RATE, _SIGNAL = "thermo/learning_rate", "thermo/signal_share"
 NOTHING = 0.01
 """Part of its largest value below which a rate is next to nothing."""
 TIME = 0.4
@@ -31,14 +39,15 @@ def _find(run: History) -> Sign | None:
         f"transfer is {transfer:.2f}. {max(0.0, fallen(run)):.0%} of the loss has gone up to step {run.step}.",
         {_RATE: rate.last, TRANSFER: transfer},
         since_step=since,
-        confidence=0.99,
+        chance=min(chance_above(run, TRANSFER, 0.0), chance_above(run, _SIGNAL, 0.0)),
     )
 
 
 CAUSE = Cause(
     name="decayed too early",
     rule=_find,
-    reads=(_RATE, ENERGY, *STEP_READS),
+    measured=True,
+    reads=(_RATE, _SIGNAL, f"{_SIGNAL}_stderr", ENERGY, *STEP_READS),
     seen="The loss stands still from one step on, at a value that is not good.",
     means="The rate is next to nothing while there is much to learn: the rest of the run is wasted.",
     sign=f"The rate is below {NOTHING:.0%} of its largest value in {TIME:.0%} of the windows, and the step transfer "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import Course, History
@@ -47,14 +48,23 @@ def _find(run: History) -> Sign | None:
         f"row, up to step {run.step}): it is sure of everything, and the other network learns nothing from it.",
         {f"{_FAMILY}/{shown}": float(courses[shown].values.min())},
         since_step=int(courses[shown].steps[courses[shown].values.argmin()]),
-        confidence=0.95,
+        chance=_chance(courses[shown]),
         layers=(winner,),
     )
+
+
+def _chance(gradient: Course) -> float:
+    """Chance that the lowest windows in a row are half of the start by their scatter: t-test of logarithms."""
+    rows = np.log(np.maximum(np.lib.stride_tricks.sliding_window_view(gradient.values, IN_A_ROW), 1e-300))
+    lowest = rows[rows.mean(1).argmin()]
+    error = float(lowest.std(ddof=1)) / math.sqrt(IN_A_ROW)
+    return float(student_t.cdf((lowest.mean() - math.log(0.5 * gradient.values[:2].max())) / error, IN_A_ROW - 1))
 
 
 CAUSE = Cause(
     name="discriminator won",
     rule=_find,
+    measured=True,
     reads=(_FAMILY,),
     seen="One loss of an adversarial pair is next to zero, and the other network has stopped learning.",
     means="One of two networks that play against each other is so sure that neither gets a gradient worth the name.",

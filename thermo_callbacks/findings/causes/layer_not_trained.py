@@ -22,8 +22,7 @@ def _find(run: History) -> Sign | None:
     if mistakes:
         label, reason = next(iter(mistakes.items()))
         more = f", and {len(mistakes) - 1} more layers" if len(mistakes) > 1 else ""
-        text = f"No step up to step {run.step} has changed {label} ({reason}){more}, though its weights require a "
-        "gradient."
+        text = f"No step up to step {run.step} has changed {label} ({reason}){more}, though it requires a gradient."
         return Sign(text, {_TAG: run[_TAG].last}, severity="warning", layers=tuple(mistakes))
     if not frozen:
         return None

@@ -6,9 +6,11 @@ import numpy as np
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
-from thermo_callbacks.findings.readings import EFFICIENCY, ENERGY, fallen, has_settled
+from thermo_callbacks.findings.readings import EFFICIENCY, ENERGY, chance_below, fallen, has_settled
 
 _RATE = "thermo/learning_rate"
+HEALTHY = 0.7
+"""Step efficiency of first steps that suit the network."""
 OVERSHOOT = 0.5
 """Step efficiency of the exact line search: below it a step goes beyond the lowest point."""
 HARDLY = 0.4
@@ -31,14 +33,15 @@ def _find(run: History) -> Sign | None:
         f"in the first half. {max(0.0, fallen(run)):.0%} of the loss has gone up to step {run.step}.",
         {EFFICIENCY: lowest, _RATE: rate.first},
         since_step=int(early.steps[early.values.argmin()]),
-        confidence=0.95,
+        chance=chance_below(run, EFFICIENCY, HEALTHY, 0.0),
     )
 
 
 CAUSE = Cause(
     name="no warm-up",
     rule=_find,
-    reads=(_RATE, EFFICIENCY, ENERGY),
+    measured=True,
+    reads=(_RATE, EFFICIENCY, f"{EFFICIENCY}_stderr", ENERGY),
     seen="The loss stands or swings in the first steps and stays high, though the schedule is a common one.",
     means="The first steps are too large for this network and spoil it; the schedule comes down too late to help.",
     sign=f"The schedule starts at its highest rate; a step efficiency of the first half lies below {OVERSHOOT}, the "

@@ -32,7 +32,6 @@ def _find(run: History) -> Sign | None:
         f"while the training loss has come down to {training.last:.2g}.",
         {VALIDATION_LOSS: now, ENERGY: training.last},
         since_step=best,
-        confidence=0.95,
     )
 
 

@@ -11,6 +11,7 @@ from thermo_callbacks.findings.readings import (
     ENERGY,
     UPDATE,
     WILD,
+    chance_below,
     fallen,
     has_diverged,
     late_steps,
@@ -19,49 +20,49 @@ from thermo_callbacks.findings.readings import (
 EDGE = 0.35
 """Median step efficiency below which steps are wasted: 1/2 is the exact line search, 0 the edge of stability. Healthy
 runs of the suite stay above 0.45."""
+HEALTHY = 0.5
+"""Step efficiency of the exact line search."""
 BROKEN = 0.2
 """Step efficiency that no healthy run has in two passes: momentum that gathers speed may show it in one."""
-RISEN = 1.15
-"""A loss so many times its start has been thrown back; in healthy runs the first window has the highest."""
 LITTLE = 0.3
-"""Part of the loss that should be gone after that."""
+"""Part of the loss that should be gone by half of a run, whatever its first steps were."""
 
 
 def _find(run: History) -> Sign | None:
-    efficiency = run[EFFICIENCY]
     if has_diverged(run):
         return _diverged(run)
+    return _wild(run) or _overshoots(run)
+
+
+def _overshoots(run: History) -> Sign | None:
+    """Steps that land beyond the lowest point on their way."""
+    efficiency = run[EFFICIENCY]
     if len(efficiency) < 3:
         return None
     late = late_steps(run).efficiency
-    lowest = min(late, float(np.sort(efficiency.values)[1]) + EDGE - BROKEN)
-    if lowest >= EDGE:
-        return _risen(run)
+    if late >= EDGE and np.sort(efficiency.values)[1] >= BROKEN:
+        return None
     at = int(efficiency.steps[efficiency.values.argmin()])
     return Sign(
         f"Steps keep only {late:.2f} of what their slope promises (median step efficiency of the later passes up to "
         f"step {run.step}), {efficiency.values.min():.2f} at step {at}: they overshoot.",
         {EFFICIENCY: late},
         since_step=int(efficiency.steps[0]),
-        confidence=0.99,
+        chance=chance_below(run, EFFICIENCY, HEALTHY, 0.0),
     )
 
 
-def _risen(run: History) -> Sign | None:
-    """A loss that has risen above its start in wild steps, and has not come down since."""
+def _wild(run: History) -> Sign | None:
+    """Steps that moved the weights wildly, and a loss of which hardly anything has gone since."""
     loss, update = run[ENERGY], run[UPDATE]
-    if len(loss) < 4 or not (loss.values.max() > RISEN * loss.first > 0.0 and fallen(run) < LITTLE):
+    if run.over < 0.5 or len(update) < 4 or not (update.values.max() >= WILD and fallen(run) < LITTLE):
         return None
-    # the mean of a few noisy batches may be that high by chance
-    if not update.values.max(initial=0.0) >= WILD:
-        return None
-    at = int(loss.steps[loss.values.argmax()])
+    at = int(update.steps[update.values.argmax()])
     return Sign(
-        f"The loss has risen from {loss.first:.3g} to {loss.values.max():.3g} at step {at}, and is {loss.last:.3g} at "
-        f"step {run.step}: a step moved the weights by up to {update.values.max():.0%} of their size.",
-        {ENERGY: float(loss.values.max()), UPDATE: float(update.values.max())},
+        f"A step moved the weights by up to {update.values.max():.0%} of their size (window of step {at}), and the "
+        f"loss has gone from {loss.first:.3g} to {loss.last:.3g} at step {run.step}.",
+        {UPDATE: float(update.values.max()), ENERGY: loss.last},
         since_step=at,
-        confidence=0.95,
     )
 
 
@@ -83,12 +84,14 @@ def _diverged(run: History) -> Sign:
 CAUSE = Cause(
     name="rate too high",
     rule=_find,
-    reads=(ENERGY, EFFICIENCY, UPDATE, "thermo/weight_norm"),
+    measured=True,
+    reads=(ENERGY, EFFICIENCY, f"{EFFICIENCY}_stderr", UPDATE, "thermo/weight_norm"),
     seen="The loss swings, stands or grows, or is NaN.",
     means="Steps overshoot: they land beyond the lowest point on their way, so the loss swings, stands or diverges.",
     sign="The loss is no number any more, or a hundred times its start. Or the median step efficiency of the later "
     f"passes is below {EDGE}, or that of two passes below {BROKEN}, where 1/2 is the exact line search and 0 gains "
-    f"nothing. Or the loss rose to {RISEN} times its start, and less than {LITTLE:.0%} of it has gone since.",
+    "nothing. Or a step moved the weights by a tenth of their size or more, and by half of the run less than "
+    f"{LITTLE:.0%} of the loss has gone.",
     advice="Lower the learning rate three to ten times, until step efficiency is between 0.5 and 0.9.",
     mistaken="Very noisy batches, whose own slope is not that of the next: look at the noise scale.",
     explains=(

@@ -9,11 +9,14 @@ from thermo_callbacks.findings.readings import (
     LOSS_READS,
     STEP_READS,
     TRANSFER,
+    chance_above,
     fallen,
     has_settled,
     late_steps,
 )
 
+LONG = 0.9
+"""Step efficiency of steps that are long enough."""
 SAFE = 0.985
 """Step efficiency of steps so small that the slope hardly changes along them."""
 LIVELY = 0.15
@@ -34,13 +37,14 @@ def _find(run: History) -> Sign | None:
         f"{run.step}.",
         {EFFICIENCY: steps.efficiency, TRANSFER: steps.transfer},
         since_step=int(run[EFFICIENCY].steps[0]),
-        confidence=0.99,
+        chance=max(chance_above(run, EFFICIENCY, LONG), chance_above(run, TRANSFER, 0.0)),
     )
 
 
 CAUSE = Cause(
     name="rate too low",
     rule=_find,
+    measured=True,
     reads=(*LOSS_READS, *STEP_READS),
     seen="The loss falls slowly, evenly, and is far from done when the run ends.",
     means="Steps are so small that the run ends long before it has learned.",

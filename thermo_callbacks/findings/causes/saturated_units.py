@@ -59,7 +59,6 @@ CAUSE = Cause(
         "rate too low",
         "wrong labels",
         "vanishing signal",
-        "exploding signal",
         "layer not trained",
         "batch too small",
         "no warm-up",

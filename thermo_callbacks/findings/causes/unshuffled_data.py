@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from scipy.stats import binom, chi2
+
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
 
 _TAG = "thermo/batch_likeness"
+SHORTEST = 8
+"""Batches of the shortest window."""
 ALIKE = 3.5
 """Ratio of variances from which on batches are no fair samples. In 8 batches of independent samples even a single
 feature exceeds it once in a thousand windows, and the rule asks for the median of two or more."""
@@ -20,13 +24,22 @@ def _find(run: History) -> Sign | None:
         f"{len(course)} windows up to step {run.step}): samples of a batch are alike.",
         {_TAG: course.median},
         since_step=int(course.steps[0]),
-        confidence=1.0 - 1e-6,
+        chance=_chance(course.median, len(course)),
     )
+
+
+def _chance(median: float, windows: int) -> float:
+    """Chance of such a median with independent samples, at most: half of the windows have to read that much each."""
+    # one effective feature in the shortest windows, and any half of them: all that widens the distribution
+    single = float(chi2.sf(median * (SHORTEST - 1), SHORTEST - 1))
+    half = (windows + 1) // 2
+    return float(binom.sf(half - 1, windows, single))
 
 
 CAUSE = Cause(
     name="unshuffled data",
     rule=_find,
+    measured=True,
     reads=(_TAG,),
     seen="The training loss has waves as long as an epoch, and validation is far worse.",
     means="Samples that follow each other are alike. Each step learns one kind and unlearns the others.",

@@ -9,6 +9,8 @@ from thermo_callbacks.findings.readings import (
     LOSS_READS,
     STEP_READS,
     TRANSFER,
+    chance_above,
+    chance_below,
     fallen,
     has_settled,
     late_steps,
@@ -17,6 +19,8 @@ from thermo_callbacks.findings.readings import (
 _SIGNAL = "thermo/signal_share"
 LITTLE = 0.3
 """Part of the loss that is gone by half of a run whose targets can be told."""
+LEARNS, EDGE = 0.3, 0.5
+"""Signal share of gradients that a run learns from, and step efficiency of the exact line search."""
 NO_SIGNAL = 0.12
 """Signal share below which a gradient is noise for the most part."""
 IN_ORDER = 0.7
@@ -35,14 +39,15 @@ def _find(run: History) -> Sign | None:
         "batches have in common.",
         {_SIGNAL: signal, EFFICIENCY: steps.efficiency, TRANSFER: steps.transfer},
         since_step=int(run[EFFICIENCY].steps[0]),
-        confidence=0.95,
+        chance=max(chance_below(run, _SIGNAL, LEARNS, 0.25), chance_above(run, EFFICIENCY, EDGE)),
     )
 
 
 CAUSE = Cause(
     name="wrong labels",
     rule=_find,
-    reads=(_SIGNAL, *LOSS_READS, *STEP_READS),
+    measured=True,
+    reads=(_SIGNAL, f"{_SIGNAL}_stderr", *LOSS_READS, *STEP_READS),
     seen="The loss stays near that of a guess, whatever the rate.",
     means="Targets have little to do with the inputs: misaligned, shuffled, or wrong for many samples.",
     sign=f"By half of the run less than {LITTLE:.0%} of the loss has gone, though steps don't overshoot (efficiency "
