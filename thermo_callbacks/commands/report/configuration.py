@@ -32,6 +32,14 @@ class Configurations:
         return next((value for value in values if isinstance(value, int) and 0 < value < _LARGEST_NUMBER), None)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """All that they hold; where several monitors have a value, that of the first."""
+        settings: dict[str, Any] = {}
+        for configuration in reversed(self.all):
+            settings |= {name: value for name, value in configuration.items() if value is not None}
+        return settings
+
+    @property
     def engine_types(self) -> dict[str, Kind]:
         """Engine type of each activation whose function has one."""
         found = [types for each in self.all if isinstance(types := each.get("engine_types"), dict)]
