@@ -40,6 +40,12 @@ class Configurations:
         return settings
 
     @property
+    def untrained(self) -> dict[str, str]:
+        """Layers that are not trained, and why, by all monitors."""
+        found = [reasons for each in self.all if isinstance(reasons := each.get("untrained_layers"), dict)]
+        return {str(layer): str(reason) for reasons in found for layer, reason in reasons.items()}
+
+    @property
     def engine_types(self) -> dict[str, Kind]:
         """Engine type of each activation whose function has one."""
         found = [types for each in self.all if isinstance(types := each.get("engine_types"), dict)]

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from thermo_callbacks.catalog import QUANTITIES
+from thermo_callbacks.commands.report.anchors import entry_of_tags
 from thermo_callbacks.commands.report.runs import Run, tags_of_training, words_of
 
 CLEARLY = 2.0
@@ -106,6 +107,7 @@ class Row(NamedTuple):
 
     Attributes:
         unit: Its unit, empty where it is not known or has none.
+        entry: Name of its entry in the legend; empty for what training itself logs.
         values: Last value in each run, None where a run does not log it.
         differences: Difference of each run from the first, None for the first and where one has no value.
         key: Whether it is one of those to look at first.
@@ -114,6 +116,7 @@ class Row(NamedTuple):
     label: str
     unit: str
     tag: str
+    entry: str
     values: list[Value | None]
     differences: list[Difference | None]
     key: bool
@@ -165,4 +168,4 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 def _row(runs: Sequence[Run], tag: str, label: str, unit: str, *, key: bool) -> Row:
     values = [last_value(run, tag) for run in runs]
     differences = [None, *(compare(values[0], value) for value in values[1:])]
-    return Row(label, unit, tag, values, differences, key)
+    return Row(label, unit, tag, entry_of_tags([tag]), values, differences, key)
