@@ -163,7 +163,8 @@ def test_the_interpretations_are_those_of_the_demo_and_the_terminal(two):
         for subject, text in summary.interpretations:
             assert f"{subject}{text}" in words
         subjects = [subject for subject, _ in summary.interpretations]
-        assert {"Loss:", "Temperature,", "Equilibrium:", "Curvature:"} <= set(subjects)
+        assert {"Loss:", "Temperature:", "Activations:"} <= set(subjects)
+        assert subjects.count("Not told:") == 1
 
 
 def test_what_was_run(two):
@@ -236,7 +237,7 @@ def test_a_run_with_a_single_extra_pass():
     assert len(page.all("figure", class_="chart")) == 1
 
 
-NOISY = {"thermo/noise_scale": 96.0, "thermo/signal_share": 0.25, "thermo/internal_energy": 1.0}
+NOISY = {"thermo/noise_scale": 96.0, "thermo/noise_scale_lower": 50.0, "thermo/internal_energy": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def test_an_old_log_opens_with_the_facts_that_it_has(logs, tmp_path):
     assert run.configurations.all == []
     assert [name for name, _ in facts_of(runs)] == ["Steps", "Measurements", "Layers", "Folder", "Files"]
     subjects = {subject for subject, _ in summary_of(run, 0).interpretations}
-    assert {"Loss:", "Temperature,", "Equilibrium:", "Curvature:"} <= subjects
+    assert {"Loss:", "Temperature:", "Activations:"} <= subjects
     assert "Noise:" not in subjects
 
 
