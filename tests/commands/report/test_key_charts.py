@@ -39,7 +39,7 @@ def test_a_run_without_findings_has_loss_efficiency_and_size_of_its_steps():
         "quantity-step-efficiency",
         "quantity-update-ratio",
     ]
-    assert [line.name for line in panels[0].chart.lines] == ["internal energy", "val_loss"]
+    assert [line.name for line in panels[0].chart.lines] == ["training loss", "val_loss"]
 
 
 def test_what_a_finding_is_read_from_comes_right_after_the_loss():

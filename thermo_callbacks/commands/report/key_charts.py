@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from thermo_callbacks.catalog import ScalarChart
 from thermo_callbacks.commands.report.anchors import entry_of_tags
@@ -43,7 +44,8 @@ def _loss(runs: Sequence[Run]) -> Iterator[Panel]:
         logged = [tag for tag in own if "loss" in tag.lower()][:2]
     title = "Loss, mean of each window" if _LOSS in logged else "Loss"
     for chart in overlaid(title, logged, runs):
-        yield Panel(chart, title, entry=entry_of_tags(logged))
+        lines = [line._replace(name=line.name.replace(words_of(_LOSS), "training loss")) for line in chart.lines]
+        yield Panel(replace(chart, lines=lines), title, entry=entry_of_tags(logged))
 
 
 def _evidence(runs: Sequence[Run], diagnoses: Sequence[Diagnosis]) -> Iterator[Panel]:
