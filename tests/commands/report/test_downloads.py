@@ -106,4 +106,4 @@ def test_a_table_of_words_is_saved_as_it_reads(page):
         rows = {row[0]: row[1:] for row in csv.reader(stream)}
     assert rows["Fact"] == [run.name for run in page.runs]
     assert rows["Preset"] == ["full", "standard"]
-    assert rows["Optimizers"][0] == "class SGD, learning rate 0.05, momentum 0"
+    assert rows["Optimizers"][0] == "class SGD, learning rate 0.05, momentum 0, weight decay 0"

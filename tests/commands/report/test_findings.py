@@ -10,6 +10,7 @@ from commands.report.test_runs import run_with
 from thermo_callbacks.commands.report.findings import diagnosis_of, history_of
 from thermo_callbacks.display.text.configuration import configuration_text
 from thermo_callbacks.findings import CAUSES
+from thermo_callbacks.findings.history import VALIDATION_LOSS
 
 DEAD = CAUSES["dead units"]
 FAMILY = "thermo_dead_fraction"
@@ -53,9 +54,24 @@ def test_what_can_not_be_looked_for_is_said():
     both = {"dead units": DEAD, "other": replace(DEAD, name="other", reads=("thermo/nowhere",))}
     alive = diagnosis_of(run_with({9: {f"{FAMILY}/net.1": 0.1}}), both)
     assert (alive.findings, alive.critical, alive.looked_for) == ([], False, 1)
-    assert f"nothing found up to step 9; of {len(CAUSES)} causes, 1 can be looked for".startswith(alive.nothing)
+    said = "nothing found up to step 9"
+    assert alive.nothing == f"{said}, but only 1 of {len(CAUSES)} causes can be looked for"
+    assert alive._replace(looked_for=len(CAUSES) - 2).nothing == said  # of optimizers that the run has not
     unknown = diagnosis_of(run_with({9: {"thermo_bulk/net.1": 0.1}}), both)
     assert unknown.nothing == "its logs hold no quantity that a cause is read from, so nothing can be said"
+
+
+def test_rules_without_quantities_can_be_looked_for_where_the_run_was_inspected():
+    inspected = {"inspected": replace(DEAD, name="inspected", reads=())}
+    run = run_with({9: {"thermo/temperature": 1.0}})
+    assert diagnosis_of(run, inspected).looked_for == 0
+    run.texts["thermo/run_configuration"] = configuration_text({"inspection": {"loss": "none"}})
+    assert diagnosis_of(run, inspected).looked_for == 1
+
+
+def test_the_validation_loss_of_the_run_is_read_whatever_its_name():
+    run = run_with({9: {"thermo/internal_energy": 1.0, "loss/valid": 1.5, "val_loss_2": 9.0}})
+    assert history_of(run)[VALIDATION_LOSS].values.tolist() == [1.5]
 
 
 def test_a_rule_that_the_logs_break_costs_its_cause_alone_and_is_noted():

@@ -174,7 +174,9 @@ def test_what_was_run(two):
     assert facts["Measurements"] == [f"8, of {WINDOW} steps each"] * 2
     assert facts["Layers"] == ["3", "3"]
     assert facts["Preset"] == ["full", "standard"]
-    assert facts["Optimizers"] == [f"class SGD, learning rate {rate}, momentum 0" for rate in (0.05, 0.3)]
+    assert facts["Optimizers"] == [
+        f"class SGD, learning rate {rate}, momentum 0, weight decay 0" for rate in (0.05, 0.3)
+    ]
     assert facts["Engine types"] == ["net.1 passive, net.3 passive"] * 2
     assert facts["Extra passes"] == [f"first {WINDOW}, every {WINDOW}"] * 2
     assert facts["Seed"] == ["0", "0"]

@@ -13,6 +13,7 @@ from thermo_callbacks.display.figures.engines import Kind
 from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, is_configuration, read_configuration
 
 _LONG = 4  # entries of a list or table that are shown one by one
+_LONGEST = 12  # entries of a table of settings that are shown one by one
 _DEEPEST = 8  # lists and tables within one another that are shown
 _LARGEST_NUMBER = 1 << 53
 
@@ -80,9 +81,11 @@ def _shown(value: Any, depth: int = 0) -> str:
     if isinstance(value, dict):
         if value and all(isinstance(each, list) for each in value.values()):  # groups
             return ", ".join(f"{name} ({len(each):,})" for name, each in value.items())
-        if len(value) > _LONG:
+        kinds = all(each is None or isinstance(each, str) for each in value.values())  # and no settings
+        if len(value) > (_LONG if kinds else _LONGEST):
             value = Counter(_shown(each, depth + 1) or "unknown" for each in value.values())
-        return ", ".join(f"{_words(name)} {_shown(each, depth + 1)}" for name, each in value.items())
+        shown = {name: _shown(each, depth + 1) for name, each in value.items()}
+        return ", ".join(f"{_words(name)} {text}".rstrip() for name, text in shown.items() if kinds or text)
     if isinstance(value, list):
         between = ", " if all(isinstance(each, str) for each in value) else " and "
         return f"{len(value):,}" if len(value) > _LONG else between.join(_shown(each, depth + 1) for each in value)

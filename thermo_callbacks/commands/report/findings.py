@@ -11,6 +11,7 @@ from thermo_callbacks.commands.report.csv_file import CSV_FILE
 from thermo_callbacks.commands.report.naming import natural
 from thermo_callbacks.commands.report.runs import Run, is_ours
 from thermo_callbacks.findings import CAUSES, READS, Cause, Finding, History, diagnose
+from thermo_callbacks.findings.history import is_validation_loss
 
 
 class Diagnosis(NamedTuple):
@@ -18,7 +19,7 @@ class Diagnosis(NamedTuple):
 
     Attributes:
         findings: The gravest first; empty where nothing was found.
-        looked_for: How many causes have at least one quantity in the logs that their rules read.
+        looked_for: How many causes have something in the logs that their rules read.
         step: Last step that they cover.
     """
 
@@ -36,8 +37,9 @@ class Diagnosis(NamedTuple):
         """What to say where nothing was found, in one sentence."""
         if not self.looked_for:
             return "its logs hold no quantity that a cause is read from, so nothing can be said"
-        part = f"; of {len(CAUSES)} causes, {self.looked_for} can be looked for" * (self.looked_for < len(CAUSES))
-        return f"nothing found up to step {self.step:,}{part}"
+        # some are of optimizers or networks that the run has not; of most causes no sign means logs that tell little
+        few = f", but only {self.looked_for} of {len(CAUSES)} causes can be looked for"
+        return f"nothing found up to step {self.step:,}{few * (2 * self.looked_for < len(CAUSES))}"
 
 
 def diagnosis_of(run: Run, causes: Mapping[str, Cause] = CAUSES) -> Diagnosis:
@@ -47,7 +49,10 @@ def diagnosis_of(run: Run, causes: Mapping[str, Cause] = CAUSES) -> Diagnosis:
         sound = {name: cause for name, cause in causes.items() if _runs(cause, history, run)}
         findings = diagnose(history, sound)
     there = {*history, *(tag.partition("/")[0] for tag in history)}
-    looked_for = sum(not there.isdisjoint(cause.reads) for cause in sound.values())
+    # a rule without quantities reads what was inspected when training started
+    looked_for = sum(
+        bool(there.intersection(cause.reads) or (not cause.reads and history.inspected)) for cause in sound.values()
+    )
     return Diagnosis(findings, looked_for, history.step)
 
 
@@ -64,11 +69,12 @@ def _runs(cause: Cause, history: History, run: Run) -> bool:
 def history_of(run: Run) -> History:
     """What was recorded of a run, of the quantities that rules read."""
     history = History(READS, run.configurations.settings)
+    validation = next(filter(is_validation_loss, run.scalars), "")
     for tag in _in_order(run):
         series = run.scalars[tag]
         if is_ours(tag):
             history.add({}, series.last_step)
-        if tag in READS or tag.partition("/")[0] in READS:
+        if tag in READS or tag.partition("/")[0] in READS or tag == validation:
             for step, value in zip(series.steps.tolist(), series.values.tolist(), strict=True):
                 history.add({tag: value}, step)
     return history

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from thermo_callbacks.commands.report.findings import Diagnosis
 from thermo_callbacks.commands.report.runs import Run, tags_of_training, words_of
 from thermo_callbacks.commands.report.sections import Panel, overlaid, panels_of
 from thermo_callbacks.display.tensorboard.layout import charts_present
+from thermo_callbacks.findings.history import is_validation_loss
 
 MOST = 4
 """Charts that have room in one row."""
@@ -38,7 +38,7 @@ def key_charts_of(runs: Sequence[Run], diagnoses: Sequence[Diagnosis]) -> list[P
 def _loss(runs: Sequence[Run]) -> Iterator[Panel]:
     """The loss of the windows, and beside it that of the validation, where training logs one."""
     own = tags_of_training(runs)
-    validation = [tag for tag in own if re.search(r"val.*loss|loss.*val", tag.lower())][:1]
+    validation = list(filter(is_validation_loss, own))[:1]
     logged = [tag for tag in (_LOSS, *validation) if any(tag in run.scalars for run in runs)]
     if _LOSS not in logged:
         logged = [tag for tag in own if "loss" in tag.lower()][:2]

@@ -27,6 +27,7 @@ from thermo_callbacks.commands.report.verdict import causes_of, untrained_of, ve
 from thermo_callbacks.display.tensorboard.legend import legend
 from thermo_callbacks.display.tensorboard.page import LEGEND_TAG
 from thermo_callbacks.display.text.configuration import is_configuration
+from thermo_callbacks.display.text.findings import FINDINGS_TAG
 
 
 def render_page(runs: Sequence[Run], now: datetime.datetime) -> str:
@@ -80,5 +81,5 @@ def _symbols(tags: set[str]) -> str:
 
 
 def _is_wanted(tag: str) -> bool:
-    # the page has a legend of its own, and says what a run was among its facts
-    return tag.startswith("thermo/") and tag != LEGEND_TAG and not is_configuration(tag)
+    # the page has a legend and a verdict of its own, and says what a run was among its facts
+    return tag.startswith("thermo/") and tag not in (LEGEND_TAG, FINDINGS_TAG) and not is_configuration(tag)

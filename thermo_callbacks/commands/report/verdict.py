@@ -12,6 +12,7 @@ from thermo_callbacks.commands.report.runs import Run
 from thermo_callbacks.display.text.numbers import number, percent
 from thermo_callbacks.findings import CAUSES, Cause, Finding
 
+_UNTRAINED = "thermo/untrained_share"
 _NAMED = 3  # layers that a line names
 
 
@@ -40,7 +41,7 @@ class VerdictCard(NamedTuple):
     Attributes:
         nothing: What to say where there are no findings.
         looked: Whether anything could be looked for.
-        untrained: The layers that are not trained, in one line.
+        untrained: The layers that are not trained, in one line; empty where a finding is about them.
     """
 
     name: str
@@ -57,7 +58,9 @@ def verdicts_of(runs: Sequence[Run], diagnoses: Sequence[Diagnosis], entries: Co
     for place, (run, diagnosis) in enumerate(zip(runs, diagnoses, strict=True)):
         findings = [_card(finding, entries) for finding in diagnosis.findings]
         said = (diagnosis.nothing, diagnosis.looked_for > 0)
-        cards.append(VerdictCard(run.name, run_colour(place), findings, *said, _untrained(run)))
+        told = any(_UNTRAINED in finding.evidence for finding in diagnosis.findings)
+        untrained = "" if told else _untrained(run)
+        cards.append(VerdictCard(run.name, run_colour(place), findings, *said, untrained))
     return cards
 
 
@@ -83,7 +86,7 @@ def _untrained(run: Run) -> str:
     reasons = run.configurations.untrained
     if not reasons:
         return ""
-    share = run.scalars.get("thermo/untrained_share")
+    share = run.scalars.get(_UNTRAINED)
     part = "" if share is None or not share.last > 0.0 else f", {percent(share.last)} of the weights"
     named = ", ".join(f"{layer} ({reason})" for layer, reason in list(reasons.items())[:_NAMED])
     more = f" and {len(reasons) - _NAMED:,} more" if len(reasons) > _NAMED else ""
