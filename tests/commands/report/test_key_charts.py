@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from commands.report.test_runs import run_with
 
 from thermo_callbacks.commands.report.discovery import find_runs
-from thermo_callbacks.commands.report.findings import diagnosis_of
+from thermo_callbacks.commands.report.findings import Diagnosis, diagnosis_of
 from thermo_callbacks.commands.report.key_charts import MOST, key_charts_of
+from thermo_callbacks.findings import Finding
 
 LOSS = "Loss, mean of each window"
 DEAD = "Dead units: share that is always flat"
@@ -55,6 +58,34 @@ def test_of_several_runs_values_lie_over_one_another_and_layers_are_those_of_the
     assert [panel.heading for panel in panels] == [LOSS, f"{DEAD}: bad", "Step efficiency", "Update ratio"]
     assert [line.name for line in panels[2].chart.lines] == ["good", "bad"]
     assert [line.name for line in panels[1].chart.lines] == ["net.1"]
+
+
+def test_a_run_that_has_diverged_does_not_flatten_the_others():
+    runs = [run("one"), run("two", thermo__internal_energy=0.5), run("gone", thermo__internal_energy=1e30)]
+    first = key_charts_of(runs, [diagnosis_of(each) for each in runs])[0]
+    assert first.heading == f"{LOSS}; beyond the axis: gone"
+    assert first.chart.y_scale.upper < 10.0
+    assert [line.name for line in first.chart.lines if "val" not in line.name] == [
+        f"{name}: training loss" for name in ("one", "two", "gone")
+    ]
+    assert headings(run("gone", thermo__internal_energy=1e30))[0] == LOSS  # alone it is the axis
+
+
+def test_each_finding_has_its_first_evidence_before_any_has_its_second():
+    finding = Finding("c", (), "warning", 1.0, {"thermo/step_efficiency": 1.0, "thermo/temperature": 1.0}, 0, "", "")
+    grave = dataclasses.replace(finding, severity="critical", evidence={"thermo/update_ratio": 1.0})
+    runs = [run("one"), run("two")]
+    panels = key_charts_of(runs, [Diagnosis([finding], 1, 19), Diagnosis([grave], 1, 19)])
+    ratio = "Update ratio by layer: about 0.001, and close together: two"
+    assert [panel.heading for panel in panels] == [LOSS, ratio, "Step efficiency", "Temperature"]
+
+
+def test_the_chart_of_a_quantity_is_that_which_is_about_it():
+    finding = Finding("c", (), "warning", 1.0, {"thermo/temperature": 1.0}, 0, "", "")
+    band = {"thermo__temperature_lower": 0.5e-4, "thermo__temperature_upper": 2e-4, "thermo__virial_temperature": 1e-4}
+    for given, heading in ((run(**band), "Temperature of the run, 95 % band"), (run(), "Temperature")):
+        panels = key_charts_of([given], [Diagnosis([finding], 1, 19)])
+        assert panels[1].heading == heading
 
 
 def test_many_faulty_runs_have_no_more_charts():

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from thermo_callbacks.catalog import ScalarChart
-from thermo_callbacks.commands.report.anchors import entry_of_tags
+from thermo_callbacks.commands.report.anchors import entry_of_tags, quantity_of, words_of_member
+from thermo_callbacks.commands.report.chart import Line, scales_of
 from thermo_callbacks.commands.report.findings import Diagnosis
 from thermo_callbacks.commands.report.runs import Run, tags_of_training, words_of
 from thermo_callbacks.commands.report.sections import Panel, overlaid, panels_of
 from thermo_callbacks.display.tensorboard.layout import charts_present
+from thermo_callbacks.findings import SEVERITIES
 from thermo_callbacks.findings.history import is_validation_loss
 
 MOST = 4
@@ -18,6 +22,7 @@ MOST = 4
 _LOSS = "thermo/internal_energy"
 _FIRST = ("thermo/step_efficiency", "thermo_update_ratio", "thermo/update_ratio", "thermo/temperature")
 """What to look at where no finding names more: whether steps gain, how large they are, how much noise there is."""
+_FAR = 1e3  # times the loss that most runs begin with
 _ENOUGH = 3  # charts of a run without findings
 
 
@@ -45,14 +50,33 @@ def _loss(runs: Sequence[Run]) -> Iterator[Panel]:
     title = "Loss, mean of each window" if _LOSS in logged else "Loss"
     for chart in overlaid(title, logged, runs):
         lines = [line._replace(name=line.name.replace(words_of(_LOSS), "training loss")) for line in chart.lines]
-        yield Panel(replace(chart, lines=lines), title, entry=entry_of_tags(logged))
+        beyond, y_scale = _beyond(lines), chart.y_scale
+        if beyond:  # one that has diverged must not flatten all others
+            _, y_scale = scales_of([line for line in lines if line.name not in beyond])
+            names = [name.removesuffix(": training loss") for name in beyond]
+            title += f"; beyond the axis: {', '.join(names)}"
+        yield Panel(replace(chart, title=title, lines=lines, y_scale=y_scale), title, entry=entry_of_tags(logged))
+
+
+def _beyond(lines: Sequence[Line]) -> list[str]:
+    """Names of lines that go far beyond what most of the others begin with."""
+    known = [(line.name, line.series.values[np.isfinite(line.series.values)]) for line in lines]
+    known = [(name, np.abs(values)) for name, values in known if len(values)]
+    usual = float(np.median([values[0] for _, values in known])) if known else 0.0
+    beyond = [name for name, values in known if values.max() > _FAR * usual]
+    return beyond if len(beyond) < len(known) else []
 
 
 def _evidence(runs: Sequence[Run], diagnoses: Sequence[Diagnosis]) -> Iterator[Panel]:
-    for run, diagnosis in zip(runs, diagnoses, strict=True):
-        for finding in diagnosis.findings:
-            for tag in finding.evidence:
-                yield from _about(tag, runs, run)
+    """The first evidence of each finding, the gravest first, then the second of each."""
+    found = [
+        (place, -SEVERITIES.index(finding.severity), tag, run)
+        for run, diagnosis in zip(runs, diagnoses, strict=True)
+        for finding in diagnosis.findings
+        for place, tag in enumerate(finding.evidence)
+    ]
+    for _, _, tag, run in sorted(found, key=lambda each: each[:2]):
+        yield from _about(tag, runs, run)
 
 
 def _others(runs: Sequence[Run]) -> Iterator[Panel]:
@@ -64,8 +88,8 @@ def _others(runs: Sequence[Run]) -> Iterator[Panel]:
 
 
 def _alone(tag: str, runs: Sequence[Run]) -> Iterator[Panel]:
-    """A value of the whole run, and no companion: with several runs their lines are many enough."""
-    words = words_of(tag)
+    """A value by itself, without companions: with several runs their lines are many enough."""
+    words = words_of_member(tag)
     title = words[0].upper() + words[1:]
     for chart in overlaid(title, [tag], runs):
         yield Panel(chart, title, entry=entry_of_tags([tag]))
@@ -73,11 +97,11 @@ def _alone(tag: str, runs: Sequence[Run]) -> Iterator[Panel]:
 
 def _about(tag: str, runs: Sequence[Run], run: Run) -> Iterator[Panel]:
     """The chart that a tag is drawn in; of one with layers that of one run, named where there are several."""
-    chart = _chart_with(tag, run)
-    if chart is None:
+    if tag == _LOSS:  # it has one of its own
         return
-    if not chart.families:
-        yield from panels_of(chart, runs) if len(runs) == 1 else _alone(tag, runs)
+    chart = _chart_with(tag, run)
+    if chart is None or not chart.families:
+        yield from panels_of(chart, runs) if chart is not None and len(runs) == 1 else _alone(tag, runs)
         return
     for panel in panels_of(chart, [run]):
         heading = panel.heading if len(runs) == 1 else f"{panel.heading}: {run.name}"
@@ -85,9 +109,9 @@ def _about(tag: str, runs: Sequence[Run], run: Run) -> Iterator[Panel]:
 
 
 def _chart_with(tag: str, run: Run) -> ScalarChart | None:
-    """The first chart that draws a tag or its family; the loss has one of its own."""
-    if tag == _LOSS:
-        return None
-    family = tag.partition("/")[0]
-    drawn = [chart for charts in charts_present(run.tags).values() for chart in charts]
-    return next((chart for chart in drawn if tag in chart.tags or (family != "thermo" and family in chart.tags)), None)
+    """The chart that is about a tag or its family, else the first that draws it."""
+    names, quantity = {tag, tag.partition("/")[0]}, quantity_of(tag)
+    there = (chart for charts in charts_present(run.tags).values() for chart in charts)
+    drawn = [chart for chart in there if names.intersection(chart.tags)]
+    own = [chart for chart in drawn if quantity is not None and chart in quantity.charts]
+    return next((chart for chart in own if chart.tags[0] in names), drawn[0] if drawn else None)
