@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
+from commands.report.conftest import DeadClassifier, train
 from commands.report.test_runs import run_with
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from thermo_callbacks.commands.report.discovery import find_runs
 from thermo_callbacks.commands.report.findings import diagnosis_of, history_of
 from thermo_callbacks.display.text.configuration import configuration_text
 from thermo_callbacks.findings import CAUSES
@@ -84,3 +88,19 @@ def test_a_rule_that_the_logs_break_costs_its_cause_alone_and_is_noted():
     diagnosis = diagnosis_of(run, {"dead units": DEAD, "broken": replace(DEAD, name="broken", rule=broken)})
     assert [finding.cause for finding in diagnosis.findings] == ["dead units"]
     assert run.notices == ["Whether it has broken can't be told (AttributeError: 'str' object has no attribute 'get')."]
+
+
+@pytest.mark.filterwarnings("ignore:.*no value")  # what lies behind the dead layer does not move
+def test_findings_of_logs_are_those_that_the_monitor_had_at_the_end(tmp_path):
+    at = {"save_dir": tmp_path, "name": ""}
+    loggers = [TensorBoardLogger(**at, version="events"), CSVLogger(**at, version="table")]
+    live = train(0.05, loggers, classifier=DeadClassifier).findings()
+    assert live[0].cause == "dead units"
+    runs = find_runs([tmp_path])
+    assert [run.name for run in runs] == ["events", "table"]
+    for run in runs:
+        found = diagnosis_of(run).findings
+        assert run.notices == []
+        for finding, own in zip(found, live, strict=True):
+            assert finding.evidence == pytest.approx(own.evidence, rel=1e-6)  # event files hold 32 bits
+            assert replace(finding, evidence={}) == replace(own, evidence={})
