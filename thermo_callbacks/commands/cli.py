@@ -1,4 +1,4 @@
-"""The command line: ``thermo-callbacks demo``, ``compare``, ``report`` and ``topology``."""
+"""The command line: ``thermo-callbacks demo``, ``compare``, ``report``, ``check`` and ``topology``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from thermo_callbacks import __version__
+from thermo_callbacks.commands.check.command import CheckSettings, check
 from thermo_callbacks.commands.compare.command import compare
 from thermo_callbacks.commands.compare.settings import CompareSettings
 from thermo_callbacks.commands.demo.command import demo
@@ -53,6 +54,13 @@ COMMANDS = {
         "figures, and a legend. The page is a single file that needs no network. Event files of TensorBoardLogger and "
         "metrics.csv of CSVLogger are read, also of runs that were cut off or still train.",
     ),
+    "check": Command(
+        check,
+        CheckSettings,
+        "find what is wrong with one or several runs, by their logs",
+        "Finds what is wrong with one or several runs, where, since when and what to do, in the logs that report "
+        "reads. The exit status is 1 where a finding is critical, so that a job can stop there, and 0 where none is.",
+    ),
     "topology": Command(
         topology,
         TopologySettings,
@@ -64,7 +72,8 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 0, 130 after Ctrl-C, 143 after SIGTERM, or 2 for wrong arguments."""
+    """Run the command line; the exit status is 0, that of a check, 130 after Ctrl-C, 143 after SIGTERM, or 2."""
+    # 2 for wrong arguments; 1 where a check finds something critical
     parser = Parser(
         prog=PROGRAM, description="A thermometer for PyTorch Lightning runs.", version=__version__, allow_abbrev=False
     )

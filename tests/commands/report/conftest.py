@@ -36,7 +36,15 @@ class Classifier(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=self.hparams.rate)
 
 
-def train(rate, loggers, preset="standard"):
+class DeadClassifier(Classifier):
+    """Its last activation lets nothing through."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__(rate)
+        nn.init.constant_(self.net[2].bias, -20.0)
+
+
+def train(rate, loggers, preset="standard", classifier=Classifier):
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(BATCH * STEPS, 6, generator=generator)
     classes = (inputs @ torch.randn(6, 3, generator=generator)).argmax(1)
@@ -52,8 +60,8 @@ def train(rate, loggers, preset="standard"):
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Classifier(rate), DataLoader(TensorDataset(inputs, classes), batch_size=BATCH, shuffle=True))
-    return monitor.latest()
+    trainer.fit(classifier(rate), DataLoader(TensorDataset(inputs, classes), batch_size=BATCH, shuffle=True))
+    return monitor
 
 
 @pytest.fixture(scope="session")
@@ -72,5 +80,5 @@ def logs(tmp_path_factory):
         both=root / "digits" / "slow",
         prefixed=root / "digits" / "fast",
         table=root / "digits" / "table",
-        latest={"slow": both, "fast": prefixed, "table": table},
+        latest={"slow": both.latest(), "fast": prefixed.latest(), "table": table.latest()},
     )

@@ -58,6 +58,16 @@ def test_of_many_layers_their_number_is_told():
     assert facts == {"Watched layers": "1,000", "Engine types": "driven 4, passive 3, unknown 3"}
 
 
+def test_settings_are_told_one_by_one_and_without_those_that_are_not_there():
+    adam = {"class": "Adam", "learning_rate": 0.1, "momentum": 0.9, "second_memory": 0.99, "weight_decay": 0.0}
+    (text,) = facts_of({"optimizers": [adam]}).values()
+    assert text == "class Adam, learning rate 0.1, momentum 0.9, second memory 0.99, weight decay 0"
+    (text,) = facts_of({"optimizers": [adam | {"second_memory": None}]}).values()
+    assert text == "class Adam, learning rate 0.1, momentum 0.9, weight decay 0"
+    (text,) = facts_of({"many": {f"layer {place}": 0.5 for place in range(40)}}).values()
+    assert text == "0.5 40"
+
+
 def test_monitors_that_differ_are_told_side_by_side():
     facts = facts_of(WRITTEN, WRITTEN | {"monitor": "WorkEfficiencyMonitor", "sample": None}, {"preset": "full"})
     assert facts["Monitor"] == "ThermoMonitor; WorkEfficiencyMonitor"

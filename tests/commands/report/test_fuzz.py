@@ -17,13 +17,18 @@ from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 
 from thermo_callbacks.catalog import QUANTITIES
+from thermo_callbacks.commands.check.command import CRITICAL
 from thermo_callbacks.commands.cli import main
 
 TAGS = sorted({tag for quantity in QUANTITIES for tag in quantity.tags})
 NAMES = st.text(max_size=12) | st.sampled_from(["net.0", "net.10", "$x^{", "<script>", "a" * 300, "7" * 5000])
 SIGNS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 tags = st.sampled_from(TAGS) | st.builds("{}/{}".format, st.sampled_from(["thermo_temperature", "thermo_heat"]), SIGNS)
-tags = tags | st.sampled_from(["train_loss", "thermo_work_efficiency/Module", "x-thermo/heat"]) | SIGNS
+tags = (
+    tags
+    | st.sampled_from(["train_loss", "thermo_dead_fraction/a", "thermo_work_efficiency/Module", "x-thermo/heat"])
+    | SIGNS
+)
 steps = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 200)
 floats = st.floats(width=64) | st.sampled_from([1e308, -1e308, 1e-320, 0.0, 1.0])
 shapes = st.lists(st.integers(-2, 10**12), max_size=3)
@@ -101,7 +106,7 @@ def write(folder, found_events, found_table, found_hparams, found_configuration)
         (folder / name).write_bytes(text.encode("utf-8", "surrogatepass"))
 
 
-def check(arguments):
+def check(arguments, statuses=(0, 2)):
     """A page and status 0, or one line and status 2."""
     output, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
@@ -109,13 +114,17 @@ def check(arguments):
             status = main(arguments)
         except SystemExit as end:
             status = end.code
-    assert status in (0, 2), (status, errors.getvalue())
+    assert status in statuses, (status, errors.getvalue())
     assert errors.getvalue().count("\n") == (status == 2), errors.getvalue()
     return status
 
 
 configuration = st.dictionaries(
-    st.sampled_from(["window", "batch_size", "engine_types", "layers", "seed", "optimizers"]) | SIGNS, plain, max_size=5
+    st.sampled_from(["window", "batch_size", "engine_types", "layers", "seed", "optimizers"])
+    | st.sampled_from(["planned", "watched_layers", "untrained_layers"])
+    | SIGNS,
+    plain,
+    max_size=5,
 )
 QUICK = {"deadline": None, "suppress_health_check": list(HealthCheck), "derandomize": True, "database": None}
 
@@ -127,6 +136,7 @@ def report_of(found_events, found_table, found_hparams, found_configuration):
         target = folder / "report.html"
         assert check(["report", str(folder / "run"), "--out", str(target)]) == 0
         assert Page(target.read_text(encoding="utf-8")).faults == []
+        assert check(["check", str(folder / "run"), "--json", str(folder / "findings.json")], (0, CRITICAL)) != 2
     finally:
         shutil.rmtree(folder)
 
@@ -153,6 +163,7 @@ options = st.sampled_from(
         "--seed",
         "--optimizer",
         "--out",
+        "--json",
         "--budget",
         "--depth",
         "--in",
@@ -171,7 +182,7 @@ options = st.sampled_from(
 words = st.sampled_from(
     ["", " ", "-1", "0", "1e400", "nan", "9" * 20, "9" * 5000, "a" * 300, "\0", "--", "784-10", "x"]
 )
-commands = st.sampled_from(["demo", "compare", "report", "topology", "nothing"])
+commands = st.sampled_from(["demo", "compare", "report", "check", "topology", "nothing"])
 
 
 @pytest.fixture

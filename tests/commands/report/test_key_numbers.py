@@ -71,6 +71,44 @@ def test_a_difference_is_claimed_beyond_twice_its_error_alone(first, second, ver
     assert difference.verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "verdict"),
+    [
+        ((100.0, 20.0, 110.0), (130.0, 120.0, 900.0), "higher"),  # the ends that face each other are near
+        ((130.0, 120.0, 900.0), (100.0, 20.0, 110.0), "lower"),
+        ((100.0, 20.0, 900.0), (130.0, 120.0, 140.0), "not told apart"),
+        ((100.0, 20.0, math.inf), (130.0, 120.0, 140.0), "not told apart"),
+        ((100.0, 20.0, math.inf), (30.0, 20.0, 110.0), "not told apart"),
+        ((100.0, 20.0, NAN), (130.0, 120.0, 140.0), "error not known"),
+    ],
+)
+def test_where_there_is_an_interval_alone_the_sides_that_face_each_other_count(first, second, verdict):
+    values = [Value(value, NAN, 9, lower, upper) for value, lower, upper in (first, second)]
+    difference = compare(*values)
+    assert difference.verdict == verdict
+    assert "inf" not in difference.text
+    sides = (1, 2) if first[0] > second[0] else (2, 1)
+    widths = [(each[side] - each[0]) / 1.96 for each, side in zip((first, second), sides, strict=True)]
+    assert difference.error == pytest.approx(math.hypot(*widths), nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "text"),
+    [
+        (350.0, 812.0, "593 (350 to 812)"),
+        (350.0, math.inf, "593 (at least 350)"),
+        (350.0, NAN, "593 (at least 350)"),
+        (NAN, 812.0, "593"),
+    ],
+)
+def test_an_interval_stands_beside_a_value_without_an_error(lower, upper, text):
+    record = {"thermo/noise_scale": 593.0, "thermo/noise_scale_lower": lower, "thermo/noise_scale_upper": upper}
+    run = run_with({9: record})
+    assert last_value(run, "thermo/noise_scale").text == text
+    both = run_with({9: {**record, "thermo/noise_scale_stderr": 10.0}})
+    assert last_value(both, "thermo/noise_scale").text == "593 ± 10"
+
+
 @pytest.mark.parametrize("other", [None, Value(NAN, 0.1, 9), Value(math.inf, 0.1, 9)])
 def test_no_difference_without_two_values(other):
     assert compare(Value(1.0, 0.1, 9), other) is None

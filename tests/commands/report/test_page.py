@@ -163,7 +163,8 @@ def test_the_interpretations_are_those_of_the_demo_and_the_terminal(two):
         for subject, text in summary.interpretations:
             assert f"{subject}{text}" in words
         subjects = [subject for subject, _ in summary.interpretations]
-        assert {"Loss:", "Temperature,", "Equilibrium:", "Curvature:"} <= set(subjects)
+        assert {"Loss:", "Temperature:", "Activations:"} <= set(subjects)
+        assert subjects.count("Not told:") == 1
 
 
 def test_what_was_run(two):
@@ -173,7 +174,9 @@ def test_what_was_run(two):
     assert facts["Measurements"] == [f"8, of {WINDOW} steps each"] * 2
     assert facts["Layers"] == ["3", "3"]
     assert facts["Preset"] == ["full", "standard"]
-    assert facts["Optimizers"] == [f"class SGD, learning rate {rate}, momentum 0" for rate in (0.05, 0.3)]
+    assert facts["Optimizers"] == [
+        f"class SGD, learning rate {rate}, momentum 0, weight decay 0" for rate in (0.05, 0.3)
+    ]
     assert facts["Engine types"] == ["net.1 passive, net.3 passive"] * 2
     assert facts["Extra passes"] == [f"first {WINDOW}, every {WINDOW}"] * 2
     assert facts["Seed"] == ["0", "0"]
@@ -236,7 +239,7 @@ def test_a_run_with_a_single_extra_pass():
     assert len(page.all("figure", class_="chart")) == 1
 
 
-NOISY = {"thermo/noise_scale": 96.0, "thermo/signal_share": 0.25, "thermo/internal_energy": 1.0}
+NOISY = {"thermo/noise_scale": 96.0, "thermo/noise_scale_lower": 50.0, "thermo/internal_energy": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -269,7 +272,7 @@ def test_an_old_log_opens_with_the_facts_that_it_has(logs, tmp_path):
     assert run.configurations.all == []
     assert [name for name, _ in facts_of(runs)] == ["Steps", "Measurements", "Layers", "Folder", "Files"]
     subjects = {subject for subject, _ in summary_of(run, 0).interpretations}
-    assert {"Loss:", "Temperature,", "Equilibrium:", "Curvature:"} <= subjects
+    assert {"Loss:", "Temperature:", "Activations:"} <= subjects
     assert "Noise:" not in subjects
 
 

@@ -173,6 +173,7 @@ def test_a_record_a_window_with_what_a_look_found_after_it():
     )
     assert run.records()[0] == {TEMPERATURE: 3.0, "thermo/laplacian": 2.0}
     np.testing.assert_equal(run.records()[1:], [{TEMPERATURE: math.nan, "thermo/laplacian": 2.0}])
+    assert run.record_steps == [10, 20]
 
 
 def test_a_record_a_look_where_there_are_no_windows():

@@ -8,6 +8,7 @@ import pytest
 
 from thermo_callbacks.display.text.interpretation_engines import read_engines
 from thermo_callbacks.display.text.numbers import percent
+from thermo_callbacks.display.text.statements import StepSpan
 
 NAN = math.nan
 
@@ -16,20 +17,24 @@ def read(*, learning=(), dead=(), **work):
     record = {f"thermo_work_efficiency/{name}": value for name, value in work.items()}
     record |= {f"thermo_learning_efficiency/{name}": value for name, value in dict(learning).items()}
     record |= {f"thermo_dead_fraction/{name}": value for name, value in dict(dead).items()}
-    return read_engines(record)
+    statement = read_engines(record, StepSpan(0, 99))
+    assert (statement.subject, statement.untold) == ("Activations", ())
+    end = " So it was at the last extra pass up to step 99."
+    assert statement.text == "" or statement.text.endswith(end)
+    return statement.text.removesuffix(end)
 
 
 def test_one_that_wastes_most():
     text = read(a=0.5, b=0.39, c=0.6, learning={"a": 0.9, "b": 0.46})
     assert text == (
-        "Activations: b wastes most: of the power that comes in it passes on 39 %, and of that of the learning signal "
+        "b wastes most: of the power that comes in it passes on 39 %, and of that of the learning signal "
         "it lets 46 % back."
     )
 
 
 def test_learning_of_one_alone_is_known():
     assert read(relu=0.5, tanh=0.4, learning={"tanh": 0.46}) == (
-        "Activations: tanh wastes most: of the power that comes in it passes on 40 %, and of that of the learning "
+        "tanh wastes most: of the power that comes in it passes on 40 %, and of that of the learning "
         "signal it lets 46 % back."
     )
 
@@ -40,21 +45,16 @@ def test_learning_is_told_only_where_it_is_known(learning):
 
 
 def test_two_alike_are_named_together():
-    assert read(a=0.5, b=0.39, c=0.4) == (
-        "Activations: b and c pass on least of the power that comes in, both about 39 %."
-    )
+    assert read(a=0.5, b=0.39, c=0.4) == ("b and c pass on least of the power that comes in, both about 39 %.")
 
 
 def test_all_alike_are_not_ranked():
-    assert read(a=0.5, b=0.51, c=0.505) == (
-        "Activations: all pass on about the same share of the power that comes in, 50 %."
-    )
+    assert read(a=0.5, b=0.51, c=0.505) == ("all pass on about the same share of the power that comes in, 50 %.")
 
 
 def test_one_alone_is_compared_with_none():
     assert read(a=0.5, learning={"a": 0.45}) == (
-        "Activations: a passes on 50 % of the power that comes in, and of that of the learning signal it lets "
-        "45 % back."
+        "a passes on 50 % of the power that comes in, and of that of the learning signal it lets 45 % back."
     )
 
 
@@ -70,7 +70,7 @@ def test_what_gives_out_more_than_it_takes_in(efficiency, told):
         (0.009, None),
         (NAN, None),
         (0.034, "In b, 3.4 % of the units never left the flat part of the function in the batch."),
-        (0.6, "In b, 60 % of the units never left the flat part of the function in the batch, more than do anything: "),
+        (0.6, "In b, 60 % of the units never left the flat part of the function in the batch."),
     ],
 )
 def test_dead_units(fraction, said):
@@ -80,7 +80,7 @@ def test_dead_units(fraction, said):
 
 
 def test_activation_without_a_value_does_not_compete():
-    assert read(a=0.5, b=NAN, c=0.3) == "Activations: c wastes most: of the power that comes in it passes on 30 %."
+    assert read(a=0.5, b=NAN, c=0.3) == "c wastes most: of the power that comes in it passes on 30 %."
 
 
 @pytest.mark.parametrize("work", [{}, {"a": NAN}])

@@ -62,7 +62,7 @@ def _print_result(console: Console, result: DemoResult, settings: DemoSettings) 
         for subject in ("layers", "curvature", "activations"):
             with contextlib.suppress(ValueError):  # a run too short for an extra pass has no rows for some
                 console.print(layer_table(last, subject))
-        paragraphs = read_run(result.records, batch_size=settings.batch_size)
+        paragraphs = read_run(result.records, steps=result.ends, batch_size=settings.batch_size, window=result.window)
         print_interpretation(console, paragraphs)
     else:
         console.print(f"\nNothing was measured yet: the first measurement takes {result.window} steps.\n")

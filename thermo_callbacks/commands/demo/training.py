@@ -27,12 +27,14 @@ class DemoResult:
     Attributes:
         window: Steps in a window.
         records: Values of each window, tag to value.
+        ends: Last step of each of them.
         accuracy: Share of the validation images named correctly, None before the first validation.
         interrupted: Whether Ctrl-C ended the run.
     """
 
     window: int
     records: list[dict[str, float]]
+    ends: list[int]
     accuracy: float | None
     steps: int
     interrupted: bool
@@ -91,12 +93,14 @@ class WindowRecords(TrainerCallback):
     def __init__(self, monitor: ThermoMonitor) -> None:
         self._monitor = monitor
         self.records: list[dict[str, float]] = []
+        self.ends: list[int] = []
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Take in the values of a window that has ended."""
         record = self._monitor.latest()
         if record and record not in self.records[-1:]:
             self.records.append(record)
+            self.ends.append(trainer.global_step - 1)
 
 
 def planned_windows(settings: DemoSettings) -> WindowPlan:
@@ -136,6 +140,7 @@ def train(settings: DemoSettings) -> DemoResult:
     return DemoResult(
         window=planned_windows(settings).length,
         records=windows.records,
+        ends=windows.ends,
         accuracy=None if accuracy is None else float(accuracy),
         steps=trainer.global_step,
         interrupted=trainer.interrupted,

@@ -13,6 +13,7 @@ from thermo_callbacks.display.figures.engines import Kind
 from thermo_callbacks.display.text.configuration import CONFIGURATION_FILE, is_configuration, read_configuration
 
 _LONG = 4  # entries of a list or table that are shown one by one
+_LONGEST = 12  # entries of a table of settings that are shown one by one
 _DEEPEST = 8  # lists and tables within one another that are shown
 _LARGEST_NUMBER = 1 << 53
 
@@ -30,6 +31,20 @@ class Configurations:
         """Positive whole number of the first monitor that has one, ``"window"`` or ``"batch_size"`` for example."""
         values = (configuration.get(name) for configuration in self.all)
         return next((value for value in values if isinstance(value, int) and 0 < value < _LARGEST_NUMBER), None)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that they hold; where several monitors have a value, that of the first."""
+        settings: dict[str, Any] = {}
+        for configuration in reversed(self.all):
+            settings |= {name: value for name, value in configuration.items() if value is not None}
+        return settings
+
+    @property
+    def untrained(self) -> dict[str, str]:
+        """Layers that are not trained, and why, by all monitors."""
+        found = [reasons for each in self.all if isinstance(reasons := each.get("untrained_layers"), dict)]
+        return {str(layer): str(reason) for reasons in found for layer, reason in reasons.items()}
 
     @property
     def engine_types(self) -> dict[str, Kind]:
@@ -66,9 +81,11 @@ def _shown(value: Any, depth: int = 0) -> str:
     if isinstance(value, dict):
         if value and all(isinstance(each, list) for each in value.values()):  # groups
             return ", ".join(f"{name} ({len(each):,})" for name, each in value.items())
-        if len(value) > _LONG:
+        kinds = all(each is None or isinstance(each, str) for each in value.values())  # and no settings
+        if len(value) > (_LONG if kinds else _LONGEST):
             value = Counter(_shown(each, depth + 1) or "unknown" for each in value.values())
-        return ", ".join(f"{_words(name)} {_shown(each, depth + 1)}" for name, each in value.items())
+        shown = {name: _shown(each, depth + 1) for name, each in value.items()}
+        return ", ".join(f"{_words(name)} {text}".rstrip() for name, text in shown.items() if kinds or text)
     if isinstance(value, list):
         between = ", " if all(isinstance(each, str) for each in value) else " and "
         return f"{len(value):,}" if len(value) > _LONG else between.join(_shown(each, depth + 1) for each in value)

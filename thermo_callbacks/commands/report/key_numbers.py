@@ -8,11 +8,13 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from thermo_callbacks.catalog import QUANTITIES
+from thermo_callbacks.commands.report.anchors import entry_of_tags
 from thermo_callbacks.commands.report.runs import Run, tags_of_training, words_of
 
 CLEARLY = 2.0
 """Standard errors from which a difference counts as shown."""
 MISSING = "–"
+_HALF_WIDTH = 1.96  # standard errors from a value to an end of its 95 % interval
 _PARTS = ("_stderr", "_lower", "_upper", "_reference", "_floor")  # of a quantity, and none of its own
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -59,16 +61,36 @@ def _digits(value: float, last: int) -> str:
 
 
 class Value(NamedTuple):
-    """The last value of a quantity in one run, NaN where it had none then, and its standard error."""
+    """The last value of a quantity in one run, NaN where it had none then, and how sure it is.
+
+    Attributes:
+        error: Its standard error, NaN for none.
+        lower: Lower end of its 95 % interval, NaN for none.
+        upper: Upper end.
+    """
 
     value: float
     error: float
     step: int
+    lower: float = math.nan
+    upper: float = math.nan
 
     @property
     def text(self) -> str:
-        """The value with its standard error."""
-        return MISSING if math.isnan(self.value) else estimate(self.value, self.error)
+        """The value with its standard error, or with its interval where it has that alone."""
+        if math.isnan(self.value):
+            return MISSING
+        if not math.isnan(self.error) or math.isnan(self.lower):
+            return estimate(self.value, self.error)
+        if math.isfinite(self.upper):
+            return f"{estimate(self.value)} ({estimate(self.lower)} to {estimate(self.upper)})"
+        return f"{estimate(self.value)} (at least {estimate(self.lower)})"
+
+    def error_towards(self, other: float) -> float:
+        """Its standard error on the side of another value: an interval may be longer on one side."""
+        if not math.isnan(self.error):
+            return self.error
+        return (self.upper - self.value if other > self.value else self.value - self.lower) / _HALF_WIDTH
 
 
 class Difference(NamedTuple):
@@ -87,7 +109,8 @@ class Difference(NamedTuple):
         """The difference with its standard error, signed."""
         if math.isnan(self.value):
             return ""
-        return estimate(self.value, self.error, signed=True)
+        error = self.error if math.isfinite(self.error) else math.nan
+        return estimate(self.value, error, signed=True)
 
     @property
     def verdict(self) -> str:
@@ -106,6 +129,7 @@ class Row(NamedTuple):
 
     Attributes:
         unit: Its unit, empty where it is not known or has none.
+        entry: Name of its entry in the legend; empty for what training itself logs.
         values: Last value in each run, None where a run does not log it.
         differences: Difference of each run from the first, None for the first and where one has no value.
         key: Whether it is one of those to look at first.
@@ -114,6 +138,7 @@ class Row(NamedTuple):
     label: str
     unit: str
     tag: str
+    entry: str
     values: list[Value | None]
     differences: list[Difference | None]
     key: bool
@@ -124,9 +149,10 @@ def last_value(run: Run, tag: str) -> Value | None:
     series = run.scalars.get(tag)
     if series is None or not len(series):
         return None
-    errors = run.scalars.get(f"{tag}_stderr")
     step = series.last_step
-    return Value(series.last, math.nan if errors is None else errors.at(step), step)
+    parts = (run.scalars.get(f"{tag}_{part}") for part in ("stderr", "lower", "upper"))
+    error, lower, upper = (math.nan if part is None else part.at(step) for part in parts)
+    return Value(series.last, error, step, lower, upper)
 
 
 def compare(first: Value | None, other: Value | None) -> Difference | None:
@@ -142,7 +168,8 @@ def compare(first: Value | None, other: Value | None) -> Difference | None:
     """
     if first is None or other is None or not math.isfinite(other.value - first.value):
         return None
-    return Difference(other.value - first.value, math.hypot(first.error, other.error))
+    errors = (first.error_towards(other.value), other.error_towards(first.value))
+    return Difference(other.value - first.value, math.hypot(*errors))
 
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
@@ -165,4 +192,4 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 def _row(runs: Sequence[Run], tag: str, label: str, unit: str, *, key: bool) -> Row:
     values = [last_value(run, tag) for run in runs]
     differences = [None, *(compare(values[0], value) for value in values[1:])]
-    return Row(label, unit, tag, values, differences, key)
+    return Row(label, unit, tag, entry_of_tags([tag]), values, differences, key)

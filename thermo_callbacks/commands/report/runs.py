@@ -57,6 +57,23 @@ class Run(Log):
         start = f"{family}/"
         return [tag.removeprefix(start) for tag in self.scalars if tag.startswith(start)]
 
+    @property
+    def _own(self) -> dict[str, Series]:
+        return {tag: series for tag, series in self.scalars.items() if is_ours(tag) and len(series)}
+
+    @property
+    def record_steps(self) -> list[int]:
+        """The step of each of the records."""
+        own = self._own
+        windows = [series.steps for tag, series in own.items() if tag in _WINDOW]
+        starts = np.unique(
+            np.concatenate(windows or [series.steps for series in own.values()] or [np.zeros(0, dtype=np.int64)])
+        )
+        most = max(_FEWEST_RECORDS, _MOST_VALUES // max(1, len(own)))  # words need the course of a run, and its end
+        if len(starts) > most:
+            starts = starts[np.unique(np.linspace(0, len(starts) - 1, most).round().astype(int))]
+        return [int(start) for start in starts]
+
     def records(self) -> list[Scalars]:
         """What was known after each window, tag to its latest value; of a long run after some of them.
 
@@ -66,16 +83,8 @@ class Run(Log):
         Returns:
             One record a window, in order.
         """
-        own = {tag: series for tag, series in self.scalars.items() if is_ours(tag) and len(series)}
-        windows = [series.steps for tag, series in own.items() if tag in _WINDOW]
-        starts = np.unique(
-            np.concatenate(windows or [series.steps for series in own.values()] or [np.zeros(0, dtype=np.int64)])
-        )
-        if not len(starts):
-            return []
-        most = max(_FEWEST_RECORDS, _MOST_VALUES // len(own))  # words need the course of a run, and its last values
-        if len(starts) > most:
-            starts = starts[np.unique(np.linspace(0, len(starts) - 1, most).round().astype(int))]
+        own = self._own
+        starts = np.array(self.record_steps, dtype=np.int64)
         # up to the step before the next window: what an extra pass gave in between is its window's
         ends = np.append(starts[1:], np.iinfo(np.int64).max)
         records: list[Scalars] = [{} for _ in starts]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from thermo_callbacks.catalog import ScalarChart
+from thermo_callbacks.commands.report.anchors import entry_of_tags
 from thermo_callbacks.commands.report.chart import Chart, Line, chart_of, scales_of
 from thermo_callbacks.commands.report.colours import depth_colour, run_colour
 from thermo_callbacks.commands.report.runs import Run, members_of, tags_of_training, words_of
@@ -26,11 +27,13 @@ class Panel(NamedTuple):
     Attributes:
         heading: Its title; with several runs, and a chart for each, the run too.
         gradient: First and last member on the scale of depth, where there are too many to list; else empty.
+        entry: Name of the entry of its quantity in the legend; empty for none.
     """
 
     chart: Chart
     heading: str
     gradient: tuple[str, ...] = ()
+    entry: str = ""
 
 
 class Section(NamedTuple):
@@ -55,7 +58,7 @@ def sections_of(runs: Sequence[Run]) -> list[Section]:
     """
     sections = [_learning(runs)]
     for question, charts in charts_present({tag for run in runs for tag in run.tags}).items():
-        groups = [panels for chart in charts if (panels := _panels(chart, runs))]
+        groups = [panels for chart in charts if (panels := panels_of(chart, runs))]
         sections.append(Section(question, groups))
     return [section for section in sections if section.groups]
 
@@ -68,28 +71,34 @@ def _learning(runs: Sequence[Run]) -> Section:
     remark = ""
     if len(own) > _MOST_OF_TRAINING:
         remark = f"Not shown: {', '.join(own[_MOST_OF_TRAINING:])}."
-    panels = [Panel(chart, tag) for tag in own[:_MOST_OF_TRAINING] for chart in _overlaid(tag, [tag], runs)]
+    panels = [Panel(chart, tag) for tag in own[:_MOST_OF_TRAINING] for chart in overlaid(tag, [tag], runs)]
     return Section(LEARNING, [[panel] for panel in panels], remark)
 
 
-def _panels(chart: ScalarChart, runs: Sequence[Run]) -> list[Panel]:
+def panels_of(chart: ScalarChart, runs: Sequence[Run]) -> list[Panel]:
     """A chart of the TensorBoard page, drawn from the runs."""
+    logged = dict.fromkeys(tag for run in runs for tag in run.scalars)
+    there = {*logged, *(tag.partition("/")[0] for tag in logged)}
+    entry = entry_of_tags(tag for tag in chart.tags if tag in there)
+    return [panel._replace(entry=entry) for panel in _drawn(chart, runs, logged)]
+
+
+def _drawn(chart: ScalarChart, runs: Sequence[Run], logged: Iterable[str]) -> list[Panel]:
     if chart.band:
         value, *ends = chart.tags
-        return [Panel(drawn, chart.title) for drawn in _overlaid(chart.title, [value], runs, band=ends)]
-    logged = dict.fromkeys(tag for run in runs for tag in run.scalars)
+        return [Panel(drawn, chart.title) for drawn in overlaid(chart.title, [value], runs, band=ends)]
     whole = [tag for tag in logged if tag in chart.tags]
     families = [name for name in dict.fromkeys(tag.partition("/")[0] for tag in logged) if name in chart.tags]
     reference = 1.0 if chart.reference else None
     if families:
         return _by_member(chart.title, families, whole, runs, reference)
-    return [Panel(drawn, chart.title) for drawn in _overlaid(chart.title, whole, runs, reference=reference)]
+    return [Panel(drawn, chart.title) for drawn in overlaid(chart.title, whole, runs, reference=reference)]
 
 
-def _overlaid(
+def overlaid(
     title: str, tags: Sequence[str], runs: Sequence[Run], *, band: Sequence[str] = (), reference: float | None = None
 ) -> list[Chart]:
-    """One chart of all runs: a colour for each run, a dash for each tag; of a single run a colour for each tag."""
+    """Draw one chart of all runs: a colour for each run, a dash for each tag; of a single run a colour for each tag."""
     lines = []
     for place, run in enumerate(runs):
         for number, tag in enumerate(tags):

@@ -27,11 +27,10 @@ class Summary(NamedTuple):
 
 def summary_of(run: Run, place: int) -> Summary:
     """Interpret the numbers of a run."""
-    records = run.records()
-    batch_size = run.configurations.number("batch_size")
-    if batch_size is None:  # the sentence on noise needs it
-        records = [{tag: value for tag, value in record.items() if tag != "thermo/noise_scale"} for record in records]
-    paragraphs = read_run(records, batch_size=batch_size or 1)
+    sizes = run.configurations
+    paragraphs = read_run(
+        run.records(), steps=run.record_steps, batch_size=sizes.number("batch_size"), window=sizes.number("window")
+    )
     return Summary(run.name, run_colour(place), [_split(paragraph) for paragraph in paragraphs], run.notices)
 
 

@@ -7,22 +7,20 @@ from collections.abc import Mapping
 
 from thermo_callbacks.catalog import members
 from thermo_callbacks.display.text.numbers import number, percent
-
-Record = Mapping[str, float]
+from thermo_callbacks.display.text.statements import Record, Statement, StepSpan
 
 _ALIKE = 0.02  # difference of two efficiencies of one batch that means nothing
 _SOME_DEAD = 0.01
-_MANY_DEAD = 0.5
 
 
-def read_engines(record: Record) -> str:
-    """Say which activation wastes most work, and where units are dead; nothing without a work efficiency."""
+def read_engines(record: Record, span: StepSpan) -> Statement:
+    """Say which activation wastes most work, and how many units are flat; nothing without a work efficiency."""
     work = members(record, "thermo_work_efficiency")
     known = {name: value for name, value in work.items() if math.isfinite(value)}
     if not known:
-        return ""
-    sentences = [_least(known, record), *_driven(known), *_dead(record)]
-    return "Activations: " + " ".join(sentences)
+        return Statement("Activations")
+    sentences = [_least(known, record), *_driven(known), *_flat(record)]
+    return Statement("Activations", f"{' '.join(sentences)} So it was at the last extra pass {span.so_far}.")
 
 
 def _least(work: Mapping[str, float], record: Record) -> str:
@@ -46,12 +44,10 @@ def _driven(work: Mapping[str, float]) -> list[str]:
     return [f"{most} gives out more than it takes in, {number(work[most])} times as much."]
 
 
-def _dead(record: Record) -> list[str]:
+def _flat(record: Record) -> list[str]:
+    # no advice: half of the units are flat in healthy networks, and when it is too many is for a finding to say
     dead = {name: value for name, value in members(record, "thermo_dead_fraction").items() if value >= _SOME_DEAD}
     if not dead:
         return []
     most = max(dead, key=dead.__getitem__)
-    text = f"In {most}, {percent(dead[most])} of the units never left the flat part of the function in the batch"
-    if dead[most] >= _MANY_DEAD:
-        text += ", more than do anything: a smaller learning rate or an activation that is never flat may help"
-    return [text + "."]
+    return [f"In {most}, {percent(dead[most])} of the units never left the flat part of the function in the batch."]

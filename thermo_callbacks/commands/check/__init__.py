@@ -1,0 +1,1 @@
+"""The subcommand that finds what is wrong with runs, and tells it by its exit status."""
