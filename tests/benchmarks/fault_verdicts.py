@@ -22,7 +22,7 @@ def said_of(record: Record) -> PeerRecord:
 def parts_table(records: Sequence[Record]) -> Table:
     """How many alarms in healthy runs, and of the faults how many were found, with the right cause and layer first."""
     table = Table(
-        "part", "healthy with an alarm", "faults found", "right cause first", "right layer first", "steps to it, median",
+        "part", "healthy with an alarm", "faults found", "right cause first", "right layer first", "median step of it",
         title='Findings above "info", each run of each seed counted', box=SIMPLE,
     )  # fmt: skip
     for part, held in (("tuning", False), ("held", True)):

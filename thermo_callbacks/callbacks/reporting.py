@@ -100,7 +100,7 @@ class ReportingCallback(ResumableCallback):
             elif self._plan.findings:
                 found = self._findings.look(trainer, self._facts(), last=True)
                 if not found.items() <= self._publisher.latest.items():  # no row of its own for what is known
-                    self._publisher.publish(trainer, found, step, window=False)
+                    self._publisher.publish(trainer, found, logging_step(trainer), window=False)
             if not self._guard.disabled:
                 self._publisher.draw(trainer, step)
                 conclude_final_values(trainer, pl_module, self._publisher.latest.keys())

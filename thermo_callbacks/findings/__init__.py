@@ -2,12 +2,13 @@
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.causes import CAUSES
-from thermo_callbacks.findings.diagnose import READS, diagnose
+from thermo_callbacks.findings.diagnose import GROWTH, READS, diagnose
 from thermo_callbacks.findings.finding import SEVERITIES, Finding, Severity
 from thermo_callbacks.findings.history import Course, History
 
 __all__ = [
     "CAUSES",
+    "GROWTH",
     "READS",
     "SEVERITIES",
     "Cause",

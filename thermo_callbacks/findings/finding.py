@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -53,11 +54,19 @@ class Finding:
         return f"{self.severity}: {self.cause}{where}. {self.text} {self.advice}"
 
     def to_json(self) -> dict[str, Any]:
-        """The finding in what JSON knows."""
-        return asdict(self) | {"layers": list(self.layers), "consequences": list(self.consequences)}
+        """The finding in what JSON knows: NaN is null, and infinity is text."""
+        lists = {"layers": list(self.layers), "consequences": list(self.consequences)}
+        return asdict(self) | lists | {"evidence": {tag: _plain(value) for tag, value in self.evidence.items()}}
 
     @classmethod
     def of_json(cls, plain: Mapping[str, Any]) -> Finding:
         """Take back :meth:`to_json`."""
         lists = {name: tuple(plain[name]) for name in ("layers", "consequences")}
-        return cls(**{**plain, **lists})
+        evidence = {tag: math.nan if value is None else float(value) for tag, value in plain["evidence"].items()}
+        return cls(**{**plain, **lists, "evidence": evidence})
+
+
+def _plain(value: float) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else str(value)

@@ -12,17 +12,14 @@ from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.display.tensorboard.writers import is_logger, write_text
 from thermo_callbacks.display.text.findings import FINDINGS_TAG, console_lines, findings_text
-from thermo_callbacks.findings import READS, Finding, History, diagnose
+from thermo_callbacks.findings import GROWTH, READS, Finding, History, diagnose
 from thermo_callbacks.findings.history import VALIDATION_LOSS, is_validation_loss
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.told import LOGGER, Told
 
 FINDINGS_FILE = "findings.json"
-MARK = "thermo_callbacks"
-"""Value of the key ``written_by`` in a file of ours: another one of that name is somebody else's, and stays."""
-GROWTH = 1.5
-"""From look to look the number of windows grows by this: few looks, so that many of them do not add up to a false
-alarm, and none that costs."""
+GENERATOR = "thermo-callbacks"
+"""What a file of ours names as its maker: another one of that name is somebody else's, and stays."""
 MOST_LINES = 5
 """Lines on the console when training ends, and at most three of them before, for what is critical."""
 _MOST_AT_ONCE = 3
@@ -93,7 +90,9 @@ class FindingsLog:
         step, output = logging_step(trainer), logger_output(trainer)
         text = findings_text(self.found, self.history.step)
         output.write(trainer, step, lambda writers: write_text(writers, FINDINGS_TAG, text, step))
-        content = json.dumps({"written_by": MARK, "step": self.history.step, "findings": plain}, indent=2, default=str)
+        content = json.dumps(
+            {"generator": GENERATOR, "step": self.history.step, "findings": plain}, indent=2, allow_nan=False
+        )
 
         def write_file(logger: Any) -> bool:
             return _write_file(logger, content) or _send_text(logger, text, self.found)
@@ -132,7 +131,7 @@ def _write_file(logger: Any, content: str) -> bool:
 
 def _is_ours(file: Path) -> bool:
     try:
-        return bool(json.loads(file.read_text(encoding="utf-8"))["written_by"] == MARK)
+        return bool(json.loads(file.read_text(encoding="utf-8"))["generator"] == GENERATOR)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

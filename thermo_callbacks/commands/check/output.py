@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from thermo_callbacks.commands.report.findings import Diagnosis
 from thermo_callbacks.commands.report.runs import Run
@@ -71,7 +69,7 @@ def write_findings(path: Path, checked: Sequence[tuple[Run, Diagnosis]]) -> None
             "folder": str(run.folder),
             "step": diagnosis.step,
             "causes_looked_for": diagnosis.looked_for,
-            "findings": [_plain(finding.to_json()) for finding in diagnosis.findings],
+            "findings": [finding.to_json() for finding in diagnosis.findings],
             "notices": run.notices,
         }
         for run, diagnosis in checked
@@ -81,14 +79,3 @@ def write_findings(path: Path, checked: Sequence[tuple[Run, Diagnosis]]) -> None
         path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as fault:
         raise ValueError(f"--json {str(path)!r} can't be written ({fault.strerror}): give another name") from fault
-
-
-def _plain(value: Any) -> Any:
-    """A value in what JSON knows: NaN is null, and infinity is text."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
