@@ -66,8 +66,10 @@ def row(text, name):
     return re.search(rf"^ *{name} +(-?[\d.].*?) *$", text, re.MULTILINE)[1].split()
 
 
-def test_demo_prints_its_course_and_nothing_else(demo):
-    assert (demo.status, demo.errors) == (0, "")
+def test_demo_prints_its_course_and_what_it_finds_and_nothing_else(demo):
+    assert demo.status == 0
+    # one epoch at this rate is far too little, as the loss says too
+    assert re.fullmatch(r"warning: rate too low\. Steps keep [^\n]*\n", demo.errors)
     announced, _, rest = demo.text.partition("\n\n")
     assert "4,000 handwritten digits: 125 steps of sgd at a learning rate of 0.02, 32 images" in " ".join(
         announced.split()

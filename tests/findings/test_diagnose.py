@@ -10,6 +10,7 @@ import pytest
 
 from thermo_callbacks.findings import CAUSES, READS, Cause, Finding, History, Severity, Sign, diagnose
 from thermo_callbacks.findings import causes as package
+from thermo_callbacks.findings.diagnose import LEVEL
 
 
 def cause(name: str, sign: Sign | None, *explains: str) -> Cause:
@@ -43,14 +44,26 @@ def test_a_root_that_is_not_there_explains_nothing() -> None:
 
 def test_the_gravest_comes_first_then_what_explains_more_then_what_is_surer() -> None:
     causes = [
-        cause("info", sign("info", confidence=1.0)),
-        cause("unsure", sign(confidence=0.9)),
-        cause("sure", sign(confidence=0.99)),
-        cause("root", sign(confidence=0.5), "leaf"),
+        cause("info", sign("info")),
+        replace(cause("unsure", sign(chance=0.01)), measured=True),
+        cause("sure", sign()),
+        cause("root", sign(), "leaf"),
         cause("leaf", sign()),
-        cause("critical", sign("critical", confidence=0.1)),
+        cause("critical", sign("critical")),
     ]
     assert [name for name, *_ in found(*causes)] == ["critical", "root", "sure", "unsure", "info"]
+
+
+@pytest.mark.parametrize(("windows", "looks"), [(1, 1), (2, 2), (5, 4), (25, 8), (1_000, 18)])
+def test_a_chance_counts_for_all_rules_that_may_err_and_all_looks(windows: int, looks: int) -> None:
+    history = History()
+    for step in range(windows):
+        history.add({"thermo/learning_rate": 0.1}, step)
+    for chance, heard in ((0.99 * LEVEL / (3 * looks), True), (1.01 * LEVEL / (3 * looks), False)):
+        causes = {name: replace(cause(name, None), measured=True) for name in ("a", "b")}
+        causes |= {"exact": cause("exact", None), "c": replace(cause("c", sign(chance=chance)), measured=True)}
+        found = diagnose(history, causes)
+        assert [each.confidence for each in found] == ([pytest.approx(1 - 3 * looks * chance)] if heard else [])
 
 
 def test_two_that_explain_each_other_are_both_told() -> None:
