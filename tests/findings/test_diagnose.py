@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,6 +93,36 @@ def test_a_module_in_the_folder_is_a_cause() -> None:
     files = {each.stem for each in Path(package.__path__[0]).glob("*.py")} - {"__init__"}
     assert names == files
     assert all(name == each.name for name, each in CAUSES.items())
+
+
+NEW = """
+from thermo_callbacks.findings import Cause, Sign
+
+def _find(run):
+    heat = run["thermo/heat"]
+    return Sign(f"Heat was {heat.last:g} at step {run.step}.", {"thermo/heat": heat.last}) if heat.last > 0.0 else None
+
+CAUSE = Cause(
+    name="it climbs", rule=_find, reads=("thermo/heat",),
+    seen="S.", means="M.", sign="G.", advice="Turn.", mistaken="N.",
+)
+"""
+
+
+def test_a_new_file_is_all_that_a_new_cause_takes(tmp_path: Path) -> None:
+    (tmp_path / "it_climbs.py").write_text(NEW, encoding="utf-8")
+    shown = """
+import importlib, sys
+from thermo_callbacks.findings import causes
+causes.__spec__.submodule_search_locations.append(sys.argv[1])
+found = importlib.reload(causes).CAUSES
+from thermo_callbacks.findings import History, diagnose
+history = History()
+history.add({"thermo/heat": 2.0}, 3)
+print(len(found), *[each.line for each in diagnose(history, found)])
+"""
+    done = subprocess.run([sys.executable, "-c", shown, tmp_path], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout == f"{len(CAUSES) + 1} warning: it climbs. Heat was 2 at step 3. Turn.\n"
 
 
 @pytest.mark.parametrize("each", CAUSES.values(), ids=list(CAUSES))

@@ -13,7 +13,7 @@ FEATURES = 64
 """Features of a tensor that are looked at, evenly over it."""
 MOST_TENSORS = 4
 """Tensors of a batch that are looked at: inputs, targets, perhaps masks."""
-MOST_BATCHES = 32
+MOST_BATCHES = 16
 """Batches that are kept between two moments of reading."""
 
 
