@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from thermo_callbacks.callbacks import (
         BulkMonitor,
         EntropyMonitor,
+        EquilibriumScheduler,
         FreeEnergyMonitor,
         LiveTable,
         TemperatureMonitor,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BulkMonitor",
     "EntropyMonitor",
+    "EquilibriumScheduler",
     "FreeEnergyMonitor",
     "LiveTable",
     "TemperatureMonitor",

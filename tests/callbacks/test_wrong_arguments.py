@@ -90,6 +90,13 @@ TAKEN: dict[str, set[str]] = {
     "datasets": {"[0, 1]", "['a', 'b']"},
     "reference": {"'first'"},
     "max_residuals": {"500"},
+    "factor": {"0.5"},
+    "min_lr": {"None", *NUMBERS, "2**63", "2**64"} - {"0"},
+    "level": set(),
+    "tolerance": {*NUMBERS, "2**63", "2**64"} - {"0"},
+    "loss_tolerance": {*NUMBERS, "2**63", "2**64"} - {"0"},
+    "warmup_steps": {*WHOLE, "2**63", "2**64", "10**400"},
+    "grow": {"True", "False"},
 }
 TAKEN["regulator"] |= {"2**63", "2**64"}
 OF_TABLE = {"layers": WHOLE | {"2**63", "2**64", "10**400"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -29,29 +30,28 @@ def steps_of(
 def run(values: Tensor, test: RepeatedStationarityTest, chunk: int = 50) -> tuple[int, Stationarity] | None:
     """Steps at which a run is accepted, and what was found; None if it never is."""
     for end in range(chunk, values.shape[1] + 1, chunk):
-        test.add(values[:, end - chunk : end])
+        if test.settled(end - chunk):
+            test.add(values[:, end - chunk : end])
         if test.turn(end) and (found := test.look()).stationary:
             return end, found
     return None
 
 
-def test_a_look_tests_the_last_half_at_its_share_of_the_level() -> None:
+def test_a_look_tests_what_was_added_at_its_share_of_the_level() -> None:
     values, test = steps_of(2000, 3, drift=0.1), RepeatedStationarityTest(CRITERIA, momentum=0.5)
     test.add(values)
-    expected = stationarity_test(
-        *values[:, 1000:], momentum=0.5, tolerance=0.5, loss_tolerance=0.5, level=CRITERIA.level / LOOKS
-    )
+    expected = stationarity_test(*values, momentum=0.5, tolerance=0.5, loss_tolerance=0.5, level=CRITERIA.level / LOOKS)
     assert test.look() == expected
 
 
-def test_looks_come_after_half_as_many_steps_again() -> None:
+def test_looks_come_after_twice_as_many_steps() -> None:
     test = RepeatedStationarityTest(CRITERIA)
     first = CRITERIA.first_look()
     assert not test.turn(first - 1)
     assert test.turn(first)
     assert not test.turn(first)
-    assert not test.turn(math.ceil(1.5 * first) - 1)
-    assert test.turn(math.ceil(1.5 * first))
+    assert not test.turn(2 * first - 1)
+    assert test.turn(2 * first)
     test.restart()
     assert test.turn(first)
 
@@ -85,22 +85,35 @@ def test_a_stationary_run_is_accepted_before_long() -> None:
     found = [run(steps_of(6000, seed), RepeatedStationarityTest(CRITERIA)) for seed in range(60)]
     when = sorted(each[0] for each in found if each is not None)
     assert len(when) == 60
-    assert when[30] <= 2 * CRITERIA.first_look()
+    assert when[30] <= 2 * CRITERIA.first_look() + 50  # it is asked every 50 steps
 
 
-def test_a_run_that_begins_to_move_is_not_accepted() -> None:
-    """A slow truth under a moving run: the drift is 0 at first, and 2 from where the first look tests on."""
+def test_what_comes_right_after_a_change_of_the_rate_is_left_out() -> None:
+    test, first = RepeatedStationarityTest(CRITERIA), CRITERIA.first_look()
+    assert not test.settled(first // 2 - 1)
+    assert test.settled((first + 1) // 2)
+    test.turn(first)
+    assert test.settled(first + 1)
+
+
+def test_a_run_that_moves_from_the_first_tested_step_on_is_not_accepted() -> None:
+    """A slow truth under a moving run: it stands still at first, while nobody looks."""
+    begin = CRITERIA.first_look() // 2
     for seed in range(20):
-        values = torch.cat([steps_of(600, seed), steps_of(3000, seed + 50, drift=2.0)], 1)
-        assert run(values, RepeatedStationarityTest(CRITERIA)) is None
+        values = torch.cat([steps_of(begin, seed), steps_of(3000, seed + 50, drift=2.0)], 1)
+        assert run(values, RepeatedStationarityTest(CRITERIA), chunk=1) is None
 
 
 def test_a_long_span_is_kept_as_means_and_judged_alike() -> None:
     values, test = steps_of(40_000, 1), RepeatedStationarityTest(CRITERIA)
-    for end in range(10_000, 40_001, 10_000):
-        test.add(values[:, end - 10_000 : end])
-        found = test.look()
-    assert len(test.state_dict()["values"][0]) <= 4096 * 2
+    test.turn(10_000)
+    test.turn(20_000)
+    test.look()
+    for end in range(22_000, 40_001, 2000):
+        test.add(values[:, end - 2000 : end])
+    assert test.state_dict()["values"].shape[1] < 4096 + 1
+    assert test.state_dict()["steps_per_value"] == 8
+    found = test.look()
     whole = stationarity_test(*values[:, 20_000:], tolerance=0.5, loss_tolerance=0.5, level=CRITERIA.level / LOOKS)
     assert found.drift == pytest.approx(whole.drift, abs=1e-3)
     assert found.loss_change == pytest.approx(whole.loss_change, abs=0.1)
@@ -108,21 +121,22 @@ def test_a_long_span_is_kept_as_means_and_judged_alike() -> None:
 
 
 def test_when_a_checkpoint_is_written_changes_nothing() -> None:
-    values = steps_of(30_000, 2, drift=0.6)
+    values = steps_of(40_000, 2, drift=0.6)
     one, other = RepeatedStationarityTest(CRITERIA, 0.9), RepeatedStationarityTest(CRITERIA, 0.9)
+    looks = [1250 * 2**k for k in range(6)]
     generator = torch.Generator().manual_seed(0)
-    ends = {2000, 8000, 18_000, 30_000} | set(torch.randint(1, 30_000, (30,), generator=generator).tolist())
-    begin = 0
-    for end in sorted(ends):
+    ends = sorted({*looks, *torch.randint(1, 40_000, (30,), generator=generator).tolist()})
+    for begin, end in pairwise([0, *ends]):
         other.add(values[:, begin:end])
-        if end in {2000, 8000, 18_000, 30_000}:
-            one.add(values[:, {2000: 0, 8000: 2000, 18_000: 8000, 30_000: 18_000}[end] : end])
+        if end in looks:
+            one.add(values[:, 0 if end == 1250 else end // 2 : end])
+            assert one.turn(end)
+            assert other.turn(end)
             assert one.look() == other.look()
         else:
             resumed = RepeatedStationarityTest(CRITERIA, 0.9)
             resumed.load_state_dict(other.state_dict())
             other = resumed
-        begin = end
 
 
 def test_values_that_are_not_finite_are_left_out() -> None:

@@ -1,5 +1,6 @@
 """Callbacks: when to measure, and where the values go."""
 
+from thermo_callbacks.callbacks.acting.equilibrium_scheduler import EquilibriumScheduler
 from thermo_callbacks.callbacks.live_table import LiveTable
 from thermo_callbacks.callbacks.narrow_monitors import (
     BulkMonitor,
@@ -14,6 +15,7 @@ from thermo_callbacks.callbacks.transition_monitor import TransitionTemperatureM
 __all__ = [
     "BulkMonitor",
     "EntropyMonitor",
+    "EquilibriumScheduler",
     "FreeEnergyMonitor",
     "LiveTable",
     "TemperatureMonitor",

@@ -12,9 +12,8 @@ from torch import Tensor
 from thermo_callbacks.functional.momentum import momentum_response
 from thermo_callbacks.functional.stationarity import Stationarity, stationarity_test
 
-LOOKS = 12
-"""Looks that share the level evenly: the last of them comes after 86 times as many steps as the first."""
-_GROWTH = 1.5  # steps at one look over those at the look before
+LOOKS = 8
+"""Looks that share the level evenly: the last of them comes after 128 times as many steps as the first."""
 _DEGREES = 8  # of freedom of the trend of the loss, with the ten batches of a long span
 _FEWEST_VALUES = 10  # of the test: five batches of two correlation times each
 _MOST_VALUES = 4096  # kept of a span; of a longer one, means over 2, 4, 8, ... steps
@@ -36,15 +35,15 @@ class EquilibriumCriteria(NamedTuple):
     def first_look(self, momentum: float = 0.0) -> int:
         r"""Steps before which nothing can be accepted.
 
-        Half of them are tested, and the interval of the change of the loss, :math:`\pm t\sqrt{12/T}` without any
-        change, has to fit into the tolerance.
+        The second half of them is tested, and the interval of the change of the loss, :math:`\pm t\sqrt{12/T}` without
+        any change, has to fit into the tolerance.
 
         Returns:
             The number of steps at one learning rate before the first look.
 
         Example:
             >>> EquilibriumCriteria().first_look(), EquilibriumCriteria(loss_tolerance=0.2).first_look()
-            (1162, 7262)
+            (988, 6168)
         """
         quantile = float(student.ppf(1.0 - self.level / LOOKS, _DEGREES))
         narrow = 12.0 * (quantile / self.loss_tolerance) ** 2
@@ -53,19 +52,25 @@ class EquilibriumCriteria(NamedTuple):
 
 
 class RepeatedStationarityTest:
-    r"""Asks whether a run is stationary, at looks that come after 1, 1.5, 2.25, ... times as many steps.
+    r"""Asks whether a run is stationary, at looks that come after 1, 2, 4, ... times as many steps at a learning rate.
 
-    Each look tests the last half of the steps since the learning rate changed: the first half is left for what the
-    change has stirred up. With :data:`LOOKS` looks that have :math:`\alpha/12` each, a run that moves by more than the
-    tolerances all the time is accepted at any of them with probability :math:`\alpha` at most (Bonferroni's inequality,
-    since looks share steps; a span that goes on beyond them adds :math:`\alpha/12` a look). Asked at the full level
-    each time, it would be accepted in a third to more than half of all cases.
+    Each look tests the steps since the look before, and the first one the second half of its own: the first half is
+    left for what a change of the rate has stirred up. With :data:`LOOKS` looks that have :math:`\alpha/8` each, a run
+    that moves by more than the tolerances all the time is accepted at any of them with probability :math:`\alpha` at
+    most (Bonferroni's inequality; beyond them a look adds :math:`\alpha/8`). Asked at the full level at every look, it
+    could be accepted eight times as often.
+
+    The positions have to be counted from where the run was when the span began, :math:`(q - q_0)\cdot D`. The relation
+    holds about any fixed point: :math:`\langle|q - q_0|^2\rangle` stands still in equilibrium and grows by
+    :math:`|D|^2` a step in free diffusion. About the origin, to and fro of large weights hides both: on networks the
+    interval of the relative drift is 3 to 10 times as wide.
 
     Values are kept in double precision on the CPU, at most some thousands of them: those of a long span are means over
     2, 4, 8, ... steps. Values that are not finite are left out, as those of skipped steps.
 
-    Source: Dunn 1961, "Multiple comparisons among means" (Bonferroni's inequality); Schuirmann 1987 (see
-    :func:`~thermo_callbacks.functional.stationarity_test`).
+    Source: Dunn 1961, "Multiple comparisons among means" (Bonferroni's inequality); Yaida 2018, Schuirmann
+    1987 and Pesme et al. 2020, "On convergence-diagnostic based step sizes for stochastic gradient descent" (the
+    distance from where it was; see :func:`~thermo_callbacks.functional.stationarity_test`).
 
     Args:
         criteria: What counts as equilibrium.
@@ -78,7 +83,7 @@ class RepeatedStationarityTest:
         >>> noise = torch.randn(2, 4000, generator=generator, dtype=torch.float64)
         >>> moves = torch.ones(4000, dtype=torch.float64)
         >>> test.add(torch.stack([noise[0] - 0.5 * moves, moves, 2.0 + noise[1]]))
-        >>> test.turn(4000), test.look().stationary, test.turn(4000), test.turn(6000)
+        >>> test.turn(4000), test.look().stationary, test.turn(7999), test.turn(8000)
         (True, True, False, True)
     """
 
@@ -87,23 +92,27 @@ class RepeatedStationarityTest:
         self.restart()
 
     def restart(self) -> None:
-        """Begin a new span: the learning rate has changed."""
+        """The learning rate has changed: begin anew."""
+        self._next = self.criteria.first_look(self.momentum)
+        self._begin_span(self._next // 2)
+
+    def _begin_span(self, steps: int) -> None:
         self._values = torch.zeros(3, 0, dtype=torch.float64)  # means over _steps_per_value steps each
         self._fresh = torch.zeros(3, 0, dtype=torch.float64)  # steps that do not make up a mean yet
-        self._steps_per_value = 1
-        self._next = self.criteria.first_look(self.momentum)
+        self._steps_per_value = 2 ** max(0, math.ceil(math.log2(steps / _MOST_VALUES)))
+
+    def settled(self, steps: int) -> bool:
+        """Whether steps are tested by now: so many have been made since the rate changed."""
+        return 2 * steps >= self.criteria.first_look(self.momentum)
 
     def add(self, values: Tensor) -> None:
         r"""Take in steps of the span.
 
         Args:
-            values: :math:`q\cdot D`, :math:`|D|^2` and loss of consecutive steps, shape ``[3, T]``.
+            values: :math:`(q - q_0)\cdot D`, :math:`|D|^2` and loss of consecutive steps, shape ``[3, T]``.
         """
         values = values.detach().cpu().double()
         self._fresh = torch.cat([self._fresh, values[:, values.isfinite().all(0)]], 1)
-        self._gather()
-
-    def _gather(self) -> None:
         whole = self._fresh.shape[1] // self._steps_per_value
         if whole:
             taken = whole * self._steps_per_value
@@ -111,7 +120,7 @@ class RepeatedStationarityTest:
             self._values, self._fresh = torch.cat([self._values, means], 1), self._fresh[:, taken:]
 
     def turn(self, steps: int) -> bool:
-        """Whether it is time for a look, so many steps after the span began; asked again, only for the next one.
+        """Whether it is time for a look, so many steps after the rate changed; asked again, only for the next one.
 
         It depends on nothing but the count, so that all processes of a run take a look together.
 
@@ -120,27 +129,25 @@ class RepeatedStationarityTest:
         """
         if steps < self._next:
             return False
-        self._next = max(steps + 1, math.ceil(_GROWTH * steps))
+        self._next = 2 * steps
         return True
 
     def look(self) -> Stationarity:
-        """Test the last half of the span.
+        """Test the span, which ends.
 
         Returns:
             What the test says, at this look's share of the level.
         """
-        span, criteria = self._values[:, self._values.shape[1] // 2 :], self.criteria
+        criteria = self.criteria
         found = stationarity_test(
-            *span,
+            *self._values,
             momentum=self.momentum,
             steps_per_value=self._steps_per_value,
             tolerance=criteria.tolerance,
             loss_tolerance=criteria.loss_tolerance,
             level=criteria.level / LOOKS,
         )
-        while self._values.shape[1] > _MOST_VALUES:  # at looks only, so that a checkpoint in between changes nothing
-            kept = self._values[:, self._values.shape[1] % 2 :]
-            self._values, self._steps_per_value = kept.reshape(3, -1, 2).mean(2), 2 * self._steps_per_value
+        self._begin_span(self._next // 2)
         return found
 
     def state_dict(self) -> dict[str, Any]:
