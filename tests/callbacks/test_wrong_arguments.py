@@ -97,6 +97,7 @@ TAKEN: dict[str, set[str]] = {
     "loss_tolerance": {*NUMBERS, "2**63", "2**64"} - {"0"},
     "warmup_steps": {*WHOLE, "2**63", "2**64", "10**400"},
     "grow": {"True", "False"},
+    "persistence": {*POSITIVE, "2**63", "2**64", "10**400"},
 }
 TAKEN["regulator"] |= {"2**63", "2**64"}
 OF_TABLE = {"layers": WHOLE | {"2**63", "2**64", "10**400"}}

@@ -1,6 +1,7 @@
 """Callbacks: when to measure, and where the values go."""
 
 from thermo_callbacks.callbacks.acting.equilibrium_scheduler import EquilibriumScheduler
+from thermo_callbacks.callbacks.acting.equilibrium_stopping import EquilibriumStopping
 from thermo_callbacks.callbacks.live_table import LiveTable
 from thermo_callbacks.callbacks.narrow_monitors import (
     BulkMonitor,
@@ -16,6 +17,7 @@ __all__ = [
     "BulkMonitor",
     "EntropyMonitor",
     "EquilibriumScheduler",
+    "EquilibriumStopping",
     "FreeEnergyMonitor",
     "LiveTable",
     "TemperatureMonitor",

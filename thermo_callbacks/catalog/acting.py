@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thermo_callbacks.catalog.quantity import Quantity
 
-ACTING = ("EquilibriumScheduler",)
+ACTING = ("EquilibriumScheduler", "EquilibriumStopping")
 
 QUANTITIES = (
     Quantity(
