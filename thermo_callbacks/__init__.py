@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ThermoMonitor,
         TransitionTemperatureMonitor,
         WorkEfficiencyMonitor,
+        suggest_learning_rate,
     )
     from thermo_callbacks.comparison import compare_activations
 
@@ -32,6 +33,7 @@ __all__ = [
     "TransitionTemperatureMonitor",
     "WorkEfficiencyMonitor",
     "compare_activations",
+    "suggest_learning_rate",
 ]
 __version__ = "0.1.0"
 

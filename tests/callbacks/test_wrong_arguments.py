@@ -101,7 +101,7 @@ TAKEN: dict[str, set[str]] = {
 }
 TAKEN["regulator"] |= {"2**63", "2**64"}
 OF_TABLE = {"layers": WHOLE | {"2**63", "2**64", "10**400"}}
-CONSTRUCTORS = [getattr(thermo_callbacks, name) for name in thermo_callbacks.__all__ if name != "compare_activations"]
+CONSTRUCTORS = [getattr(thermo_callbacks, name) for name in thermo_callbacks.__all__ if name[0].isupper()]
 ARGUMENTS = [(each, name) for each in CONSTRUCTORS for name in inspect.signature(each).parameters]
 
 

@@ -2,6 +2,7 @@
 
 from thermo_callbacks.callbacks.acting.equilibrium_scheduler import EquilibriumScheduler
 from thermo_callbacks.callbacks.acting.equilibrium_stopping import EquilibriumStopping
+from thermo_callbacks.callbacks.acting.learning_rate_suggestion import suggest_learning_rate
 from thermo_callbacks.callbacks.live_table import LiveTable
 from thermo_callbacks.callbacks.narrow_monitors import (
     BulkMonitor,
@@ -24,4 +25,5 @@ __all__ = [
     "ThermoMonitor",
     "TransitionTemperatureMonitor",
     "WorkEfficiencyMonitor",
+    "suggest_learning_rate",
 ]

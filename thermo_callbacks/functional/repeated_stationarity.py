@@ -63,7 +63,7 @@ class RepeatedStationarityTest:
     The positions have to be counted from where the run was when the span began, :math:`(q - q_0)\cdot D`. The relation
     holds about any fixed point: :math:`\langle|q - q_0|^2\rangle` stands still in equilibrium and grows by
     :math:`|D|^2` a step in free diffusion. About the origin, to and fro of large weights hides both: on networks the
-    interval of the relative drift is 3 to 10 times as wide.
+    interval of the relative drift is up to ten times as wide.
 
     Values are kept in double precision on the CPU, at most some thousands of them: those of a long span are means over
     2, 4, 8, ... steps. Values that are not finite are left out, as those of skipped steps.
