@@ -65,7 +65,7 @@ class EquilibriumWatch:
             self._probes = _probes(parameters_of(self.optimizer))
             self._resume_span()
         for probe in self._probes:
-            probe.before_step()
+            probe.before_move()
         if not self._bases:
             self._bases = [probe.rows[0].clone() for probe in self._probes]
         self._read = True
