@@ -132,6 +132,7 @@ class Learner(LightningModule):
         self.net, self.problem = problem.network(), problem
         self.schedule, self.rate, self.steps = schedule, rate, steps
         self.losses: list[float] = []
+        self.plateau: Any = None
 
     def _loss(self, batch: Any) -> Tensor:
         inputs, targets = batch
@@ -150,7 +151,8 @@ class Learner(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.losses.append(float(torch.stack(self._sums).mean()))
-        self.log("validation", self.losses[-1])
+        if self.plateau is not None:
+            self.plateau.step(self.losses[-1])
         if self.schedule == "schedule-free":
             self.optimizers().train()
 
@@ -163,18 +165,16 @@ class Learner(LightningModule):
             return kind(self.parameters(), lr=self.rate)
         optimizer = self.problem.optimizer(self.parameters(), lr=self.rate)
         milestones = [self.steps // 2, self.steps * 3 // 4]
+        if self.schedule == "plateau":  # stepped by hand: Lightning counts batches of an epoch, and these are short
+            self.plateau = ReduceLROnPlateau(optimizer, patience=2)
+            return optimizer
         scheduler: Any = {
             "step": lambda: MultiStepLR(optimizer, milestones),
             "cosine": lambda: CosineAnnealingLR(optimizer, self.steps),
-            "plateau": lambda: ReduceLROnPlateau(optimizer, patience=2),
         }.get(self.schedule, lambda: None)()
         if scheduler is None:
             return optimizer
-        if self.schedule == "plateau":
-            each = {"interval": "step", "frequency": max(1, self.steps // VALIDATIONS), "monitor": "validation"}
-        else:
-            each = {"interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "strict": False, **each}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def final_loss(problem: Problem, schedule: str, rate: float, seed: int, steps: int) -> tuple[float, float]:
@@ -196,21 +196,21 @@ def final_loss(problem: Problem, schedule: str, rate: float, seed: int, steps: i
     return first, last if math.isfinite(last) else math.inf
 
 
-def table(problem: Problem, seeds: int, steps: int) -> list[list[str]]:
+def table(problem: Problem, chosen: Sequence[str], seeds: int, steps: int) -> list[list[str]]:
     """Rows of a problem's table."""
     rates = [problem.rate * factor for factor in SPREAD]
     rows, cells, began = [], {}, math.inf
-    for schedule in schedules():
+    for schedule in chosen:
         for rate in rates:
             ends = [final_loss(problem, schedule, rate, seed, steps) for seed in range(seeds)]
             began = statistics.mean(first for first, _ in ends)
             losses = [last for _, last in ends]
             error = statistics.stdev(losses) / math.sqrt(seeds) if seeds > 1 and max(losses) < math.inf else math.nan
             cells[schedule, rate] = (statistics.mean(losses), error)
-            sys.stderr.write(f"{schedule} {rate:.3g}: {cells[schedule, rate][0]:.4g}\n")
-    trains = [rate for rate in rates if min(cells[s, rate][0] for s in schedules()) < 0.5 * began] or rates
+            sys.stderr.write(f"{schedule} {rate:.3g}: {cells[schedule, rate][0]:.4g} ± {error:.1g}\n")
+    trains = [rate for rate in rates if min(cells[s, rate][0] for s in chosen) < 0.5 * began] or rates
     best = min(mean for mean, _ in cells.values())
-    for schedule in schedules():
+    for schedule in chosen:
         shown = [f"{mean:.4g} ± {error:.1g}" for mean, error in (cells[schedule, rate] for rate in rates)]
         worst = max(cells[schedule, rate][0] for rate in trains)
         rows.append([schedule, *shown, f"{100 * (worst / best - 1):.1f} %"])
@@ -221,6 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table for each problem."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--problems", nargs="*", choices=list(problems()), default=list(problems()))
+    parser.add_argument("--schedules", nargs="*", choices=schedules(), default=schedules())
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20_000, help="of each run")
     options = parser.parse_args(arguments)
@@ -229,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     for name in options.problems:
-        header, *rows = table(problems()[name], options.seeds, options.steps)
+        header, *rows = table(problems()[name], options.schedules, options.seeds, options.steps)
         sys.stdout.write(f"\n{name}, {options.steps:,} steps, {options.seeds} seeds\n\n")
         for row in (header, ["---"] * len(header), *rows):
             sys.stdout.write(f"| {' | '.join(row)} |\n")
