@@ -16,6 +16,7 @@ from integration.models import RecordingLogger, TwoOptimizers, loader, quiet_tra
 from integration.observers import Witness, differences, observe
 from integration.processes import in_processes
 from lightning.pytorch import Callback
+from lightning.pytorch.plugins import MixedPrecision
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import StepLR
 
@@ -394,3 +395,35 @@ def test_all_processes_decide_as_the_first_one(tmp_path: Any) -> None:
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch knows no processes")
 def test_a_fault_in_the_first_process_leaves_nobody_waiting(tmp_path: Any) -> None:
     assert in_processes(2, failing_process, tmp_path) == [0.05, 0.05]
+
+
+def beginning_fails(rank: int) -> tuple[float, int]:
+    import warnings
+
+    if rank == 1:
+        EquilibriumWatch.__init__ = None  # type: ignore[method-assign]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found, _, lines = two_processes(rank)
+    return found, len(lines)
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch knows no processes")
+def test_a_process_that_cannot_begin_leaves_nobody_waiting(tmp_path: Any) -> None:
+    (first, lines), (second, _) = in_processes(2, beginning_fails, tmp_path)
+    assert first == second == 0.05
+    assert lines <= 1  # that it is switched off
+
+
+@pytest.mark.parametrize("kind", ["scaler", "bf16", "accumulation", "lbfgs"])
+def test_other_ways_to_step(kind: str) -> None:
+    options: dict[str, Any] = {
+        "scaler": {"plugins": [MixedPrecision("16-mixed", "cpu")]},
+        "bf16": {"precision": "bf16-mixed"},
+        "accumulation": {"accumulate_grad_batches": 2},
+        "lbfgs": {},
+    }[kind]
+    make = partial(torch.optim.LBFGS, lr=0.05, max_iter=2) if kind == "lbfgs" else partial(SGD, lr=0.05)
+    log = RecordingLogger()
+    train(Noisy(make), [EquilibriumScheduler(**QUICK)], 1000 if kind == "lbfgs" else 400, logger=log, **options)
+    assert log.series("thermo/equilibrium_drift")

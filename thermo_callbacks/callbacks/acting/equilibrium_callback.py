@@ -7,7 +7,7 @@ import weakref
 from typing import Any
 
 from thermo_callbacks.callbacks.acting.equilibrium_session import EquilibriumSession
-from thermo_callbacks.callbacks.agreement import of_first_process
+from thermo_callbacks.callbacks.agreement import agree, of_first_process, several_processes
 from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
 from thermo_callbacks.callbacks.output.loggers import logger_output, renew_output
 from thermo_callbacks.callbacks.windows.sync import refusal
@@ -97,6 +97,13 @@ class EquilibriumCallback(Callback):
             )
             session.load_state_dict(self._states)
             self._session = session
+            self._begin(session)
+        # a process that could not begin must not leave the others waiting at the first test
+        if several_processes(trainer) and not agree(self._guard, trainer.strategy.root_device):
+            self._end_session()
+
+    def _begin(self, session: EquilibriumSession) -> None:
+        """Do what is to be done before the first step."""
 
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         """Count the batches that are accumulated into one step."""

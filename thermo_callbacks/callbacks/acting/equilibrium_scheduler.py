@@ -125,16 +125,11 @@ class EquilibriumScheduler(EquilibriumCallback):
                     "EquilibriumScheduler(warmup_steps=...) or (grow=True)"
                 )
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start watching, and warm up."""
-        super().on_train_start(trainer, pl_module)
-        if (session := self._session) is None:
-            return
+    def _begin(self, session: EquilibriumSession) -> None:
         self._at_lowest = self._at_lowest or [0] * len(session.rates)
         if self.grow and not self._growth_state.get("ended", False):
-            with self._guard.protect("getting ready to measure step efficiency"):
-                self._growth = RateGrowth(trainer, pl_module, self._guard, self.loss_fn)
-                self._growth.load_state_dict(self._growth_state)
+            self._growth = RateGrowth(session.trainer, session.pl_module, self._guard, self.loss_fn)
+            self._growth.load_state_dict(self._growth_state)
         self._warm_up(session)
 
     def _warm_up(self, session: EquilibriumSession) -> None:

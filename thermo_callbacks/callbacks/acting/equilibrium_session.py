@@ -60,16 +60,18 @@ class EquilibriumSession:
     def before_step(self, optimizer: Any) -> None:
         """An optimizer is about to step."""
         if self._follower.exchange(self.trainer.optimizers) is not None:
-            self._make_watches()  # others have taken their place: nothing that was read is theirs
-        if not self._follower.announced(optimizer):
+            with self._guard.protect("looking at other optimizers"):
+                self._make_watches()  # they have taken the place of those before: nothing that was read is theirs
+        place = next((place for place, watch in enumerate(self.watches) if watch.optimizer is optimizer), None)
+        if not self._follower.announced(optimizer) or place is None:
             return
         self.batches.note_step()
-        place = next(place for place, watch in enumerate(self.watches) if watch.optimizer is optimizer)
         watch = self.watches[place]
         if place not in self._stepped:
             self._stepped.add(place)
-            if self.rates[place].notice():
-                watch.restart()
+            with self._guard.protect("looking at the learning rates"):
+                if self.rates[place].notice():
+                    watch.restart()
         if self._reads and not self.paused and not self._guard.disabled:
             with self._guard.protect("reading parameters"), no_trace(self._device_type):
                 watch.read_before()
