@@ -5,9 +5,9 @@
 
 A row is a process whose nature is known, with a constant learning rate. *Accepted* is the share of its replicas in
 which EquilibriumScheduler would have lowered the rate at any of its looks, with the standard error; *median* the step
-at which it did. *Origin* is the share where positions are counted from the origin and not from where the tested steps
-began. A network learns at first and comes to rest later: its row says what share of all that the training loss falls
-from the first hundred steps to the last thousand was left when the rate was lowered.
+at which it did. *Origin* is share and median where positions are counted from the origin and not from where the
+tested steps began. A network learns at first and comes to rest later: its row says what share of all that the training
+loss falls from the first hundred steps to the last thousand was left when the rate was lowered.
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = [accepted(series, replica, process, criteria, origin=False) for replica in range(count)]
         other = [accepted(series, replica, process, criteria, origin=True) for replica in range(count)]
         when = [step for step in found if step is not None]
+        late = [step for step in other if step is not None]
         share, error = len(when) / count, math.sqrt(len(when) * (count - len(when)) / count**3)
         rest = [left_over(series.loss[:, r], s) for r, s in enumerate(found) if s is not None and process.moves is None]
         show(
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             str(len(times)),
             f"{100 * share:.0f} ± {100 * error:.0f} %",
             f"{statistics.median(when):,.0f}" if when else "-",
-            f"{100 * sum(step is not None for step in other) / count:.0f} %",
+            f"{100 * len(late) / count:.0f} %" + (f", {statistics.median(late):,.0f}" if late else ""),
             f"{100 * statistics.mean(rest):.1f} %" if rest else "-",
         )
 
