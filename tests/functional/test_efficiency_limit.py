@@ -46,7 +46,14 @@ def test_there_is_none_where_it_stays_above_or_begins_below() -> None:
 def test_a_single_value_below_the_line_is_chance() -> None:
     work, heat = steps(0.5)
     work[40] *= 0.3
-    assert efficiency_limit(RATES, work, heat, pooled=1).value == pytest.approx(0.4, rel=0.03)
+    assert efficiency_limit(RATES, work, heat, pooled=2).value == pytest.approx(0.4, rel=0.03)
+
+
+def test_steps_whose_work_drowns_in_rounding_are_no_crossing() -> None:
+    work, heat = steps(0.5)
+    work[:40] = 0.01 * normal(40, seed=5)
+    work[:8] = 0.0  # the loss does not change at all
+    assert efficiency_limit(RATES, work, heat).value == pytest.approx(0.4, rel=0.03)
 
 
 def test_a_pool_is_the_ratio_of_its_sums() -> None:
@@ -60,5 +67,7 @@ def test_refuses_what_it_cannot_read() -> None:
     work, heat = steps(1.0)
     with pytest.raises(ValueError, match=r"one shape \[K\] with at least 7 steps, got \(161,\), \(160,\) and \(161,\)"):
         efficiency_limit(RATES, work[1:], heat)
+    with pytest.raises(ValueError, match="pooled must be at least 2, got 1"):
+        efficiency_limit(RATES, work, heat, pooled=1)
     with pytest.raises(ValueError, match="rates must rise from step to step"):
         efficiency_limit(RATES.flip(0), work, heat)

@@ -62,25 +62,27 @@ def efficiency_limit(
               \varepsilon(\eta^*) = \varepsilon_0
 
     To second order :math:`1 - \varepsilon` is proportional to the rate, so that the efficiency stays near 1 over
-    decades of rates and falls within one. The crossing is where it stays below the line for three values; between the
-    values it is interpolated in the logarithm of the rate. The interval's ends are where the efficiency's own interval
-    begins to hold the line, and where it has left it. Momentum answers late to a rate that rises: the crossing is found
-    a little late rather than early. With the work on other batches than the step's own, and a line of 0, it is the rate
-    from which on steps follow the noise of their batches further than the descent reaches.
+    decades of rates and falls within one. The crossing is where it stays below the line for three values, behind a
+    place where it was clearly above for three: at the lowest rates the changes of a loss may drown in rounding. Between
+    the values it is interpolated in the logarithm of the rate. The interval's ends are where the efficiency's own
+    interval begins to hold the line, and where it has left it. Momentum answers late to a rate that rises: the crossing
+    is found a little late rather than early. With the work on other batches than the step's own, and a line of 0, it is
+    the rate from which on steps follow the noise of their batches further than the descent reaches.
 
     Args:
         rates: Learning rate of each measured step, rising, shape ``[K]``.
         work: What each did to the loss of its own batch, shape ``[K]``.
         heat: What each promised to first order, shape ``[K]``.
         line: Efficiency that is looked for.
-        pooled: Neighbouring steps that make up a value.
+        pooled: Neighbouring steps that make up a value, at least 2.
         level: Of the interval.
 
     Returns:
         The rate with its interval, in the unit of ``rates``.
 
     Raises:
-        ValueError: If shapes differ, there are less than two steps more than are pooled, or rates do not rise.
+        ValueError: If shapes differ, there are less than two steps more than are pooled, fewer than 2 are, or rates do
+            not rise.
 
     Example:
         >>> import torch
@@ -94,22 +96,30 @@ def efficiency_limit(
             f"rates, work and heat must have one shape [K] with at least {pooled + _STAYS - 1} steps, got "
             f"{tuple(rates.shape)}, {tuple(work.shape)} and {tuple(heat.shape)}"
         )
+    if pooled < 2:
+        raise ValueError(f"pooled must be at least 2, got {pooled}: the scatter of fewer steps has no error")
     if not bool((rates.diff() > 0.0).all()):
         raise ValueError("rates must rise from step to step: sort the steps by their rate")
     efficiency, places = pooled_efficiency(work, heat, pooled), pooled_rates(rates, heat, pooled)
     below, above = efficiency.interval(level)
-    value = _crossing(efficiency.value, places, line)
-    upper = _crossing(above, places, line)
-    lower = _crossing(below, places, line)
+    begin = first_above(below, line)
+    if begin is None:
+        return EfficiencyLimit(math.nan, math.nan, math.nan)
+    value, lower, upper = (_crossing(each[begin:], places[begin:], line) for each in (efficiency.value, below, above))
     if math.isnan(value):
         return EfficiencyLimit(math.nan, math.nan, math.nan)
-    return EfficiencyLimit(value, float(places[0]) if math.isnan(lower) else lower, upper if upper > 0 else math.inf)
+    return EfficiencyLimit(value, value if math.isnan(lower) else lower, math.inf if math.isnan(upper) else upper)
+
+
+def first_above(below: Tensor, line: float) -> int | None:
+    """Place from which on the lower ends of some values lie above the line, for three in a row; None if nowhere."""
+    clear = (below > line).unfold(0, _STAYS, 1).all(-1)
+    return int(clear.to(torch.int8).argmax()) if bool(clear.any()) else None
 
 
 def _crossing(values: Tensor, rates: Tensor, line: float) -> float:
     """Rate at which values go below the line and stay there; NaN if they never do, or never were above."""
-    low = values < line
-    stays = low.unfold(0, _STAYS, 1).all(-1)
+    stays = (values < line).unfold(0, _STAYS, 1).all(-1)
     if not bool(stays.any()):
         return math.nan
     place = int(stays.to(torch.int8).argmax())

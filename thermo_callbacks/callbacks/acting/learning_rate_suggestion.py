@@ -13,7 +13,12 @@ from thermo_callbacks.callbacks.acting.rate_rise import EVERY, RateMeasurement, 
 from thermo_callbacks.callbacks.acting.trainer_copy import copied, on_one_device, small_trainer
 from thermo_callbacks.callbacks.arguments import Loss, check_callable
 from thermo_callbacks.display.figures.rate_curve import rate_curve
-from thermo_callbacks.functional.efficiency_limit import POOLED_TRANSFER, efficiency_limit
+from thermo_callbacks.functional.efficiency_limit import (
+    POOLED_TRANSFER,
+    efficiency_limit,
+    first_above,
+    pooled_efficiency,
+)
 from thermo_callbacks.probes.guard import preserved_random_state
 
 if TYPE_CHECKING:  # matplotlib takes a second to import
@@ -159,18 +164,21 @@ def _suggestion(rise: RateRise) -> LearningRateSuggestion:
     found, search = (efficiency_limit(rates, work, heat, line=line) for line in (LINE, LINE_SEARCH))
     harm = efficiency_limit(rates, fresh, heat, line=0.0, pooled=POOLED_TRANSFER)
     # transfer scatters about 0 where there is little signal: only what is clearly below it counts
-    begins_below = math.isnan(found.value) and sum(one.efficiency < LINE for one in measured[:7]) > 3
-    if math.isfinite(harm.upper) and not harm.upper >= found.value and not begins_below:
+    never_above = first_above(pooled_efficiency(work, heat).interval()[0], LINE) is None
+    if math.isfinite(harm.upper) and not harm.upper >= found.value and not never_above:
         ends = (harm.value, harm.upper if math.isnan(found.value) else found.value)
         return LearningRateSuggestion(harm.upper, *ends, "transfer", search.value, "", measured)
     if math.isnan(found.value):
-        return LearningRateSuggestion(*found, "", search.value, _why_not(measured, begins_below), measured)
+        return LearningRateSuggestion(*found, "", search.value, _why_not(measured, never_above), measured)
     return LearningRateSuggestion(*found, "efficiency", search.value, "", measured)
 
 
-def _why_not(measured: Sequence[RateMeasurement], begins_below: bool) -> str:
-    if begins_below:
-        return f"step efficiency is below {LINE} from the lowest rate on: choose a smaller lowest"
+def _why_not(measured: Sequence[RateMeasurement], never_above: bool) -> str:
+    if never_above:
+        return (
+            f"step efficiency is nowhere clearly above {LINE}: choose a smaller lowest, or a larger one where the "
+            "changes of the loss drown in rounding"
+        )
     return (
         f"step efficiency is not below {LINE} up to the highest rate that was tried, {measured[-1].learning_rate:.3g}: "
         "choose a larger highest, or look whether the network learns at all"
