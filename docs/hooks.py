@@ -199,6 +199,7 @@ WHEN: dict[str, str] = {
     "extra pass": "at each extra pass",
     "start": "when training starts",
     "validation": "at the end of each validation",
+    "test": "at each test of equilibrium",
 }
 
 

@@ -9,18 +9,23 @@ if TYPE_CHECKING:
     from thermo_callbacks.callbacks import (
         BulkMonitor,
         EntropyMonitor,
+        EquilibriumScheduler,
+        EquilibriumStopping,
         FreeEnergyMonitor,
         LiveTable,
         TemperatureMonitor,
         ThermoMonitor,
         TransitionTemperatureMonitor,
         WorkEfficiencyMonitor,
+        suggest_learning_rate,
     )
     from thermo_callbacks.comparison import compare_activations
 
 __all__ = [
     "BulkMonitor",
     "EntropyMonitor",
+    "EquilibriumScheduler",
+    "EquilibriumStopping",
     "FreeEnergyMonitor",
     "LiveTable",
     "TemperatureMonitor",
@@ -28,6 +33,7 @@ __all__ = [
     "TransitionTemperatureMonitor",
     "WorkEfficiencyMonitor",
     "compare_activations",
+    "suggest_learning_rate",
 ]
 __version__ = "0.1.0"
 

@@ -90,10 +90,18 @@ TAKEN: dict[str, set[str]] = {
     "datasets": {"[0, 1]", "['a', 'b']"},
     "reference": {"'first'"},
     "max_residuals": {"500"},
+    "factor": {"0.5"},
+    "min_lr": {"None", *NUMBERS, "2**63", "2**64"} - {"0"},
+    "level": set(),
+    "tolerance": {*NUMBERS, "2**63", "2**64"} - {"0"},
+    "loss_tolerance": {*NUMBERS, "2**63", "2**64"} - {"0"},
+    "warmup_steps": {*WHOLE, "2**63", "2**64", "10**400"},
+    "grow": {"True", "False"},
+    "persistence": {*POSITIVE, "2**63", "2**64", "10**400"},
 }
 TAKEN["regulator"] |= {"2**63", "2**64"}
 OF_TABLE = {"layers": WHOLE | {"2**63", "2**64", "10**400"}}
-CONSTRUCTORS = [getattr(thermo_callbacks, name) for name in thermo_callbacks.__all__ if name != "compare_activations"]
+CONSTRUCTORS = [getattr(thermo_callbacks, name) for name in thermo_callbacks.__all__ if name[0].isupper()]
 ARGUMENTS = [(each, name) for each in CONSTRUCTORS for name in inspect.signature(each).parameters]
 
 

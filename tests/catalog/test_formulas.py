@@ -101,6 +101,13 @@ def drift_by_chance() -> Case:
     return Case({"P": lambda t: torch.tensor(student_t.sf(t.item(), 5)), "t": size}, F.drift_p_value(q, D))
 
 
+def away() -> Case:
+    weights, moves = rand(2, 24, WATCHED)  # with this momentum they make 8 batches of one length
+    products = ((weights - weights[0]) * moves).sum(1)
+    found = F.stationarity_test(products, moves.square().sum(1), rand(24), momentum=0.2)
+    return Case({"q": weights, "q₀": weights[0], "D": moves, "μ": 0.2}, found.drift)
+
+
 def destruction() -> Case:
     hessian, preconditioner = rand(WATCHED, WATCHED), m
     trace = (preconditioner.diag() @ hessian).trace()
@@ -203,6 +210,7 @@ CASES: dict[tuple[str, int], Callable[[], Case]] = {
     ("Einstein temperature", 0): lambda: Case(motion(MOMENTUM), F.einstein_temperature(D, m, MOMENTUM)),
     ("Drift share", 0): drift,
     ("p-value of the drift", 0): drift_by_chance,
+    ("Drift of the equilibrium test", 0): away,
     ("Heat Q", 0): lambda: Case({"g": g, "D": D, "N": ALL, "n": WATCHED}, F.heat(D, g) * ALL / WATCHED),
     ("First-law residual", 0): lambda: Case({"U": U, "U₀": U0, "Q": Q}, F.first_law_residual(U0, U, Q)),
     ("Noise scale", 0): noise_scale,
@@ -262,6 +270,9 @@ for _name in SUMS:
     if _row.tag == f"thermo/{_name}":
         CASES.setdefault((_row.name, 0), lambda name=_name: windowed(name))
 NOT_EVALUATED = {
+    ("Change of the loss in the equilibrium test", 0): "words: the slope is that of batch means",
+    ("Verdict of the equilibrium test", 0): "the values of a flag",
+    ("Verdict of the equilibrium test", 1): "words",
     ("Error of T", 0): "an error has an estimator of its own, told in words",
     ("Error of T", 1): "as above",
     ("Internal energy U", 0): "the mean of what the training step returns: there is no function",

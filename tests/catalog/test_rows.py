@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim import SGD, Adam
 
 import thermo_callbacks
-from thermo_callbacks import ThermoMonitor, TransitionTemperatureMonitor
+from thermo_callbacks import EquilibriumScheduler, EquilibriumStopping, ThermoMonitor, TransitionTemperatureMonitor
 from thermo_callbacks.catalog import QUANTITIES, explained, families_logged_by, logged_by, quantity_of
 from thermo_callbacks.catalog.questions import QUESTIONS
 from thermo_callbacks.display.tensorboard.page import LEGEND_TAG
@@ -66,6 +66,9 @@ MONITORS: dict[str, Callable[[], Any]] = {
     "WorkEfficiencyMonitor": lambda: thermo_callbacks.WorkEfficiencyMonitor(curvature_every_n_steps=8),
     "BulkMonitor": lambda: thermo_callbacks.BulkMonitor(curvature_every_n_steps=8),
     "TransitionTemperatureMonitor": lambda: TransitionTemperatureMonitor(),
+    # with so much tolerance the first test comes after 20 steps
+    "EquilibriumScheduler": lambda: EquilibriumScheduler(level=0.4, tolerance=9.0, loss_tolerance=9.0),
+    "EquilibriumStopping": lambda: EquilibriumStopping(level=0.4, tolerance=9.0, loss_tolerance=9.0),
 }
 
 

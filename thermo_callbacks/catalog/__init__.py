@@ -1,6 +1,7 @@
 """All quantities that a run may log, in the order of the legend."""
 
 from thermo_callbacks.catalog import (
+    acting,
     balance,
     bulk,
     curvature,
@@ -30,6 +31,7 @@ QUANTITIES = (
     *engines.QUANTITIES,
     *bulk.QUANTITIES,
     *topology.QUANTITIES,
+    *acting.QUANTITIES,
 )
 """One row a quantity."""
 

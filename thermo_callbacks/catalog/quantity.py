@@ -11,7 +11,7 @@ STANDARD = ("standard", "full")
 FULL = ("full",)
 """Presets of ThermoMonitor from one on."""
 
-When = Literal["window", "average", "extra pass", "start", "validation"]
+When = Literal["window", "average", "extra pass", "start", "validation", "test"]
 
 Need = Literal["motion", "response", "mobility", "batch size"]
 """What a window has to know besides gradients: that weights move, how the optimizer answers a gradient over time, how

@@ -280,3 +280,23 @@ def test_a_sample_may_depend_on_the_name() -> None:
             one.grad = torch.ones_like(one)
     assert step(probe)
     assert [part.tolist() for part in probe.coordinates(steps=1)] == [[30.0, 10.0, 5.0], [150.0, 100.0, 5.0]]
+
+
+def test_positions_can_be_read_without_gradients() -> None:
+    """The displacement is the same, and the row of gradients keeps what it held."""
+    layer = nn.Linear(3, 2)
+    probe = CoordinateProbe({"layer": list(layer.parameters())}, sample=None, seed=0, chunk=1)
+    layer(torch.ones(3)).sum().backward()
+    with torch.no_grad():
+        probe.before_step()
+        expected = probe.rows[:2].clone()
+        for parameter in layer.parameters():
+            parameter.grad = None
+            parameter.add_(0.5)
+        probe.before_move()
+        assert torch.equal(probe.rows[0], expected[0] + 0.5)
+        assert torch.equal(probe.rows[1], expected[1])
+        for parameter in layer.parameters():
+            parameter.sub_(1.5)
+        probe.after_step()
+        torch.testing.assert_close(probe.rows[2], torch.full((8,), -1.5))

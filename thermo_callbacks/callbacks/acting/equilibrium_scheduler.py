@@ -1,0 +1,211 @@
+"""EquilibriumScheduler: lowers the learning rate when a rate has given what it can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from thermo_callbacks.callbacks.acting.equilibrium_callback import EquilibriumCallback, values_of
+from thermo_callbacks.callbacks.acting.equilibrium_session import EquilibriumSession
+from thermo_callbacks.callbacks.acting.rate_growth import FACTOR, RateGrowth
+from thermo_callbacks.callbacks.arguments import Loss, check_callable
+from thermo_callbacks.functional import Stationarity
+from thermo_callbacks.functional.repeated_stationarity import EquilibriumCriteria
+from thermo_callbacks.probes.parameters.stated import parameters_of
+
+
+class EquilibriumScheduler(EquilibriumCallback):
+    r"""Lowers the learning rate by a factor once the run has come to equilibrium at it.
+
+    **It acts**: unlike the monitors, it changes the learning rates of your optimizers. Without it, training is bit for
+    bit what it was.
+
+    At one learning rate a run first learns, and then only swings about: its weights grow no more and its loss falls no
+    more. Going on brings nothing then, and a lower rate does. Whether that point is reached is tested, optimizer by
+    optimizer, by :func:`~thermo_callbacks.functional.stationarity_test`: equilibrium is *accepted* where the relative
+    drift of :math:`|q - q_0|^2` (from where it was) and the change of the loss both lie within a tolerance, with their
+    whole intervals. There is no patience to choose, and no length of the run to know in advance. Whatever the
+    optimizer: what is read is how far steps move the weights (plain SGD, momentum, the Adam family, AdamW with its
+    decay).
+
+    Looks come after 1, 2, 4, ... times as many steps at a rate, and test the second half of them. The first one comes
+    where an interval can fit into the tolerance at all: after 988 steps with the defaults, after about four times as
+    many with half the ``loss_tolerance``. So it is for runs of ten thousand steps and more rather than for short ones.
+
+    Each decision is one line of ``logging.getLogger("thermo_callbacks")``, level INFO, with the statistics, their
+    intervals and the step. To all loggers go ``thermo/equilibrium_drift`` and ``thermo/equilibrium_loss_change`` with
+    ``_lower`` and ``_upper``, ``thermo/equilibrium_accepted`` and ``thermo/equilibrium_rate``: of the first optimizer
+    where there are several, whose decisions are all in the log. A checkpoint holds all of it: a resumed run decides as
+    the unbroken one would have.
+
+    A network with layers whose loss does not depend on their scale (before BatchNorm or LayerNorm) needs weight decay:
+    without it they grow for ever, and the rate stays.
+
+    Args:
+        factor: What the rate is multiplied with, between 0 and 1.
+        min_lr: Lowest rate; None for a thousandth of the first one of each group.
+        level: Probability of lowering, at any look, the rate of a run that still moves by more than the tolerances.
+        tolerance: Largest relative drift, of either sign, that counts as none; 1 is free diffusion.
+        loss_tolerance: Largest change of the loss over the tested steps that counts as none, in units of the noise of
+            one batch's loss.
+        warmup_steps: Steps in which the rate rises evenly to yours. A warm-up of your own, which sets the rate by hand,
+            is waited for as well.
+        grow: Begin by doubling the rate while step efficiency stays above its upper line: a warm-up that ends by
+            measurement. It replays the training step now and then, like ``ThermoMonitor``.
+        loss_fn: Loss of module and batch, for the replays of ``grow`` where the training step can't be run again.
+
+    Raises:
+        ValueError: If an argument is out of its range; before training, if an optimizer has a scheduler of yours, or
+            parameters are sharded over processes.
+
+    Example::
+
+        trainer = Trainer(max_steps=50_000, callbacks=[EquilibriumScheduler(factor=0.1), EquilibriumStopping()])
+    """
+
+    def __init__(
+        self,
+        factor: float = 0.1,
+        min_lr: float | None = None,
+        *,
+        level: float = 0.05,
+        tolerance: float = 0.5,
+        loss_tolerance: float = 0.5,
+        warmup_steps: int = 0,
+        grow: bool = False,
+        loss_fn: Loss | None = None,
+    ) -> None:
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0.0 < factor < 1.0:
+            raise ValueError(f"factor must lie between 0 and 1 (for example 0.1), got {factor!r}")
+        if not isinstance(warmup_steps, int) or isinstance(warmup_steps, bool) or warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be a whole number of at least 0, got {warmup_steps!r}")
+        if not isinstance(grow, bool):
+            raise ValueError(f"grow must be True or False, got {grow!r}")
+        if grow and warmup_steps:
+            raise ValueError(
+                f"grow is a warm-up that ends by measurement: leave out warmup_steps={warmup_steps}, or grow=True"
+            )
+        check_callable("loss_fn", loss_fn, "a function of the module and a batch that returns the loss")
+        self.factor, self.warmup_steps, self.grow, self.loss_fn = factor, warmup_steps, grow, loss_fn
+        super().__init__(criteria=EquilibriumCriteria(tolerance, loss_tolerance, level), min_lr=min_lr)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._warm = 0  # steps of the warm-up so far
+        self._growth: RateGrowth | None = None
+        self._growth_state: dict[str, Any] = {}
+        self._at_lowest: list[int] = []  # equilibria that were accepted at the lowest rate, by optimizer
+
+    @property
+    def equilibria_at_lowest_rate(self) -> int:
+        """How often equilibrium was accepted at the lowest rate, each time on other steps: fewest of all optimizers."""
+        return min(self._at_lowest, default=0)
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Refuse what can't work, before training.
+
+        Args:
+            trainer: The Trainer.
+            pl_module: The module.
+
+        Raises:
+            ValueError: If a scheduler of the user's, or another one of these, works on the same optimizer.
+        """
+        super().on_fit_start(trainer, pl_module)
+        if sum(isinstance(each, EquilibriumScheduler) for each in trainer.callbacks) > 1:
+            raise ValueError(
+                "the Trainer has two EquilibriumScheduler, which would set the same learning rates: give it one"
+            )
+        own = {id(parameter) for optimizer in trainer.optimizers for parameter in parameters_of(optimizer)}
+        for config in trainer.lr_scheduler_configs:
+            optimizer = getattr(config.scheduler, "optimizer", None)
+            if optimizer is None or not own.isdisjoint(map(id, parameters_of(optimizer))):
+                raise ValueError(
+                    f"EquilibriumScheduler and {type(config.scheduler).__name__} from configure_optimizers() would "
+                    "both set the learning rate of one optimizer: return the optimizer alone. For a warm-up give "
+                    "EquilibriumScheduler(warmup_steps=...) or (grow=True)"
+                )
+
+    def _begin(self, session: EquilibriumSession) -> None:
+        self._at_lowest = self._at_lowest or [0] * len(session.rates)
+        if self.grow and not self._growth_state.get("ended", False):
+            self._growth = RateGrowth(session.trainer, session.pl_module, self._guard, self.loss_fn)
+            self._growth.load_state_dict(self._growth_state)
+        self._warm_up(session)
+
+    def _warm_up(self, session: EquilibriumSession) -> None:
+        """Set the rate of the step to come, while the warm-up goes on."""
+        session.paused = self._growth is not None or self._warm < self.warmup_steps
+        if self._warm < self.warmup_steps:
+            for rates in session.rates:
+                rates.set_scale((self._warm + 1) / self.warmup_steps, floor=False)
+
+    def _after_steps(self, session: EquilibriumSession) -> None:
+        if self._warm < self.warmup_steps:
+            self._warm += 1
+            if self._warm == self.warmup_steps:
+                for rates in session.rates:
+                    rates.set_scale(1.0)
+            self._warm_up(session)
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Measure a step's efficiency, while the rate grows."""
+        session, growth = self._session, self._growth
+        if session is None or growth is None:
+            return
+        found = growth.batch_start(batch, batch_idx)
+        if found is None:
+            return
+        before = session.rates[0].rate
+        if found.grows:
+            for rates in session.rates:
+                rates.set_scale(FACTOR * rates.scale)
+            what = f"learning rate {before:.3g} -> {session.rates[0].rate:.3g}: {found.reason}"
+        else:
+            self._growth_state = growth.end()
+            self._growth, session.paused = None, False
+            what = f"learning rate stays at {before:.3g}, growth has ended: {found.reason}"
+        self._tell(session, what, {"thermo/equilibrium_rate": session.rates[0].rate})
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        """Read the parameters before the step."""
+        if self._growth is not None and self._session is not None:  # first, while the batches of the step are known
+            self._growth.before_step(optimizer, self._session.batches)
+        super().on_before_optimizer_step(trainer, pl_module, optimizer)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Test for equilibrium, if it is time to, and lower the rate where it is accepted."""
+        if self._growth is not None and self._session is not None:
+            self._growth.batch_end(stepped=self._session.batches.announced)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def _act(self, session: EquilibriumSession, place: int, found: Stationarity) -> None:
+        rates, watch = session.rates[place], session.watches[place]
+        before = rates.rate
+        name = watch.name if len(session.watches) == 1 else f"{watch.name} ({place})"
+        if not found.stationary:
+            what = f"learning rate of {name} stays at {before:.3g}, equilibrium is not accepted: {found.reason}"
+        elif rates.at_lowest:
+            self._at_lowest[place] += 1
+            what = f"learning rate of {name} stays at {before:.3g}, the lowest, equilibrium is accepted: {found.reason}"
+        else:
+            rates.set_scale(self.factor * rates.scale)
+            what = f"learning rate of {name} {before:.3g} -> {rates.rate:.3g}, equilibrium is accepted: {found.reason}"
+        if found.stationary:
+            watch.restart()
+        self._tell(session, what, {} if place else {**values_of(found), "thermo/equilibrium_rate": rates.rate})
+
+    def _end_session(self) -> None:
+        if self._growth is not None:
+            self._growth_state, self._growth = self._growth.close(), None
+        super()._end_session()
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint: CPU tensors and plain Python values, so that it loads with ``weights_only``."""
+        growth = self._growth_state if self._growth is None else self._growth.state_dict()
+        return {**super().state_dict(), "warm": self._warm, "at_lowest": [*self._at_lowest], "growth": growth}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint was written."""
+        super().load_state_dict(state_dict)
+        self._warm, self._at_lowest = int(state_dict["warm"]), [*state_dict["at_lowest"]]
+        self._growth_state = state_dict["growth"]

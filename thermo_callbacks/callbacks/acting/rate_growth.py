@@ -1,0 +1,106 @@
+"""Growth of the learning rate at the start of a run, while steps are small against the curvature."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from thermo_callbacks.callbacks.acting.step_meter import StepMeter
+from thermo_callbacks.callbacks.agreement import of_first_process
+from thermo_callbacks.callbacks.arguments import Loss
+from thermo_callbacks.callbacks.windows.step_batches import StepBatches
+from thermo_callbacks.probes.guard import Guard
+
+UPPER_LINE = 0.9
+"""Step efficiency above which a larger rate does more; 1 - efficiency is proportional to the rate."""
+FACTOR = 2.0
+"""From one rate to the next."""
+MOST = 1000.0
+"""Largest growth in all: a network that does not learn at all has an efficiency near 1 at any rate."""
+_EVERY = 4  # steps between two measurements
+_FEWEST, _MOST_PASSES = 3, 8  # measurements at one rate: for an error, and without a clear answer
+
+
+class GrowthVerdict(NamedTuple):
+    """What follows from the step efficiency at a rate."""
+
+    grows: bool
+    reason: str
+
+
+class RateGrowth:
+    """Measures the efficiency of steps at one rate after the other, by replays of the training step.
+
+    Args:
+        trainer: The Trainer.
+        pl_module: The module.
+        guard: Of the callback.
+        loss_fn: Loss of module and batch, in place of the training step.
+    """
+
+    def __init__(self, trainer: Any, pl_module: Any, guard: Guard, loss_fn: Loss | None) -> None:
+        self._trainer = trainer
+        self._meter = StepMeter(trainer, pl_module, guard, loss_fn, _EVERY)
+        self._passes = 0  # measurements at this rate
+        self._growth = 1.0
+
+    def batch_start(self, batch: Any, batch_idx: int) -> GrowthVerdict | None:
+        """Measure the step that was made, or get ready for the one that comes; a verdict where there is one."""
+        verdict: GrowthVerdict | None = None
+        due = self._meter.due()
+        record = self._meter.batch_start(batch, batch_idx)
+        if not due:
+            return None
+        if record is not None or self._meter.unable:
+            verdict = self._judge(record or {})
+        common: GrowthVerdict | None = of_first_process(self._trainer, verdict)
+        if common is not None and common.grows:
+            self._growth *= FACTOR
+            self._passes = 0
+            self._meter.take()  # of another rate
+        return common
+
+    def _judge(self, record: dict[str, float]) -> GrowthVerdict | None:
+        if self._meter.unable:
+            return GrowthVerdict(False, "step efficiency can't be measured")
+        self._passes += 1
+        value = record.get("thermo/step_efficiency", math.nan)
+        error = record.get("thermo/step_efficiency_stderr", math.nan)
+        lower, upper = value - 2.0 * error, value + 2.0 * error
+        told = f"step efficiency {value:.3g} [{lower:.3g}, {upper:.3g}], upper line {UPPER_LINE:g}"
+        if self._passes >= _FEWEST and lower > UPPER_LINE:
+            if self._growth * FACTOR > MOST:
+                return GrowthVerdict(False, f"{self._growth:g} times the first rate are the most that is tried, {told}")
+            return GrowthVerdict(True, told)
+        if self._passes >= _MOST_PASSES or (self._passes >= _FEWEST and upper < UPPER_LINE):
+            return GrowthVerdict(False, told)
+        return None
+
+    def before_step(self, optimizer: Any, batches: StepBatches) -> None:
+        """An optimizer is about to step; the batches of the step tell the scale of its gradients."""
+        self._meter.before_step(optimizer, batches)
+
+    def batch_end(self, *, stepped: bool) -> None:
+        """A batch was run."""
+        self._meter.batch_end(stepped=stepped)
+
+    def end(self) -> dict[str, Any]:
+        """Measure no more; the state says so."""
+        self._meter.close()
+        return {"ended": True}
+
+    def close(self) -> dict[str, Any]:
+        """Leave nothing behind; the state to go on from."""
+        state = self.state_dict()
+        self._meter.close()
+        return state
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint: CPU tensors and plain values."""
+        return {"passes": self._passes, "growth": self._growth, "meter": self._meter.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the checkpoint was written; an empty state is a fresh start."""
+        if state:
+            self._passes, self._growth = int(state["passes"]), float(state["growth"])
+            self._meter.load_state_dict(state["meter"])
