@@ -112,10 +112,10 @@ CAUSE = Cause(
 def test_a_new_file_is_all_that_a_new_cause_takes(tmp_path: Path) -> None:
     (tmp_path / "it_climbs.py").write_text(NEW, encoding="utf-8")
     shown = """
-import importlib, sys
+import sys
 from thermo_callbacks.findings import causes
-causes.__spec__.submodule_search_locations.append(sys.argv[1])
-found = importlib.reload(causes).CAUSES
+causes.__path__.append(sys.argv[1])
+found = causes.collect()
 from thermo_callbacks.findings import History, diagnose
 history = History()
 history.add({"thermo/heat": 2.0}, 3)
