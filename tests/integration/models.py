@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 BATCH_SIZE = 4
 INPUTS, HIDDEN = 5, 6
+OF_BATCHES = {f"thermo/{name}" for name in ("batch_likeness", "broken_batches", "input_size", "input_shift")}
+"""Tags of what a process is given: another split of the samples is another row of batches."""
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from integration.models import (
+    OF_BATCHES,
     RecordingLogger,
     Regression,
     examples,
@@ -143,7 +144,10 @@ def fit(
     weights = {name: value.full_tensor() if hasattr(value, "full_tensor") else value for name, value in state.items()}
     messages = [str(warning.message) for warning in caught]
     return {
-        "rows": logger.thermo_rows,
+        "rows": [
+            (step, {tag: value for tag, value in row.items() if tag not in OF_BATCHES})
+            for step, row in logger.thermo_rows
+        ],
         "gradients": [callback.seen for callback in callbacks if isinstance(callback, GradientsSeen)],
         "weights": {name: value.clone() for name, value in weights.items()},
         "warnings": [text for text in messages if "thermo" in text.lower() or "curvature" in text],

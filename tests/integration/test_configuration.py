@@ -68,7 +68,10 @@ def test_what_is_written_is_what_was_run(tmp_path: Path) -> None:
         "batch_size": 2 * BATCH_SIZE,
         "micro_batches": 2,
         "processes": 1,
-        "optimizers": [{"class": "SGD", "learning_rate": 0.05, "momentum": 0.0}],
+        "optimizers": [
+            {"class": "SGD", "learning_rate": 0.05, "momentum": 0.0, "second_memory": None, "weight_decay": 0.0}
+        ],
+        "inspection": {"bounded_activations": ["net.1"]},
     }
 
 
@@ -79,7 +82,9 @@ def test_optimizers_with_groups_that_differ(tmp_path: Path) -> None:
 
     module, table = Regression(optimizer=grouped), CSVLogger(tmp_path)
     quiet_trainer(logger=table, callbacks=LIGHT()).fit(module, loader(8))
-    assert file_in(table.log_dir)["optimizers"] == [{"class": "SGD", "learning_rate": [0.01, 0.02], "momentum": 0.5}]
+    assert file_in(table.log_dir)["optimizers"] == [
+        {"class": "SGD", "learning_rate": [0.01, 0.02], "momentum": 0.5, "second_memory": None, "weight_decay": 0.0}
+    ]
     table = CSVLogger(tmp_path, name="two")
     monitor = ThermoMonitor("light", 8, loss_fn=lambda module, batch: module.loss(batch))
     quiet_trainer(logger=table, callbacks=monitor).fit(TwoOptimizers(), loader(8))

@@ -50,7 +50,14 @@ ALL_TAGS = [
     "thermo/first_law_residual",
     "thermo/skipped_steps",
     "thermo/untrained_share",
+    "thermo/learning_rate",
+    "thermo/kept_gradient",
+    "thermo/batch_likeness",
+    "thermo/broken_batches",
+    "thermo/input_size",
+    "thermo/input_shift",
 ]
+FOUND_TAGS = ["thermo/critical_findings"]
 
 
 NOISE_TAGS = [
@@ -80,7 +87,8 @@ def test_rows_stand_beside_lightnings_own(rest: int | None, batches: int, accumu
     logger = fit(LoggingRegression(), monitor, loader(batches, 2), accumulate_grad_batches=accumulate)
     # the batches of a step tell signal from noise
     noise = [] if accumulate == 1 else NOISE_TAGS
-    assert [(step, list(row)) for step, row in logger.thermo_rows] == [(end, ALL_TAGS + noise) for end in ends]
+    tags = ALL_TAGS + noise + FOUND_TAGS
+    assert [(step, list(row)) for step, row in logger.thermo_rows] == [(end, tags) for end in ends]
     own = [step for step, row in logger.user_rows if "loss" in row]
     assert own == list(range(-(-batches // accumulate)))
     steps = [step for step, _ in logger.rows]
@@ -89,8 +97,8 @@ def test_rows_stand_beside_lightnings_own(rest: int | None, batches: int, accumu
 
 def test_two_optimizers_share_lightnings_axis() -> None:
     logger = fit(TwoOptimizers(), ThermoMonitor("light", window=8, steps_between_windows=3), 30)
-    energies = {"thermo/internal_energy", "thermo/first_law_residual"}
-    tags = [tag for tag in ALL_TAGS if tag not in energies]
+    by_hand = {"thermo/internal_energy", "thermo/first_law_residual", "thermo/kept_gradient"}
+    tags = [tag for tag in ALL_TAGS + FOUND_TAGS if tag not in by_hand]
     assert [(step, list(row)) for step, row in logger.thermo_rows] == [(end, tags) for end in (7, 18, 29)]
     assert [step for step, row in logger.user_rows if "loss" in row] == list(range(30))
 

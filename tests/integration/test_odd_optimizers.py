@@ -22,7 +22,7 @@ WINDOW, BATCHES = 8, 32
 # short windows, of optimizers whose mobility has to be measured first
 pytestmark = pytest.mark.filterwarnings("ignore:.*(no value|no transition|noise_scale)")
 _OF_CLASSES = ("einstein", "destruction", "noise_temperature", "entropy_stderr", "production", "second")
-_OF_CLASSES += ("sharpness", "stability", "entropy_rate")
+_OF_CLASSES += ("learning_rate", "sharpness", "stability", "entropy_rate")
 
 
 def rows(module: Regression, preset: Any = "light", batches: int = BATCHES, **options: Any) -> RecordingLogger:

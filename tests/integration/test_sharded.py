@@ -40,7 +40,9 @@ def _common_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 """Quantities of the activations, which are those of the first process's samples."""
-OF_WHOLE_PARAMETERS = re.compile("step_efficiency|step_transfer|heat_share|noise_scale|noise_temp|signal_share")
+OF_WHOLE_PARAMETERS = re.compile(
+    "kept_gradient|epsilon_share|step_efficiency|step_transfer|heat_share|noise_scale|noise_temp|signal_share"
+)
 """Quantities that take whole parameters in one process, and are not there where these are sharded."""
 
 

@@ -89,7 +89,11 @@ class Monitor(ReportingCallback):
             if self._session is not None and not self._guard.disabled:
                 before = itertools.takewhile(lambda callback: callback is not self, trainer.callbacks)
                 place = sum(isinstance(callback, Monitor) for callback in before)
-                self._configuration.start(trainer, self._session, self._configured | self._grouping.told, place)
+                configured = self._configured | self._grouping.told
+                if self._plan.findings:
+                    self._inspection.start(self._session)
+                    configured |= {"inspection": dict(self._inspection.facts)} if self._inspection.facts else {}
+                self._configuration.start(trainer, self._session, configured, place)
         self._offer(trainer, pl_module)
 
     def _begin_together(self, trainer: Any) -> None:

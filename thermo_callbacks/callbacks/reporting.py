@@ -39,7 +39,8 @@ class ReportingCallback(ResumableCallback):
         """Log values, and what the rules say to all of them."""
         if self._plan.findings:
             self._findings.add(record, step)
-            record = record | self._findings.look(trainer, self._facts(), last=last)
+            if window:
+                record = record | self._findings.look(trainer, self._facts(), last=last)
         self._publisher.publish(trainer, record, step, window=window)
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
@@ -90,18 +91,19 @@ class ReportingCallback(ResumableCallback):
         if session is None or not session.active:
             return
         # closing a window early must not change what a resumed run goes on with
-        states = self._current_states()
+        states, inspected = self._current_states(), self._inspection.state_dict()
         step = max(0, logging_step(trainer) - 1)
         with self._guard.protect("ending the run"), self._guard.invisible(pl_module.device):
             known = self._publisher.windows > 0
             last = self._plans_windows or session.first_window_open(known)
             if last and (windows := session.with_steps(MINIMUM_STEPS, ending=True)):
                 self._publish(trainer, self._close(session, windows), step, last=True)
-            elif self._plan.findings:
+            elif self._plan.findings and known:
                 found = self._findings.look(trainer, self._facts(), last=True)
                 if not found.items() <= self._publisher.latest.items():  # no row of its own for what is known
                     self._publisher.publish(trainer, found, logging_step(trainer), window=False)
             if not self._guard.disabled:
                 self._publisher.draw(trainer, step)
                 conclude_final_values(trainer, pl_module, self._publisher.latest.keys())
+        self._inspection.load_state_dict(inspected)
         self._end_session(states)

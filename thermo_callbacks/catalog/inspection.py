@@ -103,9 +103,10 @@ QUANTITIES = (
         formula="√⟨(x̄ - x̄₀)² / Var x⟩, where x̄ is the mean input of the window, x̄₀ that of the first",
         summary="how far the mean input has moved since the first window, without what is chance",
         meaning="0: the data are those that the run began with. 0.5: half a standard deviation, plain to see.",
-        caution="Only the mean is compared. Unshuffled data move too: look at the batch likeness first.",
+        caution="Only the mean is compared. Unshuffled data move too: look at the batch likeness first. With several "
+        "processes, batches are those of the first.",
         action="If the loss has jumped with it: find what changed in the data at that step.",
-        missing="it is the first window, or nothing in the inputs varies",
+        missing="nothing in the inputs varies",
         when="window",
         logged_by=LIGHT,
     ),

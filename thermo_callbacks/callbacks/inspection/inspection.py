@@ -48,6 +48,17 @@ class Inspection:
         """State for copies and pickles: without tensors of the running step."""
         return {**self.__dict__, "_kept": [], "_waiting": False}
 
+    def start(self, session: Session) -> None:
+        """Training starts: note what modules and optimizers are."""
+        if self._guard.disabled:
+            return
+        with self._guard.protect("reading optimizers and modules"):
+            module = session.pl_module
+            self._note("layer_rates", layer_rates(session.trainer.optimizers, session.layers()))
+            self._note("dropout", dropout_rates(module))
+            self._note("frozen_between", frozen_between(module))
+            self._note("bounded_activations", bounded_activations(module))
+
     def see_batch(self, session: Session, batch: Any) -> None:
         """Take in a batch of a step that is watched."""
         if self._guard.disabled or not session.measuring:
@@ -93,12 +104,10 @@ class Inspection:
             record = {"thermo/learning_rate": learning_rate(trainer.optimizers)}
             if not math.isnan(share := epsilon_share(trainer.optimizers) if not session.sharded else math.nan):
                 record["thermo/epsilon_share"] = share
-            if not self.facts.get("layer_rates"):
-                self._note("layer_rates", layer_rates(trainer.optimizers, session.layers()))
+            # not at the start: a module may be put into eval mode there, and one that trains has seen a batch by now
             self._note("uncalibrated_norms", uncalibrated_norms(module))
-            self._note("dropout", dropout_rates(module))
+            self.facts.pop("frozen_between", None)  # layers thaw
             self._note("frozen_between", frozen_between(module))
-            self._note("bounded_activations", bounded_activations(module))
             record |= self._of_gradients()
             if (moments := self._probe.take()) is not None:
                 record |= self._of_batches(moments)
@@ -124,9 +133,8 @@ class Inspection:
         mean = means[torch.isfinite(means).all(1)].mean(0)
         if self._reference is None or len(self._reference) != len(mean):
             self._reference, self._reference_samples = mean, count
-        else:
-            sizes = {"samples": float(count), "reference_samples": float(self._reference_samples)}
-            record["thermo/input_shift"] = input_shift(means, variances, self._reference, **sizes)
+        sizes = {"samples": float(count), "reference_samples": float(self._reference_samples)}
+        record["thermo/input_shift"] = input_shift(means, variances, self._reference, **sizes)
         return {tag: value for tag, value in record.items() if not math.isnan(value)}
 
     def state_dict(self) -> dict[str, Any]:

@@ -54,21 +54,25 @@ class FindingsLog:
                 self.history.add({VALIDATION_LOSS: float(next(iter(own.values())))}, logging_step(trainer))
 
     def look(self, trainer: Any, facts: Mapping[str, Any], *, last: bool = False) -> Scalars:
-        """Ask the rules if it is time to; their number of critical findings under its tag."""
-        if self._guard.disabled or not (last or self._windows >= self._next):
+        """Ask the rules if it is time to; the number of critical findings now under its tag."""
+        if self._guard.disabled:
             return {}
         with self._guard.protect("asking the rules"):
+            if not (last or self._windows >= self._next):
+                return self._critical()
             self._next = max(self._windows + 1.0, GROWTH * self._windows)
             self.history.facts = dict(facts)
             self.found = diagnose(self.history)
-            critical = [each for each in self.found if each.severity == "critical"]
             if trainer.is_global_zero:
-                self._tell_at_once(critical)
+                self._tell_at_once([each for each in self.found if each.severity == "critical"])
                 self._write(trainer)
                 if last:
                     self._tell_at_end()
-            return {"thermo/critical_findings": float(len(critical))}
+            return self._critical()
         return {}
+
+    def _critical(self) -> Scalars:
+        return {"thermo/critical_findings": float(sum(each.severity == "critical" for each in self.found))}
 
     def _tell_at_once(self, critical: list[Finding]) -> None:
         for each in critical:

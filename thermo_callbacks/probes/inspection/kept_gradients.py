@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from thermo_callbacks.probes.real_numbers import as_real
+
 
 def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor | None:
     """Norm of all gradients, on the device of the first; None if there is none."""
@@ -15,7 +17,7 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor | None:
     alike = [each for each in gradients if each.device == gradients[0].device]
     if not alike:
         return None
-    norms = torch.stack([each.detach().float().norm() for each in alike])
+    norms = torch.stack([as_real(each.detach()).float().norm() for each in alike])
     return norms.square().sum().sqrt()
 
 

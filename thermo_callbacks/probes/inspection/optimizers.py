@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from thermo_callbacks.probes.parameters.stated import UNREADABLE, state_of, stated_rate
+from thermo_callbacks.probes.real_numbers import as_real
 
 SAMPLE = 256
 """Coordinates of a parameter that are looked at."""
@@ -75,7 +76,7 @@ def _share(optimizer: Any, group: dict[str, Any], parameter: nn.Parameter) -> Te
         return None
     if not isinstance(moment, Tensor) or moment.shape != parameter.shape or step < 1.0:
         return None
-    flat = moment.detach().reshape(-1)
+    flat = as_real(moment.detach()).reshape(-1)
     sample = flat[:: max(1, len(flat) // SAMPLE)].double().cpu()
     root: Tensor = (sample[sample > 0.0] / (1.0 - memory**step)).sqrt()
     share: Tensor = constant / (root + constant)
