@@ -135,6 +135,7 @@ def test_facts_are_those_that_are_there() -> None:
     assert facts(Summed(), accumulate_grad_batches=2)["loss_is_summed"]
     assert facts(eval_norm()) == {"uncalibrated_norms": ["net.1"]}
     assert facts(frozen()) == {"bounded_activations": ["net.1"], "frozen_between": ["net.2"]}
+    assert facts(Regression(net(nn.BatchNorm1d(5), nn.Linear(5, 1)))) == {"normalises_first": True}
     assert facts(by_layer())["layer_rates"] == {"net.0": 0.05, "net.2": 0.5}
     assert facts(Regression(net(nn.Linear(5, 3), nn.Dropout(0.9), nn.Linear(3, 1))))["dropout"] == {"net.1": 0.9}
 

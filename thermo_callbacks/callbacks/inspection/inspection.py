@@ -19,6 +19,7 @@ from thermo_callbacks.probes.inspection.modules import (
     bounded_activations,
     dropout_rates,
     frozen_between,
+    normalises_first,
     uncalibrated_norms,
 )
 from thermo_callbacks.probes.inspection.optimizers import epsilon_share, layer_rates, learning_rate
@@ -58,6 +59,7 @@ class Inspection:
             self._note("dropout", dropout_rates(module))
             self._note("frozen_between", frozen_between(module))
             self._note("bounded_activations", bounded_activations(module))
+            self._note("normalises_first", normalises_first(module))
 
     def see_batch(self, session: Session, batch: Any) -> None:
         """Take in a batch of a step that is watched."""

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
-from thermo_callbacks.findings.readings import ENERGY
 
 _TAG = "thermo/input_size"
 LARGE, SMALL = 30.0, 1.0 / 100.0
 """Far from 1, which initialisations are made for: pixels from 0 to 255 have a size of about 130."""
-_SPOILT = 3.0
-"""A first window with so many times the loss of the second was made by outputs far too large."""
 
 
 def _find(run: History) -> Sign | None:
-    size, loss = run[_TAG].first, run[ENERGY]
+    size = run[_TAG].first
     if not (size >= LARGE or size <= SMALL):
         return None
-    spoilt = len(loss) > 1 and loss.first > _SPOILT * abs(float(loss.values[1]))
+    normalised = bool(run.inspected.get("normalises_first"))
     return Sign(
-        f"The inputs have a root mean square of {size:.3g}; initial weights are made for about 1.",
+        f"The inputs have a root mean square of {size:.3g}; initial weights are made for about 1."
+        + (" The first layer normalises them." if normalised else ""),
         {_TAG: size},
         since_step=int(run[_TAG].steps[0]),
-        severity="warning" if spoilt and size >= LARGE else "info",
+        severity="warning" if size >= LARGE and not normalised else "info",
     )
 
 
 CAUSE = Cause(
     name="input scale",
     rule=_find,
-    reads=(_TAG, ENERGY),
+    reads=(_TAG,),
     seen="The first losses are enormous, then everything stands still.",
     means="Inputs are far from the size that the weights were made for: outputs are far too large, and units die or "
     "saturate in the first steps.",
-    sign=f"The root mean square of the inputs is above {LARGE:g} or below {SMALL:g}. It is only worth knowing, unless "
-    "the loss fell to a third from the first window to the second, or units died.",
+    sign=f"The root mean square of the inputs is above {LARGE:g} or below {SMALL:g}. It is only worth knowing where "
+    "they are small, or the first layer with weights normalises them.",
     advice="Subtract the mean of the training data and divide by its standard deviation.",
     mistaken="A network that normalises its inputs itself.",
     explains=(

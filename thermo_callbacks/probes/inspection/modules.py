@@ -49,6 +49,21 @@ def bounded_activations(model: nn.Module) -> list[str]:
     return [name for name, module in modules if isinstance(module, kinds) and not isinstance(module, nn.ReLU6)]
 
 
+def normalises_first(model: nn.Module) -> bool:
+    """Whether the first module with weights normalises, so that the size of the inputs does not matter.
+
+    Returns:
+        Whether it does, in the order in which modules were registered.
+
+    Example:
+        >>> normalises_first(nn.Sequential(nn.LayerNorm(2), nn.Linear(2, 2)))
+        True
+    """
+    kinds = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+    modules = (each for each in model.modules() if next(each.parameters(recurse=False), None) is not None)
+    return isinstance(next(modules, None), kinds)
+
+
 def frozen_between(model: nn.Module) -> list[str]:
     """Frozen layers with trained ones before and behind them, in the order of the modules.
 
