@@ -66,24 +66,27 @@ def chance_below(run: History, tag: str, limit: float, start: float = 0.5) -> fl
 
     Returns:
         The chance; 1 where no value has an error.
+
+    Example:
+        >>> run = History()
+        >>> run.add({"thermo/step_efficiency": 0.3, "thermo/step_efficiency_stderr": 0.1}, 9)
+        >>> round(chance_below(run, "thermo/step_efficiency", 0.5), 4)  # two errors below it
+        0.0228
     """
-    values, errors = run[tag].part(start), run[f"{tag}_stderr"]
-    known = dict(zip(errors.steps.tolist(), errors.values.tolist(), strict=True))
-    distances = [
-        (value - limit) / known[step]
-        for step, value in zip(values.steps.tolist(), values.values.tolist(), strict=True)
-        if known.get(step, 0.0) > 0.0
-    ]
-    return float(norm.cdf(min(distances))) if distances else 1.0
+    return float(norm.cdf(min(_distances(run, tag, limit, start), default=math.inf)))
 
 
 def chance_above(run: History, tag: str, limit: float, start: float = 0.5) -> float:
     """Chance that a quantity lies above a limit by its errors alone: see :func:`chance_below`."""
-    mirrored = History([tag, f"{tag}_stderr"])
-    for name, sign in ((tag, -1.0), (f"{tag}_stderr", 1.0)):
-        for step, value in zip(run[name].steps.tolist(), run[name].values.tolist(), strict=True):
-            mirrored.add({name: sign * value}, step)
-    return chance_below(mirrored, tag, -limit, start)
+    return float(norm.sf(max(_distances(run, tag, limit, start), default=-math.inf)))
+
+
+def _distances(run: History, tag: str, limit: float, start: float) -> list[float]:
+    """How many errors each value lies above a limit."""
+    values, errors = run[tag].part(start), run[f"{tag}_stderr"]
+    known = dict(zip(errors.steps.tolist(), errors.values.tolist(), strict=True))
+    pairs = zip(values.steps.tolist(), values.values.tolist(), strict=True)
+    return [(value - limit) / known[step] for step, value in pairs if known.get(step, 0.0) > 0.0]
 
 
 class Steps(NamedTuple):
