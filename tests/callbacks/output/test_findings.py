@@ -46,7 +46,7 @@ def test_a_healthy_run_is_told_nothing(caplog: pytest.LogCaptureFixture, tmp_pat
     assert monitor.latest()["thermo/critical_findings"] == 0.0
 
 
-def test_what_is_critical_is_told_at_once_and_not_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_critical_is_told_at_once_and_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     steps: list[int] = []
 
     class Listening(logging.Handler):
@@ -59,9 +59,9 @@ def test_what_is_critical_is_told_at_once_and_not_again(caplog: pytest.LogCaptur
         monitor = run(module)
     finally:
         logging.getLogger("thermo_callbacks").removeHandler(handler)
-    [line] = [each.getMessage() for each in caplog.records if each.name == "thermo_callbacks"]
-    assert line.startswith(f"critical: {CAUSE}. Before the backward pass of a step")
-    assert line.endswith(monitor.findings()[0].advice)
+    first, last = [each.getMessage() for each in caplog.records if each.name == "thermo_callbacks"]
+    assert first.startswith(f"critical: {CAUSE}. Before the backward pass of a step")
+    assert last == monitor.findings()[0].line
     assert steps[0] < STEPS
 
 

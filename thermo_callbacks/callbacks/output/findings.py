@@ -81,8 +81,8 @@ class FindingsLog:
                 LOGGER.warning("%s", each.line)
 
     def _tell_at_end(self) -> None:
-        news = [each for each in self.found if each.cause not in self._told_at_once]
-        for line in console_lines(news, MOST_LINES):
+        # also what was told at once: a progress bar may have long covered it
+        for line in console_lines(self.found, MOST_LINES):
             LOGGER.warning("%s", line)
 
     def _write(self, trainer: Any) -> None:
