@@ -27,7 +27,7 @@ PHRASES = {
     "No parameters changed": ("layer not trained", "rate too low"),
     "ALL parameters are frozen": ("layer not trained",),
     "not finite": ("rate too high", "broken data", "exploding signal"),
-    "failed": ("wrong loss",),
+    "failed": ("probabilities as logits",),
 }
 _SENTENCE = re.compile(r"^  • (?:([\w.]+): )?(.*)$", re.MULTILINE)
 

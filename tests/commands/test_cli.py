@@ -69,7 +69,9 @@ def row(text, name):
 def test_demo_prints_its_course_and_what_it_finds_and_nothing_else(demo):
     assert demo.status == 0
     # one epoch at this rate is far too little, as the loss says too
-    assert re.fullmatch(r"warning: rate too low\. Steps keep [^\n]*\n", demo.errors)
+    assert re.fullmatch(
+        r"thermo_callbacks: warning: rate too low\. A step [^\n]*\nthermo_callbacks: the [^\n]*\n", demo.errors
+    )
     announced, _, rest = demo.text.partition("\n\n")
     assert "4,000 handwritten digits: 125 steps of sgd at a learning rate of 0.02, 32 images" in " ".join(
         announced.split()

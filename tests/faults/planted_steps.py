@@ -86,7 +86,7 @@ def losses() -> Iterator[Case]:
     def case(name: str, twin: str, cause: str, loss: object) -> Case:
         return Case(name, replace(RECIPES[twin], loss=loss), twin, cause)  # type: ignore[arg-type]
 
-    yield case("softmax_before_cross_entropy", "sgd", "wrong loss", of_probabilities)
+    yield case("softmax_before_cross_entropy", "sgd", "probabilities as logits", of_probabilities)
     yield case("wrong_sign", "sgd", "wrong sign", climbed)
     yield case("wrong_sign_adam", "autoencoder", "wrong sign", lambda outputs, targets: -mse_loss(outputs, targets))
     yield case("sum_for_mean", "sgd", "loss not a mean", summed)

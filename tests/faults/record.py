@@ -117,5 +117,5 @@ def measure(case: Case, seed: int, *, watched: bool = True) -> Record:
     told = [str(each.message) for each in caught if "hermo" in f"{each.message}{each.filename}"]
     rows = [(step, row) for step, row in memory.rows if row]
     found = [each.to_json() for each in monitor.findings()]
-    seconds = time.perf_counter() - start
+    seconds = round(time.perf_counter() - start, 2)
     return Record(case.name, seed, score, seconds, rows, told, monitor._facts(), found, first.step)

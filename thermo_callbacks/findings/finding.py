@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -43,9 +43,7 @@ class Finding:
     @property
     def place(self) -> str:
         """The layers in words, no more than three by name; empty if it is the whole run."""
-        if len(self.layers) <= 3:
-            return ", ".join(self.layers)
-        return f"{', '.join(self.layers[:3])} and {len(self.layers) - 3} more"
+        return listed(self.layers)
 
     @property
     def line(self) -> str:
@@ -64,6 +62,21 @@ class Finding:
         lists = {name: tuple(plain[name]) for name in ("layers", "consequences")}
         evidence = {tag: math.nan if value is None else float(value) for tag, value in plain["evidence"].items()}
         return cls(**{**plain, **lists, "evidence": evidence})
+
+
+def listed(layers: Sequence[str]) -> str:
+    """Layers in words, no more than three by name.
+
+    Returns:
+        The words; empty if there is none.
+
+    Example:
+        >>> listed(["a", "b"]), listed(["a", "b", "c", "d", "e"])
+        ('a, b', 'a, b, c and 2 more')
+    """
+    if len(layers) <= 3:
+        return ", ".join(layers)
+    return f"{', '.join(layers[:3])} and {len(layers) - 3} more"
 
 
 def _plain(value: float) -> float | str | None:

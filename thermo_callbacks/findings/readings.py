@@ -114,6 +114,12 @@ def has_settled(run: History, *, passes: int = 4, over: float = 0.5) -> bool:
     return run.over >= over and len(run[EFFICIENCY]) >= passes
 
 
+def told_rate(run: History) -> str:
+    """The present learning rate as a sentence behind others; empty where it is not known."""
+    rate = run["thermo/learning_rate"].last
+    return "" if math.isnan(rate) else f" The learning rate is {rate:.3g}."
+
+
 class Jump(NamedTuple):
     """A jump of the loss.
 

@@ -27,6 +27,7 @@ class _ToldRun:
         self.warnings = 0
         self.messages: set[str] = set()
         self.diverged = False
+        self.explained = False
 
 
 def never() -> bool:
@@ -52,6 +53,10 @@ class Told:
         """Share the warnings of another from now on."""
         self._run = other._run
 
+    def explained(self) -> None:
+        """A cause was told: what else there is to say follows from it, and goes to the log, but for what is urgent."""
+        self._run.explained = True
+
     def know_fault(self, fault: Exception | None) -> bool:
         """Whether a fault was told before; from now on it is known."""
         known = repr(fault) in self._run.faults
@@ -66,7 +71,7 @@ class Told:
             self._emit(_DIVERGED, urgent=True, stacklevel=stacklevel)
         if topic == DIVERGED:
             return
-        if run.diverged:
+        if run.diverged or (run.explained and not urgent):
             note(message)
         else:
             self._emit(message, urgent=urgent, stacklevel=stacklevel)

@@ -59,9 +59,10 @@ def test_what_is_critical_is_told_at_once_and_at_the_end(caplog: pytest.LogCaptu
         monitor = run(module)
     finally:
         logging.getLogger("thermo_callbacks").removeHandler(handler)
-    first, last = [each.getMessage() for each in caplog.records if each.name == "thermo_callbacks"]
-    assert first.startswith(f"critical: {CAUSE}. Before the backward pass of a step")
-    assert last == monitor.findings()[0].line
+    first, last, more = [each.getMessage() for each in caplog.records if each.name == "thermo_callbacks"]
+    assert first.startswith(f"thermo_callbacks: critical: {CAUSE}. Before the backward pass of a step")
+    assert last == f"thermo_callbacks: {monitor.findings()[0].line}"
+    assert more == "thermo_callbacks: the evidence: monitor.findings(), or thermo-callbacks check LOGDIR"
     assert steps[0] < STEPS
 
 
@@ -158,6 +159,8 @@ def test_the_console_has_five_lines_at_most(count: int) -> None:
     found = [Finding(f"cause {place}", (), "warning", 1.0, {}, 0, "Seen.", "Do.") for place in range(count)]
     info = Finding("worth knowing", (), "info", 1.0, {}, 0, "Seen.", "Do.")
     lines = console_lines([*found, info], 5)
-    assert len(lines) == min(count, 5)
-    if count > 5:
-        assert lines[-1] == f"{count - 4} more findings: see monitor.findings()"
+    assert len(lines) == min(count + bool(count), 5)
+    assert all(line.startswith("thermo_callbacks: ") for line in lines)
+    if count > 4:
+        plural = "s" * (count > 5)
+        assert lines[-1].startswith(f"thermo_callbacks: {count - 4} more finding{plural}, and the evidence: ")

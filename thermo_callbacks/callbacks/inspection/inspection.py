@@ -79,7 +79,7 @@ class Inspection:
                 self._losses += 1
                 graph = read_loss_graph(loss, divided=automatic)
                 self._note("loss_is_summed", graph.summed)
-                self._note("loss_squashes_twice", graph.squashed)
+                self._note("probabilities_as_logits", graph.squashed)
             if look_at_kept and not session.sharded:
                 self._kept, self._waiting = [gradient_norm(_parameters(session))], True
 

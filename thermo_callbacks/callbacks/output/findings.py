@@ -11,8 +11,8 @@ from thermo_callbacks.callbacks.compat import logging_step
 from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.display.tensorboard.writers import is_logger, write_text
-from thermo_callbacks.display.text.findings import FINDINGS_TAG, console_lines, findings_text
-from thermo_callbacks.findings import GROWTH, READS, Finding, History, diagnose
+from thermo_callbacks.display.text.findings import FINDINGS_TAG, console_line, console_lines, findings_text
+from thermo_callbacks.findings import CAUSES, GROWTH, READS, Finding, History, diagnose
 from thermo_callbacks.findings.history import VALIDATION_LOSS, is_validation_loss
 from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.told import LOGGER, Told
@@ -21,7 +21,7 @@ FINDINGS_FILE = "findings.json"
 GENERATOR = "thermo-callbacks"
 """What a file of ours names as its maker: another one of that name is somebody else's, and stays."""
 MOST_LINES = 5
-"""Lines on the console when training ends, and at most three of them before, for what is critical."""
+"""Lines on the console when training ends, and at most three before."""
 _MOST_AT_ONCE = 3
 
 
@@ -64,7 +64,7 @@ class FindingsLog:
             self.history.facts = dict(facts)
             self.found = diagnose(self.history)
             if trainer.is_global_zero:
-                self._tell_at_once([each for each in self.found if each.severity == "critical"])
+                self._tell_at_once()
                 self._write(trainer)
                 if last:
                     self._tell_at_end()
@@ -74,11 +74,16 @@ class FindingsLog:
     def _critical(self) -> Scalars:
         return {"thermo/critical_findings": float(sum(each.severity == "critical" for each in self.found))}
 
-    def _tell_at_once(self, critical: list[Finding]) -> None:
-        for each in critical:
-            if each.cause not in self._told_at_once and len(self._told_at_once) < _MOST_AT_ONCE:
+    def _tell_at_once(self) -> None:
+        """Tell what is critical, and what was read off the run: neither will be otherwise later."""
+        for each in self.found:
+            grave = each.severity == "critical"
+            certain = each.severity == "warning" and not CAUSES[each.cause].measured
+            if (grave or certain) and each.cause not in self._told_at_once and len(self._told_at_once) < _MOST_AT_ONCE:
                 self._told_at_once.add(each.cause)
-                LOGGER.warning("%s", each.line)
+                LOGGER.warning("%s", console_line(each))
+            if grave:
+                self._guard.told.explained()
 
     def _tell_at_end(self) -> None:
         # also what was told at once: a progress bar may have long covered it

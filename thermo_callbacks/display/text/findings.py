@@ -12,15 +12,22 @@ FINDINGS_TAG = "thermo/_findings"
 
 
 def console_lines(findings: Sequence[Finding], most: int) -> list[str]:
-    """One line a finding above "info", the gravest first.
+    """One line a finding above "info", the gravest first, and one that says where there is more.
 
     Returns:
         At most ``most`` lines; none where there is nothing to say.
     """
-    told = [each.line for each in findings if each.severity != "info"]
-    if len(told) <= most:
-        return told
-    return [*told[: most - 1], f"{len(told) - most + 1} more findings: see monitor.findings()"]
+    told = [console_line(each) for each in findings if each.severity != "info"]
+    if not told:
+        return []
+    left = len(told) - (most - 1)
+    more = f"{left} more finding{'s' * (left > 1)}, and the evidence" if left > 0 else "the evidence"
+    return [*told[: most - 1], f"thermo_callbacks: {more}: monitor.findings(), or thermo-callbacks check LOGDIR"]
+
+
+def console_line(finding: Finding) -> str:
+    """A finding in one line that names who says so."""
+    return f"thermo_callbacks: {finding.line}"
 
 
 def findings_text(findings: Sequence[Finding], step: int) -> str:

@@ -33,7 +33,8 @@ CAUSE = Cause(
     "saturate in the first steps.",
     sign=f"The root mean square of the inputs is above {LARGE:g} or below {SMALL:g}. It is only worth knowing where "
     "they are small, or the first layer with weights normalises them.",
-    advice="Subtract the mean of the training data and divide by its standard deviation.",
+    advice="Standardise each feature: subtract its mean over the training data, divide by its standard deviation "
+    "there, and do the same in validation and test.",
     mistaken="A network that normalises its inputs itself.",
     explains=(
         "dead units",

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from thermo_callbacks.findings.cause import Cause, Sign
+from thermo_callbacks.findings.finding import listed
 from thermo_callbacks.findings.history import History
 
 _TAG = "thermo/untrained_share"
 _ON_PURPOSE = "frozen"
 MOST = 0.5
 """Share of frozen weights from which on a model is meant to be so: adapters are trained between frozen layers too."""
-_MISTAKES = ("in no optimizer", "no gradient", "learning rate zero")
+_MISTAKES = {
+    "in no optimizer": "Give all parameters to the optimizer in configure_optimizers(), or set requires_grad_(False) "
+    "on what is meant to rest.",
+    "no gradient": "Look for detach(), no_grad() or .data on the way from there to the loss, or leave out what is not "
+    "used.",
+    "learning rate zero": "Set the learning rate of its parameter group.",
+}
+"""Reasons for which nobody freezes a layer, and what to do about each."""
 
 
 def _find(run: History) -> Sign | None:
@@ -20,10 +28,14 @@ def _find(run: History) -> Sign | None:
     mistakes = {label: reason for label, reason in whole.items() if reason in _MISTAKES}
     frozen = [label for label, reason in whole.items() if reason == _ON_PURPOSE]
     if mistakes:
-        label, reason = next(iter(mistakes.items()))
-        more = f", and {len(mistakes) - 1} more layers" if len(mistakes) > 1 else ""
-        text = f"No step up to step {run.step} has changed {label} ({reason}){more}, though it requires a gradient."
-        return Sign(text, {_TAG: run[_TAG].last}, severity="warning", layers=tuple(mistakes))
+        reason = next(iter(mistakes.values()))
+        layers = tuple(label for label, why in mistakes.items() if why == reason)
+        return Sign(
+            f"No step so far (up to {run.step}) has changed {listed(layers)}: {reason}, though gradients are required.",
+            {_TAG: run[_TAG].last},
+            layers=layers,
+            advice=_MISTAKES[reason],
+        )
     if not frozen:
         return None
     # most of a model is frozen on purpose, and so is one end of it: a backbone

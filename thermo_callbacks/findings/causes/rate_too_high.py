@@ -15,6 +15,7 @@ from thermo_callbacks.findings.readings import (
     fallen,
     has_diverged,
     late_steps,
+    told_rate,
 )
 
 EDGE = 0.35
@@ -42,10 +43,10 @@ def _overshoots(run: History) -> Sign | None:
     late = late_steps(run).efficiency
     if late >= EDGE and np.sort(efficiency.values)[1] >= BROKEN:
         return None
-    at = int(efficiency.steps[efficiency.values.argmin()])
     return Sign(
-        f"Steps keep only {late:.2f} of what their slope promises (median step efficiency of the later passes up to "
-        f"step {run.step}), {efficiency.values.min():.2f} at step {at}: they overshoot.",
+        f"A step lowers the loss of its own batch by only {late:.2f} of what its gradient promises ({EFFICIENCY}, "
+        f"median of the second half of the extra passes up to step {run.step}); 0.5 is the best that a step in its "
+        f"direction can do, 0 gains nothing.{told_rate(run)}",
         {EFFICIENCY: late},
         since_step=int(efficiency.steps[0]),
         chance=chance_below(run, EFFICIENCY, HEALTHY, 0.0),
@@ -60,7 +61,7 @@ def _wild(run: History) -> Sign | None:
     at = int(update.steps[update.values.argmax()])
     return Sign(
         f"A step moved the weights by up to {update.values.max():.0%} of their size (window of step {at}), and the "
-        f"loss has gone from {loss.first:.3g} to {loss.last:.3g} at step {run.step}.",
+        f"loss has gone from {loss.first:.3g} to {loss.last:.3g} at step {run.step}.{told_rate(run)}",
         {UPDATE: float(update.values.max()), ENERGY: loss.last},
         since_step=at,
     )
@@ -85,14 +86,14 @@ CAUSE = Cause(
     name="rate too high",
     rule=_find,
     measured=True,
-    reads=(ENERGY, EFFICIENCY, f"{EFFICIENCY}_stderr", UPDATE, "thermo/weight_norm"),
+    reads=(ENERGY, EFFICIENCY, f"{EFFICIENCY}_stderr", UPDATE, "thermo/weight_norm", "thermo/learning_rate"),
     seen="The loss swings, stands or grows, or is NaN.",
     means="Steps overshoot: they land beyond the lowest point on their way, so the loss swings, stands or diverges.",
     sign="The loss is no number any more, or a hundred times its start. Or the median step efficiency of the later "
     f"passes is below {EDGE}, or that of two passes below {BROKEN}, where 1/2 is the exact line search and 0 gains "
     "nothing. Or a step moved the weights by a tenth of their size or more, and by half of the run less than "
     f"{LITTLE:.0%} of the loss has gone.",
-    advice="Lower the learning rate three to ten times, until step efficiency is between 0.5 and 0.9.",
+    advice="Lower the learning rate three to ten times, until thermo/step_efficiency is between 0.5 and 0.9.",
     mistaken="Very noisy batches, whose own slope is not that of the next: look at the noise scale.",
     explains=(
         "dead units",

@@ -20,8 +20,9 @@ def _find(run: History) -> Sign | None:
     if len(course) < 2 or not course.median >= ALIKE:
         return None
     return Sign(
-        f"The means of batches differ {course.median:.1f} times as much as those of random samples (median of "
-        f"{len(course)} windows up to step {run.step}): samples of a batch are alike.",
+        f"From batch to batch of the training data the mean inputs and targets vary {course.median:.1f} times as much "
+        f"as with random samples (ratio of variances; 1 is right, {ALIKE} is the limit; up to step {run.step}): "
+        "samples of a batch are alike.",
         {_TAG: course.median},
         since_step=int(course.steps[0]),
         chance=_chance(course.median, len(course)),
@@ -45,8 +46,8 @@ CAUSE = Cause(
     means="Samples that follow each other are alike. Each step learns one kind and unlearns the others.",
     sign=f"The variance of the batches' means over that of independent samples is {ALIKE} or more in the median window "
     "(one-way analysis of variance, Fisher 1925). Random batches read 1.",
-    advice="DataLoader(shuffle=True); of streams a larger shuffle buffer, of several files a mix of them in each "
-    "batch.",
+    advice="Give the training DataLoader shuffle=True. For streams use a larger shuffle buffer; with several files, "
+    "mix them within each batch.",
     mistaken="Batches that are alike on purpose: bucketed by length, one user or one game each.",
     explains=(
         "data shift",

@@ -8,11 +8,8 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.autograd.graph import Node
 
-_PROBABILITIES = ("SoftmaxBackward0", "SigmoidBackward0")
-_EXPECT_LOGITS = {
-    "LogSoftmaxBackward0": ("SoftmaxBackward0", "SigmoidBackward0"),
-    "BinaryCrossEntropyWithLogitsBackward0": _PROBABILITIES,
-}
+_PROBABILITIES = {"SoftmaxBackward0": "softmax", "SigmoidBackward0": "sigmoid"}
+_EXPECT_LOGITS = {"LogSoftmaxBackward0", "BinaryCrossEntropyWithLogitsBackward0"}
 """Operations that are made for raw outputs, and what must not come before them."""
 _SHAPES = (
     "View", "UnsafeView", "Reshape", "Transpose", "Permute", "Squeeze", "Unsqueeze", "T", "Slice", "Select", "Expand",
@@ -29,11 +26,12 @@ class LossGraph(NamedTuple):
 
     Attributes:
         summed: It is a sum over the samples, so that it grows with the batch.
-        squashed: Probabilities are given to what expects raw outputs: they are squashed a second time.
+        squashed: What has made probabilities of the outputs where the loss expects them raw: "softmax", "sigmoid", or
+            empty if nothing has.
     """
 
     summed: bool
-    squashed: bool
+    squashed: str
 
 
 def read_loss_graph(loss: Tensor, *, divided: bool) -> LossGraph:
@@ -51,9 +49,9 @@ def read_loss_graph(loss: Tensor, *, divided: bool) -> LossGraph:
         >>> from torch.nn.functional import cross_entropy
         >>> outputs, targets = torch.zeros(4, 3, requires_grad=True), torch.zeros(4, dtype=torch.long)
         >>> read_loss_graph(cross_entropy(outputs, targets), divided=False)
-        LossGraph(summed=False, squashed=False)
+        LossGraph(summed=False, squashed='')
         >>> read_loss_graph(cross_entropy(outputs.softmax(1), targets, reduction="sum"), divided=False)
-        LossGraph(summed=True, squashed=True)
+        LossGraph(summed=True, squashed='softmax')
     """
     root = loss.grad_fn
     if divided and root is not None and root.name() == "DivBackward0":
@@ -62,10 +60,8 @@ def read_loss_graph(loss: Tensor, *, divided: bool) -> LossGraph:
         getattr(root, "_saved_reduction", None) == _SUM
         or (root.name() == "SumBackward0" and any(_is_loss(node) for node in _following(root)))
     )
-    squashed = any(
-        _behind_shapes(node) in _EXPECT_LOGITS[node.name()] for node in _near(root) if node.name() in _EXPECT_LOGITS
-    )
-    return LossGraph(bool(summed), squashed)
+    before = (_PROBABILITIES.get(_behind_shapes(node), "") for node in _near(root) if node.name() in _EXPECT_LOGITS)
+    return LossGraph(bool(summed), next(filter(None, before), ""))
 
 
 def _is_loss(node: Node) -> bool:

@@ -1,4 +1,4 @@
-"""A loss that the outputs are not made for: rule and page."""
+"""Probabilities given to a loss that expects logits: rule and page."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from thermo_callbacks.findings.history import History
 
 
 def _find(run: History) -> Sign | None:
-    if not run.inspected.get("loss_squashes_twice"):
+    squashed = run.inspected.get("probabilities_as_logits")
+    if not squashed:
         return None
     return Sign(
-        "The outputs go through a softmax or a sigmoid, and then into a loss that applies one itself (seen in the "
-        "graph of the first loss).",
+        f"The outputs go through a {squashed}, and then into a loss that expects them raw and applies one itself (seen "
+        "in the graph of the first step's loss).",
         {},
+        advice=f"Leave the {squashed} out of what goes into the loss; apply it only to predict.",
     )
 
 
 CAUSE = Cause(
-    name="wrong loss",
+    name="probabilities as logits",
     rule=_find,
     reads=(),
     seen="The loss comes down slowly and stops far above zero, though accuracy grows.",
