@@ -68,13 +68,15 @@ def _find(run: History) -> Sign | None:
 
 
 def _before(run: History, first: Dead) -> tuple[str, ...]:
-    """Members of the group right before, where one of them is dead: what is behind it can't help being so."""
+    """Dead members of the group right before: what is behind them can't help being so."""
     names = list(run.members(FAMILY))
     place = names.index(first.name) - 1
     if place < 0:
         return ()
     members, share = members_of(run, names[place]), run[f"{FAMILY}/{names[place]}"].last
-    return members if len(members) > 1 and share >= DEAD / len(members) else ()
+    # of a group it is the last ones: were it the first, all behind it would be dead as well
+    dead = round(share * len(members))
+    return members[-dead:] if len(members) > 1 and share >= DEAD / len(members) else ()
 
 
 CAUSE = Cause(
