@@ -23,6 +23,7 @@ from thermo_callbacks.functional.bulk.thermodynamics import (
     equipartition_temperature,
     mean_bulk_loss,
 )
+from thermo_callbacks.functional.critical_batch import CriticalBatch, fit_critical_batch, run_noise_scale
 from thermo_callbacks.functional.curvature import (
     Eigenpairs,
     TraceEstimate,
@@ -59,6 +60,7 @@ from thermo_callbacks.functional.transition import transition_temperature
 from thermo_callbacks.functional.window import *  # noqa: F403  it says itself what is public
 
 __all__ = [
+    "CriticalBatch",
     "Eigenpairs",
     "Estimate",
     "GaussianEfficiency",
@@ -85,6 +87,7 @@ __all__ = [
     "equipartition_temperature",
     "finite_difference_product",
     "first_law_residual",
+    "fit_critical_batch",
     "free_energy",
     "free_energy_estimate",
     "gaussian_efficiency",
@@ -105,6 +108,7 @@ __all__ = [
     "predictive_entropy",
     "rademacher",
     "rugh_temperature",
+    "run_noise_scale",
     "saturated_fraction",
     "second_law",
     "shuffling_bias",
