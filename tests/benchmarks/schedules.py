@@ -7,8 +7,9 @@ A row is a schedule, a column an initial rate. A cell is the validation loss at 
 its standard error, in the problem's own unit; *regret* is the worst cell's loss, over the initial rates that train at
 all (those at which the best schedule ends below half of where the loss began), above the best cell of the whole table,
 as a share of it. Schedules are: constant; step (a tenth after half and after three quarters of the run); cosine;
-plateau (ReduceLROnPlateau on the validation loss, 20 validations a run, patience 2); schedule-free, if the package
-schedulefree is installed; equilibrium, and equilibrium with growth. Step and cosine are told the length of the run.
+plateau (ReduceLROnPlateau on the validation loss, 20 validations a run, patience 2); schedule-free, SASA
+and SALSA, if the packages schedulefree and statopt are installed (schedules_of_packages.py says how they are set up);
+equilibrium, and equilibrium with growth. Step and cosine are told the length of the run.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from schedules_of_packages import PACKAGES, installed, line_search_step, optimizer_of
 from sklearn.datasets import load_diabetes
 from stationary_processes import TEXT, TinyGPT
 from torch import Tensor, nn
@@ -120,8 +121,7 @@ def problems() -> dict[str, Problem]:
 
 
 def schedules() -> list[str]:
-    free = ["schedule-free"] if find_spec("schedulefree") else []
-    return ["constant", "step", "cosine", "plateau", *free, "equilibrium", "equilibrium, growth"]
+    return ["constant", "step", "cosine", "plateau", *installed(), "equilibrium", "equilibrium, growth"]
 
 
 class Learner(LightningModule):
@@ -133,13 +133,16 @@ class Learner(LightningModule):
         self.schedule, self.rate, self.steps = schedule, rate, steps
         self.losses: list[float] = []
         self.plateau: Any = None
+        self.automatic_optimization = schedule != "SALSA"
 
     def _loss(self, batch: Any) -> Tensor:
         inputs, targets = batch
         return self.problem.loss(self.net(inputs), targets)
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        return self._loss(batch)
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        if self.automatic_optimization:
+            return self._loss(batch)
+        return line_search_step(self.optimizers(), partial(self._loss, batch))
 
     def on_validation_epoch_start(self) -> None:
         self._sums: list[Tensor] = []
@@ -157,13 +160,10 @@ class Learner(LightningModule):
             self.optimizers().train()
 
     def configure_optimizers(self) -> Any:
-        if self.schedule == "schedule-free":
-            import schedulefree
-
-            adam = "betas" in self.problem.optimizer(self.parameters(), lr=self.rate).param_groups[0]
-            kind = schedulefree.AdamWScheduleFree if adam else schedulefree.SGDScheduleFree
-            return kind(self.parameters(), lr=self.rate)
         optimizer = self.problem.optimizer(self.parameters(), lr=self.rate)
+        if self.schedule in PACKAGES:
+            batches = len(self.problem.data()[0]) // self.problem.batch
+            return optimizer_of(self.schedule, self.parameters(), optimizer, steps=self.steps, data=batches)
         milestones = [self.steps // 2, self.steps * 3 // 4]
         if self.schedule == "plateau":  # stepped by hand: Lightning counts batches of an epoch, and these are short
             self.plateau = ReduceLROnPlateau(optimizer, patience=2)
