@@ -109,6 +109,15 @@ def test_windows_without_a_share_are_left_out_and_errors_do_not_shrink_with_wind
     assert [float(part) for part in found] == pytest.approx(expected, rel=1e-4)
 
 
+def test_errors_shrink_with_the_root_of_the_runs() -> None:
+    one, four = (
+        run_noise_scale(Estimate(*(part.expand(runs, -1) for part in shares_of(torch.full((9,), 64.0), 64.0))), 64.0)
+        for runs in (1, 4)
+    )
+    widths = [float((64.0 / (64.0 + each.lower)) - 64.0 / (64.0 + each.upper)) for each in (one, four)]
+    assert widths[1] == pytest.approx(widths[0] / 2.0, rel=1e-4)
+
+
 def test_a_run_without_any_share_has_no_noise_scale() -> None:
     nothing = Estimate(*(torch.full((2,), torch.nan, dtype=torch.float64) for _ in range(3)))
     assert all(math.isnan(part) for part in run_noise_scale(nothing, 8.0))

@@ -120,7 +120,7 @@ def _check(batch_sizes: Tensor, steps: Tensor, level: float) -> None:
         raise ValueError(
             f"batch_sizes and steps must have one shape [n], got {tuple(batch_sizes.shape)} and {tuple(steps.shape)}"
         )
-    if len(batch_sizes.unique()) < 3:
+    if len(set(batch_sizes.tolist())) < 3:
         raise ValueError(f"batch_sizes must hold three different ones or more, got {batch_sizes.tolist()}")
     for name, values in (("batch_sizes", batch_sizes), ("steps", steps)):
         if not bool(((values > 0) & values.isfinite()).all()):
@@ -139,17 +139,18 @@ def run_noise_scale(
     .. math:: \bar B = \frac{\sum_t \sigma_t B_t}{\sum_t \sigma_t} = B\,\frac{1 - \bar\sigma}{\bar\sigma}, \qquad
               B_t = B\,\frac{1 - \sigma_t}{\sigma_t}
 
-    with the noise scale :math:`B_t` at step t. A step of B samples gets as far as :math:`\sigma_t = 1/(1 + B_t/B)` steps
-    without noise, so a run takes :math:`S = S_\mathrm{min} + \sum_t \sigma_t B_t / B`, and its
-    :math:`B_\mathrm{crit}` is the mean of the noise scale over *noise-free* steps. Such a mean is the noise scale of the
-    mean share, and exists where single shares are not above zero. Values of neighbouring windows hold the same steps
-    (the monitor averages as far back as nothing changes), so the errors of the shares are taken as fully correlated: the
-    mean's is the mean of theirs, which is too wide rather than too narrow.
+    with the noise scale :math:`B_t` at step t. A step of B samples gets as far as :math:`\sigma_t = 1/(1 + B_t/B)`
+    steps without noise, so a run takes :math:`S = S_\mathrm{min} + \sum_t \sigma_t B_t / B`, and its
+    :math:`B_\mathrm{crit}` is the mean of the noise scale over *noise-free* steps. Such a mean is the noise scale of
+    the mean share, and exists where single shares are not above zero. Values of neighbouring windows hold the same
+    steps (the monitor averages as far back as nothing changes), so errors within a run are taken as fully correlated:
+    the mean's is the mean of theirs, too wide rather than too narrow. Runs are independent. It holds for steps along
+    the gradient; momentum and preconditioners move the knee, mostly to larger batches.
 
     Source: McCandlish et al. 2018, "An Empirical Model of Large-Batch Training", for steps of a noise scale that moves.
 
     Args:
-        shares: Signal shares of windows that are spread evenly over the run, shape ``[K]``.
+        shares: Signal shares of windows that are spread evenly over the run, shape ``[K]``, or ``[R, K]`` of R runs.
         batch_size: Samples B behind each gradient.
         samples: Samples that batches are drawn from without replacement; infinite with replacement.
         level: Probability that the interval covers the truth, in (0, 1).
@@ -165,6 +166,6 @@ def run_noise_scale(
         64.0
     """
     known = shares.value.isfinite()
-    value, stderr, degrees = (part[known] for part in shares)
-    fewest = degrees.amin() if len(degrees) else torch.full((), torch.nan, dtype=degrees.dtype)
-    return noise_scale_interval(Estimate(value.mean(), stderr.mean(), fewest), batch_size, samples=samples, level=level)
+    value, stderr, degrees = (torch.where(known, part, torch.nan).nanmean(-1).reshape(-1) for part in shares)
+    error = stderr.square().sum().sqrt() / len(stderr)
+    return noise_scale_interval(Estimate(value.mean(), error, degrees.amin()), batch_size, samples=samples, level=level)
