@@ -11,7 +11,7 @@ import pytest
 
 LONG = {
     "own_metric", "activations", "depth", "tiny_gpt", "initialisation_by_efficiency", "entropy_balance", "topology",
-    "transition_temperature", "lightning_cli", "wandb_and_csv",
+    "transition_temperature", "lightning_cli", "wandb_and_csv", "critical_batch",
 }  # fmt: skip
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]*.py"))
 
@@ -157,6 +157,18 @@ def test_depth_raises_the_laplacian(run):
     means = [numbers(line)[2] for line in text.splitlines()[1:5]]
     assert means == sorted(means)
     assert (folder / "depth.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_noise_scale_is_of_the_size_of_the_knee(run):
+    text, _ = run("critical_batch")
+    rows = [numbers(line) for line in text.splitlines() if re.match(r"\s+\d", line)]
+    assert [batch for batch, *_ in rows] == [16, 64, 256, 1024]
+    assert [steps for *_, steps in rows] == sorted((steps for *_, steps in rows), reverse=True)
+    knee, scale = number_after("measured", text), number_after("predicted", text)
+    assert 16 < knee < 1024
+    assert number_after("ratio", text) == pytest.approx(scale / knee, abs=0.02)
+    assert 1 / 3 < scale / knee < 3  # one seed
 
 
 def test_the_play_is_shakespeares_text_and_no_more():
