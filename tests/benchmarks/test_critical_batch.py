@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import critical_batch
 import pytest
@@ -62,6 +63,25 @@ def test_a_rate_that_does_not_train_is_halved_until_it_does(example, monkeypatch
     assert 0.05 < example.tuned_rate(None, 8, 3.0, (0,)) < 0.1
 
 
+def test_exact_shares_are_those_of_a_known_scatter(example):
+    """A bias whose gradient is +1 or -1 beside the same signal for all: sigmoid halves, labels in the ratio 3 to 1."""
+    labels = (torch.arange(4000) % 4 > 0).long()
+    frozen = partial(SGD, lr=0.0)
+
+    def network():
+        net = nn.Linear(1, 2, bias=True)
+        nn.init.zeros_(net.weight)
+        nn.init.zeros_(net.bias)
+        return net
+
+    problem = example.Problem(lambda: (torch.zeros(4000, 1), labels), network, lambda p, lr: frozen(p), 0.0, 0.0)
+    run = example.Measured(12, 0.0, [50.0])
+    shares = critical_batch.exact_shares(example, problem, run, 0)
+    assert len(shares) == 25
+    # of each logit: signal (1/4)^2, power (1/2)^2, so noise 3/16 a sample
+    assert shares == pytest.approx([(1 / 16) / (1 / 16 + 3 / 16 / 12)] * 25, rel=1e-5)
+
+
 def test_the_plain_mean_has_no_upper_end_where_many_windows_have_none():
     logged = {"noise_scale": [10.0, 30.0], "noise_scale_lower": [5.0, 7.0], "noise_scale_upper": [50.0, math.nan]}
     assert critical_batch.plain_mean([logged]) == "20 [6, none]"
@@ -83,3 +103,4 @@ def test_both_tables_are_printed(capsys, monkeypatch):
     assert header[3] == "noise scale of the run"
     assert first[:2] == ["MNIST, SGD", "16"]
     assert 0.2 < float(first[4]) < 5.0
+    assert 10.0 < float(first[5]) < 300.0
