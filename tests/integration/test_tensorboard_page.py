@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,13 @@ for (const card of every(document)) {
   const series = {};
   for (const name of card._seriesNames)
     series[name] = card._nameToDataSeries[name].getData().filter(point => known(point.scalar)).map(
-      point => ({value: point.scalar, lower: point.lower ?? null, upper: point.upper ?? null}));
+      point => ({value: point.scalar, smooth: point.smoothed ?? point.scalar,
+        lower: point.lower ?? null, upper: point.upper ?? null}));
   const texts = [...every(card.shadowRoot)].filter(part => part.id === 'error-content' || part.className === 'error');
   const canvas = [...every(card.shadowRoot)].filter(part => ['canvas', 'svg'].includes(part.localName));
+  const plot = [...every(card.shadowRoot)].find(part => part.localName === 'vz-line-chart2');
   found[card.title] = {
-    kind, series,
+    kind, series, axis: plot?._chart?.yScale.domain() ?? null,
     sizes: canvas.map(part => part.getBoundingClientRect()).map(box => [box.width, box.height]),
     errors: texts.map(part => part.textContent.trim()).filter(Boolean),
   };
@@ -147,8 +150,8 @@ def page(folder: Path) -> Any:
         yield show
 
 
-def tags_of(folder: Path, kind: str = "scalars") -> set[str]:
-    return {tag for run in RUNS for tag in EventAccumulator(str(folder / run)).Reload().Tags()[kind]}
+def tags_of(folder: Path, kind: str = "scalars", runs: Iterable[str] = RUNS) -> set[str]:
+    return {tag for run in runs for tag in EventAccumulator(str(folder / run)).Reload().Tags()[kind]}
 
 
 def open_all(browser: Any) -> None:
@@ -164,6 +167,11 @@ def is_drawn(chart: dict[str, Any]) -> bool:
     with_points = {name for name, points in chart["series"].items() if points}
     shown = any(width > 100 and height > 100 for width, height in chart["sizes"])
     return shown and all(any(run in re.split(r"\W", name) for name in with_points) for run in RUNS)
+
+
+def is_within(curve: list[dict[str, Any]], axis: list[float]) -> bool:
+    """Whether half of a curve or more is in its axis, of which TensorBoard leaves out a twentieth at either end."""
+    return sum(axis[0] <= point["smooth"] <= axis[1] for point in curve) >= len(curve) / 2
 
 
 def test_every_chart_draws_the_values_of_both_runs(page: Any, folder: Path) -> None:
@@ -185,8 +193,29 @@ def test_every_chart_draws_the_values_of_both_runs(page: Any, folder: Path) -> N
     for title, chart in bands.items():
         points = [point for points in chart["series"].values() for point in points if point["lower"] is not None]
         points = [point for point in points if "NaN" not in point.values()]  # a noise scale may have no upper end
-        assert points or "Noise scale" in title
+        assert points or "noise scale" in title
         assert all(point["lower"] <= point["value"] <= point["upper"] for point in points)
+
+
+def test_curves_of_a_run_lie_inside_of_their_axes_and_can_be_told_apart(folder: Path) -> None:
+    run = next(iter(RUNS))
+    asked = {title for charts in custom_scalar_layout(tags_of(folder, runs=[run])).values() for title in charts}
+    with open_browser(height=1800) as browser, serve_tensorboard(folder / run) as address:
+        browser.get(f"{address}/#custom_scalars")
+
+        def drawn() -> dict[str, Any] | None:
+            open_all(browser)
+            charts = browser.execute_script(_CHARTS)
+            ready = asked <= charts.keys() and all(chart["axis"] and chart["series"] for chart in charts.values())
+            return charts if ready and all(any(chart["series"].values()) for chart in charts.values()) else None
+
+        charts = wait_for(drawn, patience=90.0, pause=0.5)
+    assert max(len(chart["series"]) for chart in charts.values()) <= 16
+    within = {
+        title: [is_within(curve, chart["axis"]) for curve in chart["series"].values() if curve]
+        for title, chart in charts.items()
+    }
+    assert {title: curves for title, curves in within.items() if sum(curves) < len(curves) / 2} == {}
 
 
 def test_every_image_shows(page: Any, folder: Path) -> None:

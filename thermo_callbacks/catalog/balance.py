@@ -25,13 +25,13 @@ QUANTITIES = (
         logged_by=LIGHT,
         charts=(
             ScalarChart(
-                questions.NOISE,
-                "Noise scale of the run, 95 % band",
+                questions.BATCH,
+                "Gradient noise scale [samples], 95 % band: compare your batch size",
                 ("thermo/noise_scale", "thermo/noise_scale_lower", "thermo/noise_scale_upper"),
                 least=3,
                 band=True,
             ),
-            ScalarChart(questions.NOISE, "Noise scale by layer: samples", ("thermo_noise_scale",)),
+            ScalarChart(questions.LAYERS, "Gradient noise scale by layer [samples]", ("thermo_noise_scale",), place=5),
         ),
         column=LayerColumn("layers", 50, "noise\nscale\n[samples]", 2),
         lines=(RunLine(40),),
@@ -87,7 +87,15 @@ QUANTITIES = (
         when="window",
         logged_by=LIGHT,
         charts=(
-            ScalarChart(questions.NOISE, "Signal share of a gradient", ("thermo/signal_share", "thermo_signal_share")),
+            ScalarChart(
+                questions.BATCH, "Signal in a gradient [share]: 1/2 at the noise scale", ("thermo/signal_share",)
+            ),
+            ScalarChart(
+                questions.LAYERS,
+                "Signal in a gradient, by layer [share]",
+                ("thermo_signal_share", "thermo/signal_share"),
+                place=5,
+            ),
         ),
     ),
     Quantity(
@@ -130,8 +138,9 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.RATE,
-                "Step efficiency and transfer: 1/2 is a line search, 0 gains nothing",
+                "Step efficiency and transfer [ratio]: 1/2 is a line search, 0 gains nothing",
                 ("thermo/step_efficiency", "thermo/step_transfer"),
+                place=1,
             ),
         ),
         lines=(RunLine(45),),
@@ -150,6 +159,8 @@ QUANTITIES = (
         missing="the steps promised no descent",
         when="extra pass",
         logged_by=STANDARD,
-        charts=(ScalarChart(questions.LOSS, "Share of the descent by layer", ("thermo_heat_share",)),),
+        charts=(
+            ScalarChart(questions.LAYERS, "Share of the descent by layer [share]", ("thermo_heat_share",), place=1),
+        ),
     ),
 )

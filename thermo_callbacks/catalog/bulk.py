@@ -20,7 +20,9 @@ QUANTITIES = (
         when="extra pass",
         logged_by=(*FULL, "BulkMonitor"),
         charts=(
-            ScalarChart(questions.NEURONS, "Complexity: how stiffly the neurons are tied", ("thermo/complexity",)),
+            ScalarChart(
+                questions.NEURONS, "Complexity [nats]: how stiffly the neurons are tied", ("thermo/complexity",)
+            ),
         ),
         lines=(RunLine(90),),
         key_number=80,
@@ -44,9 +46,8 @@ QUANTITIES = (
         when="extra pass",
         logged_by=(*FULL, "BulkMonitor"),
         charts=(
-            ScalarChart(
-                questions.NEURONS, "Loss in the bulk and at the boundary", ("thermo/bulk_loss", "thermo/boundary_loss")
-            ),
+            ScalarChart(questions.NEURONS, "Loss in the bulk [squared activations]", ("thermo/bulk_loss",)),
+            ScalarChart(questions.NEURONS, "Loss at the boundary [loss]", ("thermo/boundary_loss",)),
         ),
     ),
     Quantity(
@@ -65,9 +66,8 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.NEURONS,
-                "Temperatures of the neurons and of the weights",
-                ("thermo/equipartition_temperature", "thermo/temperature"),
-                least=2,
+                "Temperature of the neurons [squared activations]",
+                ("thermo/equipartition_temperature",),
             ),
         ),
     ),
@@ -125,7 +125,7 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.NEURONS,
-                "Laplacian of the loss, and with the complexity's",
+                "Trace of the Hessian of the loss, and with the complexity's [loss]",
                 ("thermo/total_laplacian", "thermo/laplacian"),
                 least=2,
             ),

@@ -27,12 +27,12 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.CURVATURE,
-                "Laplacian of the loss, 95 % band",
+                "Trace of the Hessian (Laplacian) [loss], 95 % band",
                 ("thermo/laplacian", "thermo/laplacian_lower", "thermo/laplacian_upper"),
                 least=3,
                 band=True,
             ),
-            ScalarChart(questions.CURVATURE, "Laplacian by layer", ("thermo_laplacian",)),
+            ScalarChart(questions.CURVATURE, "Trace of the Hessian by layer [loss]", ("thermo_laplacian",)),
         ),
         column=LayerColumn("curvature", 10, "Laplacian\n[loss]", 2),
         lines=(RunLine(70),),
@@ -77,10 +77,10 @@ QUANTITIES = (
         logged_by=(*STANDARD, "FreeEnergyMonitor"),
         charts=(
             ScalarChart(
-                questions.CURVATURE,
-                "Temperature from curvature, beside the kinetic one",
-                ("thermo/rugh_temperature", "thermo/temperature"),
-                least=2,
+                questions.EQUILIBRIUM,
+                "Temperature from curvature [loss]: that of the run, at rest",
+                ("thermo/rugh_temperature",),
+                place=1,
             ),
         ),
     ),

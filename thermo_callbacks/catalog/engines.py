@@ -30,8 +30,13 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.ACTIVATIONS,
-                "Work efficiency: share of the signal passed on",
-                ("thermo/work_efficiency", "thermo/work_efficiency_product", "thermo_work_efficiency"),
+                "Power ratio (work efficiency) [out/in]: mean, and product through the depth",
+                ("thermo/work_efficiency", "thermo/work_efficiency_product"),
+            ),
+            ScalarChart(
+                questions.ACTIVATIONS,
+                "Power ratio by activation [out/in]",
+                ("thermo_work_efficiency", "thermo/work_efficiency"),
             ),
         ),
         column=LayerColumn("activations", 10, "work\nefficiency", 3, "z.3f"),
@@ -58,7 +63,7 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.ACTIVATIONS,
-                "Learning efficiency: share of the gradient let back",
+                "Power ratio of the gradient (learning efficiency), by activation [back/in]",
                 ("thermo_learning_efficiency",),
             ),
         ),
@@ -84,9 +89,10 @@ QUANTITIES = (
         logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
         charts=(
             ScalarChart(
-                questions.ACTIVATIONS,
-                "Learning signal against the last activation: read in powers of ten",
+                questions.LAYERS,
+                "Gradient power against the last activation [ratio]: read in powers of ten",
                 ("thermo_learning_signal",),
+                place=4,
             ),
         ),
         column=LayerColumn("activations", 25, "learning\nsignal", 2, ".1e"),
@@ -140,7 +146,7 @@ QUANTITIES = (
         missing="no power came in",
         when="extra pass",
         logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
-        charts=(ScalarChart(questions.ACTIVATIONS, "Engines: work efficiency by type", ("thermo_engine",)),),
+        charts=(ScalarChart(questions.ACTIVATIONS, "Power ratio by type of activation [out/in]", ("thermo_engine",)),),
     ),
     Quantity(
         name="Dead fraction",
@@ -161,7 +167,9 @@ QUANTITIES = (
         when="extra pass",
         logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
         charts=(
-            ScalarChart(questions.ACTIVATIONS, "Dead units: share that is always flat", ("thermo_dead_fraction",)),
+            ScalarChart(
+                questions.LAYERS, "Dead units by activation [share]: always flat", ("thermo_dead_fraction",), place=3
+            ),
         ),
         column=LayerColumn("activations", 30, "dead\nunits", 2, ".1%"),
     ),
@@ -179,6 +187,11 @@ QUANTITIES = (
         missing="no gradient came back",
         when="extra pass",
         logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
+        charts=(
+            ScalarChart(
+                questions.ACTIVATIONS, "Saturated values by activation [share]", ("thermo_saturated_fraction",)
+            ),
+        ),
         column=LayerColumn("activations", 40, "saturated\nvalues", 2, ".1%"),
     ),
 )

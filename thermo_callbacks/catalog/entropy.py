@@ -26,7 +26,9 @@ QUANTITIES = (
         when="window",
         logged_by=(*STANDARD, "EntropyMonitor", "FreeEnergyMonitor"),
         charts=(
-            ScalarChart(questions.ENTROPY, "Entropy of the weights: it falls while they learn", ("thermo/entropy",)),
+            ScalarChart(
+                questions.ENTROPY, "Entropy of the weights [nats]: it falls while they learn", ("thermo/entropy",)
+            ),
         ),
         compared=Compared(50, "temperatures"),
     ),
@@ -48,8 +50,12 @@ QUANTITIES = (
         when="extra pass",
         logged_by=(*STANDARD, "EntropyMonitor"),
         charts=(
-            ScalarChart(questions.ENTROPY, "Entropy destruction, all directions", ("thermo/entropy_destruction",)),
-            ScalarChart(questions.ENTROPY, "Entropy destruction by layer", ("thermo_entropy_destruction",), place=1),
+            ScalarChart(
+                questions.ENTROPY, "Entropy destruction, all directions [nats/step]", ("thermo/entropy_destruction",)
+            ),
+            ScalarChart(
+                questions.ENTROPY, "Entropy destruction by layer [nats/step]", ("thermo_entropy_destruction",), place=1
+            ),
         ),
         column=LayerColumn("curvature", 30, "destruction\n[nats/step]", 2),
         final_value=60,
@@ -73,7 +79,7 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.FREE_ENERGY,
-                "Free energy F = U - TS",
+                "Free energy F = U - TS [loss]",
                 ("thermo/free_energy", "thermo/internal_energy", "thermo/bound_energy"),
                 least=3,
             ),
@@ -115,7 +121,7 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.FREE_ENERGY,
-                "Loss given up per nat of the weights, since the start",
+                "Loss given up since the start, by entropy of the weights [loss/nat]",
                 ("thermo/transition_temperature",),
             ),
         ),
@@ -146,7 +152,7 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.FREE_ENERGY,
-                "Loss per nat of the outputs: 1 if calibrated",
+                "Loss by entropy of the outputs [loss/nat]: 1 if calibrated",
                 ("thermo/transition_temperature_outputs", "thermo/transition_temperature_shift"),
             ),
         ),

@@ -22,7 +22,10 @@ QUANTITIES = (
         logged_by=LIGHT,
         charts=(
             ScalarChart(
-                questions.RATE, "Learning rate, the largest of all groups", ("thermo/learning_rate",), place=90
+                questions.RATE,
+                "Learning rate, the largest of all groups [of the optimizer]",
+                ("thermo/learning_rate",),
+                place=90,
             ),
         ),
     ),
@@ -68,6 +71,9 @@ QUANTITIES = (
         missing="the window has fewer than two batches of two samples, or nothing in them varies",
         when="window",
         logged_by=LIGHT,
+        charts=(
+            ScalarChart(questions.BATCH, "Likeness within batches [ratio]: 1 if shuffled", ("thermo/batch_likeness",)),
+        ),
     ),
     Quantity(
         name="Broken batches",
@@ -109,6 +115,11 @@ QUANTITIES = (
         missing="nothing in the inputs varies",
         when="window",
         logged_by=LIGHT,
+        charts=(
+            ScalarChart(
+                questions.BATCH, "Shift of the inputs since the start [standard deviations]", ("thermo/input_shift",)
+            ),
+        ),
     ),
     Quantity(
         name="Critical findings",

@@ -29,12 +29,12 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.TEMPERATURE,
-                "Temperature of the run, 95 % band",
+                "Temperature of the run [loss], 95 % band",
                 ("thermo/temperature", "thermo/temperature_lower", "thermo/temperature_upper"),
                 least=3,
                 band=True,
             ),
-            ScalarChart(questions.TEMPERATURE, "Temperature by layer", ("thermo_temperature",)),
+            ScalarChart(questions.TEMPERATURE, "Temperature by layer [loss]", ("thermo_temperature",)),
         ),
         column=LayerColumn("layers", 10, "temperature\n[loss]", 3),
         lines=(RunLine(20),),
@@ -79,7 +79,7 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.EQUILIBRIUM,
-                "Thermometers: far apart means no",
+                "Thermometers [loss]: far apart means no",
                 ("thermo/temperature", "thermo/virial_temperature", "thermo/einstein_temperature"),
                 least=2,
                 place=1,
@@ -137,9 +137,10 @@ QUANTITIES = (
         when="window",
         logged_by=(*LIGHT, "FreeEnergyMonitor"),
         charts=(
+            ScalarChart(questions.RATE, "Mean loss of the windows [loss]", ("thermo/internal_energy",)),
             ScalarChart(
                 questions.LOSS,
-                "Energy balance: loss, heat, residual",
+                "Energy balance: loss, heat, residual [loss]",
                 ("thermo/internal_energy", "thermo/heat", "thermo/first_law_residual"),
             ),
         ),
@@ -164,7 +165,7 @@ QUANTITIES = (
         missing="a step was not finite",
         when="window",
         logged_by=LIGHT,
-        charts=(ScalarChart(questions.LOSS, "Heat by layer: the lowest removed most", ("thermo_heat",)),),
+        charts=(ScalarChart(questions.LOSS, "Heat by layer [loss]: the lowest removed most", ("thermo_heat",)),),
         column=LayerColumn("layers", 30, "heat so\nfar\n[loss]", 2),
     ),
     Quantity(

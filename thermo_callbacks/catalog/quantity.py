@@ -23,8 +23,10 @@ class ScalarChart(NamedTuple):
 
     question: str  # that it helps to answer: its category, one of those in catalog.questions
     title: str
-    tags: tuple[str, ...]  # tags and families that it draws, companions of other rows among them
-    least: int = 1  # how many of the tags it takes to make a chart, where no family does
+    # tags and families that it draws, companions of other rows among them; beside a family the report alone draws
+    # those of the whole run: 16 members are as many lines as a chart of TensorBoard can show apart
+    tags: tuple[str, ...]
+    least: int = 1  # how many of the tags it takes to make a chart without a family
     reference: str = ""  # a tag that it draws as well, and that makes no chart by itself
     band: bool = False  # its tags are a value and the ends of its interval
     place: int = 0  # its order among the charts of the question; where it is equal, that of the rows

@@ -29,7 +29,9 @@ QUANTITIES = (
         when="extra pass",
         logged_by=(*FULL, "EntropyMonitor"),
         charts=(
-            ScalarChart(questions.CURVATURE, "Sharpness: largest eigenvalue of the Hessian", ("thermo/sharpness",)),
+            ScalarChart(
+                questions.CURVATURE, "Sharpness, the largest eigenvalue of the Hessian [loss]", ("thermo/sharpness",)
+            ),
         ),
         lines=(RunLine(75),),
     ),
@@ -53,9 +55,10 @@ QUANTITIES = (
         key_number=60,
         charts=(
             ScalarChart(
-                questions.CURVATURE,
-                "Stability margin: beyond 1 the optimizer is unstable",
+                questions.RATE,
+                "Stability margin [ratio]: beyond 1 the optimizer is unstable",
                 ("thermo/stability_margin",),
+                place=2,
             ),
         ),
         lines=(RunLine(76),),
@@ -76,7 +79,7 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.ENTROPY,
-                "Share of the destruction that the balance is known of",
+                "Destruction that the balance is known of [share]",
                 ("thermo/resolved_share",),
                 place=2,
             ),
@@ -116,7 +119,10 @@ QUANTITIES = (
         logged_by=(*FULL, "EntropyMonitor"),
         charts=(
             ScalarChart(
-                questions.ENTROPY, "Entropy rate of the resolved directions", ("thermo/entropy_rate",), place=2
+                questions.ENTROPY,
+                "Entropy rate of the resolved directions [nats/step]",
+                ("thermo/entropy_rate",),
+                place=2,
             ),
         ),
         lines=(RunLine(50),),
@@ -137,7 +143,7 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.ENTROPY,
-                "Second law: rate in standard errors, sure beyond ±2",
+                "Second law: entropy rate [standard errors], sure beyond ±2",
                 ("thermo/second_law_score",),
                 place=2,
             ),

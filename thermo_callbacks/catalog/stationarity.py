@@ -30,10 +30,14 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.EQUILIBRIUM,
-                "Drift of the run: share near 1, p-value near 0 mean no",
+                "Drift of the weights [share], and its p-value: near 0, it is real",
                 ("thermo/drift_share", "thermo/drift_p_value"),
             ),
-            ScalarChart(questions.EQUILIBRIUM, "Drift share by layer: near 1 means no", ("thermo_drift_share",)),
+            ScalarChart(
+                questions.EQUILIBRIUM,
+                "Drift by layer [share]: near 1, it still grows or shrinks",
+                ("thermo_drift_share",),
+            ),
         ),
         column=LayerColumn("layers", 40, "drift\nshare", 2, ".2f"),
         lines=(RunLine(30),),
@@ -78,7 +82,7 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.EQUILIBRIUM,
-                "Equilibrium ratio of the run: 1 if it is",
+                "Equilibrium ratio [ratio]: 1 if it is",
                 ("thermo/equilibrium_ratio",),
                 reference="thermo/equilibrium_reference",
                 place=2,
@@ -86,7 +90,7 @@ QUANTITIES = (
             # not with the run's: one layer far out would press the run and the line at 1 into one
             ScalarChart(
                 questions.EQUILIBRIUM,
-                "Equilibrium ratio by layer",
+                "Equilibrium ratio by layer [ratio]: 1 if it is",
                 ("thermo_equilibrium_ratio",),
                 reference="thermo/equilibrium_reference",
                 place=2,

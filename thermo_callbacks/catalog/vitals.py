@@ -26,10 +26,11 @@ QUANTITIES = (
         when="window",
         logged_by=LIGHT,
         charts=(
+            ScalarChart(questions.RATE, "Update ratio [step/weights]: about 0.001", ("thermo/update_ratio",), place=3),
             ScalarChart(
-                questions.VITALS,
-                "Update ratio by layer: about 0.001, and close together",
-                ("thermo/update_ratio", "thermo_update_ratio"),
+                questions.LAYERS,
+                "Update ratio by layer [step/weights]: close together",
+                ("thermo_update_ratio", "thermo/update_ratio"),
             ),
         ),
         column=LayerColumn("layers", 70, "update\nratio", 2),
@@ -53,9 +54,13 @@ QUANTITIES = (
         logged_by=LIGHT,
         charts=(
             ScalarChart(
-                questions.VITALS,
-                "Gradient norm by layer, before clipping",
-                ("thermo/gradient_norm", "thermo_gradient_norm"),
+                questions.RATE, "Gradient norm before clipping [loss/weight]", ("thermo/gradient_norm",), place=4
+            ),
+            ScalarChart(
+                questions.LAYERS,
+                "Gradient norm by layer [loss/weight]",
+                ("thermo_gradient_norm", "thermo/gradient_norm"),
+                place=2,
             ),
         ),
     ),
@@ -85,7 +90,7 @@ QUANTITIES = (
         missing="no step of the window counts",
         when="window",
         logged_by=FULL,
-        charts=(ScalarChart(questions.VITALS, "Weight norm by layer", ("thermo_weight_norm",)),),
+        charts=(ScalarChart(questions.LAYERS, "Weight norm by layer [weights]", ("thermo_weight_norm",), place=6),),
     ),
     Quantity(
         name="Weight growth",
@@ -104,7 +109,9 @@ QUANTITIES = (
         logged_by=LIGHT,
         charts=(
             ScalarChart(
-                questions.VITALS, "Weight growth in 1,000 steps: 0 if the size stands", ("thermo/weight_growth",)
+                questions.EQUILIBRIUM,
+                "Weight growth [per 1,000 steps]: 0 if the size stands",
+                ("thermo/weight_growth",),
             ),
         ),
     ),
@@ -121,7 +128,11 @@ QUANTITIES = (
         missing=_NO_WEIGHTS,
         when="window",
         logged_by=FULL,
-        charts=(ScalarChart(questions.VITALS, "Weight growth by layer", ("thermo_weight_growth",)),),
+        charts=(
+            ScalarChart(
+                questions.LAYERS, "Weight growth by layer [per 1,000 steps]", ("thermo_weight_growth",), place=6
+            ),
+        ),
     ),
     Quantity(
         name="Decay share",
@@ -138,7 +149,7 @@ QUANTITIES = (
         needs=("motion", "mobility"),
         when="window",
         logged_by=LIGHT,
-        charts=(ScalarChart(questions.VITALS, "Share of weight decay in a step", ("thermo/decay_share",)),),
+        charts=(ScalarChart(questions.RATE, "Weight decay in a step [share]", ("thermo/decay_share",), place=5),),
     ),
     Quantity(
         name="Decay share by layer",
@@ -173,9 +184,10 @@ QUANTITIES = (
         logged_by=LIGHT,
         charts=(
             ScalarChart(
-                questions.VITALS,
-                "Clipping: what is left of the gradient, share of steps",
+                questions.RATE,
+                "Clipping: what it leaves of the gradient, and of how many steps [share]",
                 ("thermo/clip_factor", "thermo/clipped_share"),
+                place=5,
             ),
         ),
     ),

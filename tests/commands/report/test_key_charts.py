@@ -12,7 +12,7 @@ from thermo_callbacks.commands.report.key_charts import MOST, key_charts_of
 from thermo_callbacks.findings import Finding
 
 LOSS = "Loss, mean of each window"
-DEAD = "Dead units: share that is always flat"
+DEAD = "Dead units by activation [share]: always flat"
 RECORD = {
     "thermo/internal_energy": 1.0,
     "thermo/step_efficiency": 0.5,
@@ -76,14 +76,13 @@ def test_each_finding_has_its_first_evidence_before_any_has_its_second():
     grave = dataclasses.replace(finding, severity="critical", evidence={"thermo/update_ratio": 1.0})
     runs = [run("one"), run("two")]
     panels = key_charts_of(runs, [Diagnosis([finding], 1, 19), Diagnosis([grave], 1, 19)])
-    ratio = "Update ratio by layer: about 0.001, and close together: two"
-    assert [panel.heading for panel in panels] == [LOSS, ratio, "Step efficiency", "Temperature"]
+    assert [panel.heading for panel in panels] == [LOSS, "Update ratio", "Step efficiency", "Temperature"]
 
 
 def test_the_chart_of_a_quantity_is_that_which_is_about_it():
     finding = Finding("c", (), "warning", 1.0, {"thermo/temperature": 1.0}, 0, "", "")
     band = {"thermo__temperature_lower": 0.5e-4, "thermo__temperature_upper": 2e-4, "thermo__virial_temperature": 1e-4}
-    for given, heading in ((run(**band), "Temperature of the run, 95 % band"), (run(), "Temperature")):
+    for given, heading in ((run(**band), "Temperature of the run [loss], 95 % band"), (run(), "Temperature")):
         panels = key_charts_of([given], [Diagnosis([finding], 1, 19)])
         assert panels[1].heading == heading
 

@@ -110,7 +110,10 @@ def test_each_chart_has_the_points_of_the_logs(two):
         for line in data["lines"]:
             steps = data["steps"][line["steps"]]
             assert len(steps) == len(line["values"]) > 0
-            if figure.text.split("\n")[1].strip() == "Temperature of the run, 95 % band" and line["name"] in by_name:
+            if (
+                figure.text.split("\n")[1].strip() == "Temperature of the run [loss], 95 % band"
+                and line["name"] in by_name
+            ):
                 series = by_name[line["name"]].scalars["thermo/temperature"]
                 assert steps == series.steps.tolist()
                 np.testing.assert_allclose(line["values"], series.values, rtol=1e-4)

@@ -60,7 +60,7 @@ def test_several_runs_have_a_colour_each_and_a_dash_for_each_number(runs):
 
 def test_layers_have_a_chart_for_each_run_with_the_same_axes_and_colours_by_depth(runs):
     panels = [panel for panel in panels_of(runs) if panel.heading.startswith("Temperature by layer")]
-    assert [panel.heading for panel in panels] == [f"Temperature by layer: {run.name}" for run in runs]
+    assert [panel.heading for panel in panels] == [f"Temperature by layer [loss]: {run.name}" for run in runs]
     assert len({panel.chart.y_scale for panel in panels}) == 1
     assert len({panel.chart.x_scale for panel in panels}) == 1
     for panel in panels:  # the table's columns are sorted by name, and all runs have the layers in one order
@@ -81,8 +81,8 @@ def test_the_band_is_that_of_the_logs(logs):
 def test_the_equilibrium_ratio_has_its_line_at_1(runs):
     panels = [panel for panel in panels_of(runs) if "Equilibrium ratio" in panel.heading]
     assert [panel.heading for panel in panels] == [
-        "Equilibrium ratio of the run: 1 if it is",
-        "Equilibrium ratio by layer: slow",  # the run with preset full
+        "Equilibrium ratio [ratio]: 1 if it is",
+        "Equilibrium ratio by layer [ratio]: 1 if it is: slow",  # the run with preset full
     ]
     assert {panel.chart.reference for panel in panels} == {1.0}
     assert all("reference" not in line.name for panel in panels for line in panel.chart.lines)
@@ -119,7 +119,7 @@ def test_colours_stay_in_order_and_are_defined_for_both_modes():
 def test_values_of_the_whole_run_are_drawn_strong_beside_its_layers_and_are_no_member():
     record = {f"thermo_signal_share/block.{layer}": 0.01 * layer for layer in range(40)}
     record["thermo/signal_share"] = 0.5
-    (panel,) = [panel for panel in panels_of([run_with({1: record, 2: record})]) if "share" in panel.chart.title]
+    (panel,) = [panel for panel in panels_of([run_with({1: record, 2: record})]) if "by layer" in panel.chart.title]
     assert panel.gradient == ("block.0", "block.39")
     assert [line.name for line in panel.chart.lines if line.strong] == ["whole run"]
     assert sum(not line.strong for line in panel.chart.lines) == 40

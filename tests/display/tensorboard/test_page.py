@@ -96,11 +96,11 @@ class TestWriting:
 
         drawn = drawn_by_tensorboard(tmp_path, "run")
         reference = "c++-thermo/equilibrium_reference"
-        assert drawn["Equilibrium ratio of the run: 1 if it is"] == {"c++-thermo/equilibrium_ratio", reference}
-        assert drawn["Equilibrium ratio by layer"] == {"c++-thermo_equilibrium_ratio/net.0", reference}
+        assert drawn["Equilibrium ratio [ratio]: 1 if it is"] == {"c++-thermo/equilibrium_ratio", reference}
+        assert drawn["Equilibrium ratio by layer [ratio]: 1 if it is"] == {"c++-thermo_equilibrium_ratio/net.0"}
         charts = charts_of(custom_scalar_layout(tags, prefix=writers[0].prefix))
         logged = EventAccumulator(str(tmp_path / "run")).Reload().Tags()
-        assert set(charts["Temperature of the run, 95 % band"][1]) <= set(logged["scalars"])
+        assert set(charts["Temperature of the run [loss], 95 % band"][1]) <= set(logged["scalars"])
         assert logged["images"] == ["c++-thermo/temperature_by_layer"]
         assert "c++-thermo/legend/text_summary" in logged["tensors"]
 
@@ -112,20 +112,36 @@ class TestWriting:
             for tag in ("thermo/heat", "thermo_laplacian/net.2"):
                 writer.add_scalar(tag, 1.0, 99)
         assert drawn_by_tensorboard(tmp_path, "run") == {
-            "Energy balance: loss, heat, residual": {"thermo/heat"},
-            "Laplacian by layer": {"thermo_laplacian/net.2"},
+            "Energy balance: loss, heat, residual [loss]": {"thermo/heat"},
+            "Trace of the Hessian by layer [loss]": {"thermo_laplacian/net.2"},
         }
         (first, _), (second, text) = legends_in(tmp_path / "run")
         assert (first, second) == (49, 99)
         assert "**Laplacian**" in text
         assert text.endswith("`net.0`, `net.2`")
 
+    def test_what_has_no_value_yet_is_explained_and_not_drawn(self, tmp_path):
+        sharpness, heat = "thermo/sharpness", "thermo/heat"
+        with SummaryWriter(tmp_path) as writer:
+            writers = [PrefixedWriter(writer)]
+            titles = []
+            for empty in ({sharpness}, {heat}, {heat, sharpness}):  # the last two: another monitor, and one value
+                write_page(writers, [], {heat, sharpness}, 49, empty=empty)
+                writer.flush()
+                charts = [chart for category in page_of(tmp_path)["category"] for chart in category["chart"]]
+                titles.append([chart["title"].partition(",")[0].partition(":")[0] for chart in charts])
+        both = ["Sharpness", "Energy balance"]
+        assert titles == [["Energy balance"], both, both]
+        assert all(f"`{tag}`" in legends_in(tmp_path)[0][1] for tag in (heat, sharpness))
+
     def test_monitors_of_one_run_share_its_page(self, tmp_path):
         with SummaryWriter(tmp_path) as writer:
             write_page([PrefixedWriter(writer)], ["net.0"], {"thermo/heat"}, 49)
             write_page([PrefixedWriter(writer)], [], {"thermo/transition_temperature_shift"}, 99)
         titles = [chart["title"] for category in page_of(tmp_path)["category"] for chart in category["chart"]]
-        assert titles == ["Energy balance: loss, heat, residual", "Loss per nat of the outputs: 1 if calibrated"]
+        balance, outputs = titles
+        assert balance.startswith("Energy balance")
+        assert outputs.startswith("Loss by entropy of the outputs")
         text = legends_in(tmp_path)[-1][1]
         assert "`thermo/heat`" in text
         assert "`thermo/transition_temperature_shift`" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from thermo_callbacks.callbacks.output.figures import Figures
@@ -42,6 +43,7 @@ class Publisher:
         self._figures = Figures(self.told)
         self._extra_passes_made = 0
         self._drawn = 0  # windows and extra passes on the last figures
+        self._valued: set[str] = set()  # tags that have had a value that can be drawn
 
     @property
     def values(self) -> dict[str, float]:
@@ -52,7 +54,9 @@ class Publisher:
         """Log values at a step of Lightning's own axis; the figures remember the temperatures of a window."""
         self.windows += window
         self._extra_passes_made += not window
-        grown = not record.keys() <= self.latest.keys()
+        valued = {tag for tag, value in record.items() if math.isfinite(value)}
+        grown = not (record.keys() <= self.latest.keys() and valued <= self._valued)
+        self._valued |= valued
         self.latest.update(record)
         offer(trainer, self.values)
         # not self.log: Lightning would repeat the last value at every flush until the epoch ends
@@ -61,7 +65,9 @@ class Publisher:
         self._remember(record, step)
         if grown:  # what a later extra pass brings first has charts too
             layers = max((history.layers for history in self._histories.values()), key=len)
-            output.write(trainer, step, lambda writers: write_page(writers, layers, self.values.keys(), step))
+            tags = self.values.keys()
+            empty = tags - self._valued - self.constants.keys()
+            output.write(trainer, step, lambda writers: write_page(writers, layers, tags, step, empty=empty))
         if "thermo/equilibrium_ratio" in record:
             output.write(trainer, step, lambda writers: write_equilibrium_reference(writers, step))
         if self.windows >= FIRST_DRAWING and self.windows + self._extra_passes_made >= 2 * self._drawn:
@@ -116,6 +122,7 @@ class Publisher:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back :meth:`state_dict`."""
         self.latest = dict(state["latest"])
+        self._valued = {tag for tag, value in self.latest.items() if math.isfinite(value)}
         self.windows, self._extra_passes_made = int(state["windows"]), int(state["extra_passes"])
         self._drawn = self.windows + self._extra_passes_made
         for family, history in self._histories.items():

@@ -38,6 +38,7 @@ class _Page:
 
     layers: list[str] = field(default_factory=list)
     tags: set[str] = field(default_factory=set)
+    empty: set[str] = field(default_factory=set)
     layout: Layout = field(default_factory=dict)
     text: str = ""
 
@@ -46,7 +47,14 @@ class _Page:
 _PAGES: WeakKeyDictionary[SummaryWriterLike, _Page] = WeakKeyDictionary()
 
 
-def write_page(writers: Iterable[PrefixedWriter], layers: Sequence[str], tags: Collection[str], step: int = 0) -> None:
+def write_page(
+    writers: Iterable[PrefixedWriter],
+    layers: Sequence[str],
+    tags: Collection[str],
+    step: int = 0,
+    *,
+    empty: Collection[str] = frozenset(),
+) -> None:
     """Write the layout of the charts and the legend: when a run starts, and again when it logs new tags.
 
     A writer's page holds all that was ever asked for on it, so that several monitors of one run have one page
@@ -58,12 +66,16 @@ def write_page(writers: Iterable[PrefixedWriter], layers: Sequence[str], tags: C
         layers: Names of the layers, in order of depth.
         tags: Tags that the run logs, without a logger's prefix.
         step: Step that the legend is filed under.
+        empty: Those of the tags that have had no value so far: they are explained, and not drawn.
     """
     for writer, prefix in writers:
         page = _PAGES.setdefault(writer, _Page())
+        # of what another monitor of the run has had a value, an empty tag says nothing new
+        page.empty |= set(empty).intersection(tags) - page.tags
+        page.empty -= set(tags).difference(empty)
         page.tags.update(tags)
         page.layers = merge_names(page.layers, layers)
-        layout = custom_scalar_layout(page.tags, prefix=prefix)
+        layout = custom_scalar_layout(page.tags, prefix=prefix, empty=page.empty)
         if layout != page.layout:
             writer.add_custom_scalars(layout)
             page.layout = layout
