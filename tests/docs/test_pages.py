@@ -18,7 +18,8 @@ DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(DOCS)): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
 TYPED_BY_HAND = re.compile(
     r"pip install |tensorboard --logdir |thermo-callbacks (?:compare|report|check) |mkdocs (?:serve|build)|pytest\b"
-    r"|ruff check |pip --python \S+ install |python (?:docs/hooks|tests/benchmarks/\w+|tests/without_lightning)\.py\b"
+    r"|ruff check |pip --python \S+ install "
+    r"|python (?:docs/hooks|docs/images|tests/benchmarks/\w+|tests/without_lightning)\.py\b"
 )
 
 
