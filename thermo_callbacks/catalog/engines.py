@@ -166,11 +166,7 @@ QUANTITIES = (
         "numbers",
         when="extra pass",
         logged_by=(*STANDARD, "WorkEfficiencyMonitor"),
-        charts=(
-            ScalarChart(
-                questions.LAYERS, "Dead units by activation [share]: always flat", ("thermo_dead_fraction",), place=3
-            ),
-        ),
+        charts=(ScalarChart(questions.LAYERS, "Dead units by activation [share]", ("thermo_dead_fraction",), place=3),),
         column=LayerColumn("activations", 30, "dead\nunits", 2, ".1%"),
     ),
     Quantity(

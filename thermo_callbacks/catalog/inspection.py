@@ -23,7 +23,7 @@ QUANTITIES = (
         charts=(
             ScalarChart(
                 questions.RATE,
-                "Learning rate, the largest of all groups [of the optimizer]",
+                "Learning rate [of the optimizer]: the largest of all groups",
                 ("thermo/learning_rate",),
                 place=90,
             ),
@@ -129,7 +129,8 @@ QUANTITIES = (
         summary="how many findings of severity critical there are now",
         meaning="0 is right. More: the text of the findings says what, where and since when.",
         caution="Rules look at the run less and less often: after windows 1, 2, 3, 5, 8 and so on, and at the end.",
-        action="EarlyStopping('thermo/critical_findings', mode='max', stopping_threshold=0) ends a run that is lost.",
+        action="EarlyStopping('thermo/critical_findings', mode='max', stopping_threshold=0, patience=10**6, "
+        "check_finite=False) ends a run that is lost, and no other: 0 all along is no progress to it.",
         when="window",
         logged_by=LIGHT,
     ),

@@ -29,7 +29,7 @@ QUANTITIES = (
             ScalarChart(questions.RATE, "Update ratio [step/weights]: about 0.001", ("thermo/update_ratio",), place=3),
             ScalarChart(
                 questions.LAYERS,
-                "Update ratio by layer [step/weights]: close together",
+                "Update ratio by layer [step/weights]",
                 ("thermo_update_ratio", "thermo/update_ratio"),
             ),
         ),

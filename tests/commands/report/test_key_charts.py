@@ -12,7 +12,7 @@ from thermo_callbacks.commands.report.key_charts import MOST, key_charts_of
 from thermo_callbacks.findings import Finding
 
 LOSS = "Loss, mean of each window"
-DEAD = "Dead units by activation [share]: always flat"
+DEAD = "Dead units by activation [share]"
 RECORD = {
     "thermo/internal_energy": 1.0,
     "thermo/step_efficiency": 0.5,

@@ -31,12 +31,12 @@ OF_MOTION = {
         "step_efficiency", "step_transfer"
     ),
     "Update ratio [step/weights]: about 0.001": whole("update_ratio"),
-    "Update ratio by layer [step/weights]: close together": by(LAYERS, "update_ratio"),
+    "Update ratio by layer [step/weights]": by(LAYERS, "update_ratio"),
     "Gradient norm before clipping [loss/weight]": whole("gradient_norm"),
     "Gradient norm by layer [loss/weight]": by(LAYERS, "gradient_norm"),
     "Weight decay in a step [share]": whole("decay_share"),
     "Clipping: what it leaves of the gradient, and of how many steps [share]": whole("clip_factor", "clipped_share"),
-    "Learning rate, the largest of all groups [of the optimizer]": whole("learning_rate"),
+    "Learning rate [of the optimizer]: the largest of all groups": whole("learning_rate"),
     "Likeness within batches [ratio]: 1 if shuffled": whole("batch_likeness"),
     "Shift of the inputs since the start [standard deviations]": whole("input_shift"),
     "Temperature by layer [loss]": by(LAYERS, "temperature"),
@@ -83,7 +83,7 @@ OF_ACTIVATIONS = {
     "Power ratio by type of activation [out/in]": by(TYPES, "engine"),
     "Saturated values by activation [share]": by(ACTIVATIONS, "saturated_fraction"),
     "Gradient power against the last activation [ratio]: read in powers of ten": by(ACTIVATIONS, "learning_signal"),
-    "Dead units by activation [share]: always flat": by(ACTIVATIONS, "dead_fraction"),
+    "Dead units by activation [share]": by(ACTIVATIONS, "dead_fraction"),
 }
 OF_BULK = {
     "Complexity [nats]: how stiffly the neurons are tied": whole("complexity"),
