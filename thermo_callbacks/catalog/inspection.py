@@ -20,14 +20,7 @@ QUANTITIES = (
         missing="no parameter group has a rate",
         when="window",
         logged_by=LIGHT,
-        charts=(
-            ScalarChart(
-                questions.RATE,
-                "Learning rate [of the optimizer]: the largest of all groups",
-                ("thermo/learning_rate",),
-                place=90,
-            ),
-        ),
+        charts=(ScalarChart(questions.RATE, "Learning rate [of the optimizer]", ("thermo/learning_rate",), place=3),),
     ),
     Quantity(
         name="Epsilon share",
@@ -129,7 +122,7 @@ QUANTITIES = (
         summary="how many findings of severity critical there are now",
         meaning="0 is right. More: the text of the findings says what, where and since when.",
         caution="Rules look at the run less and less often: after windows 1, 2, 3, 5, 8 and so on, and at the end.",
-        action="EarlyStopping('thermo/critical_findings', mode='max', stopping_threshold=0, patience=10**6, "
+        action="EarlyStopping('thermo/critical_findings', mode='max', stopping_threshold=0, patience=1_000_000, "
         "check_finite=False) ends a run that is lost, and no other: 0 all along is no progress to it.",
         when="window",
         logged_by=LIGHT,

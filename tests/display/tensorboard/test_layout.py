@@ -36,7 +36,7 @@ OF_MOTION = {
     "Gradient norm by layer [loss/weight]": by(LAYERS, "gradient_norm"),
     "Weight decay in a step [share]": whole("decay_share"),
     "Clipping: what it leaves of the gradient, and of how many steps [share]": whole("clip_factor", "clipped_share"),
-    "Learning rate [of the optimizer]: the largest of all groups": whole("learning_rate"),
+    "Learning rate [of the optimizer]": whole("learning_rate"),
     "Likeness within batches [ratio]: 1 if shuffled": whole("batch_likeness"),
     "Shift of the inputs since the start [standard deviations]": whole("input_shift"),
     "Temperature by layer [loss]": by(LAYERS, "temperature"),
