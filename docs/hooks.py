@@ -313,7 +313,7 @@ def cause_pages() -> str:
 
 
 def _cause(cause: Cause) -> str:
-    follows = f"**What follows from it**, and is not told beside it: {', '.join(cause.explains)}."
+    follows = f"**Whose signs it explains**, so that they are not told beside it: {', '.join(cause.explains)}."
     parts = [
         f"## {cause.name[:1].upper()}{cause.name[1:]}",
         f"**What you see.** {cause.seen}",

@@ -95,7 +95,7 @@ def test_what_is_not_critical_is_no_failure(severity):
         "    Seen: Seen.",
         "    Evidence: thermo/heat = -inf",
         "    Do: Raise it.",
-        "    Follows from it: x",
+        "    Explains the signs of: x",
     ]
 
 

@@ -36,7 +36,7 @@ def _lines(finding: Finding) -> Iterator[str]:
         yield f"    Evidence: {', '.join(f'{tag} = {number(value)}' for tag, value in finding.evidence.items())}"
     yield f"    Do: {finding.advice}"
     if finding.consequences:
-        yield f"    Follows from it: {', '.join(finding.consequences)}"
+        yield f"    Explains the signs of: {', '.join(finding.consequences)}"
 
 
 def check_target(path: Path) -> None:

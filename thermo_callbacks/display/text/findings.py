@@ -37,7 +37,7 @@ def findings_text(findings: Sequence[Finding], step: int) -> str:
     parts = [f"**Up to step {step}:**"]
     for each in findings:
         where = f" in {each.place}" if each.layers else ""
-        follows = f" What follows from it: {', '.join(each.consequences)}." if each.consequences else ""
+        follows = f" It explains the signs of these too: {', '.join(each.consequences)}." if each.consequences else ""
         evidence = ", ".join(f"`{tag}` {number(value)}" for tag, value in each.evidence.items())
         parts.append(
             f"**{each.severity}: {each.cause}{where}**, since step {each.since_step}. {each.text}{follows}\n\n"
