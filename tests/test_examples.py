@@ -75,6 +75,7 @@ def test_plain_loop_agrees_with_the_exact_temperature(run):
     assert number_after("measured", text) == pytest.approx(number_after("exact", text), rel=0.05)
 
 
+@pytest.mark.slow
 def test_what_was_logged_is_read_back_and_the_run_of_wandb_is_there(run):
     text, folder = run("wandb_and_csv")
     rows = [numbers(line) for line in text.splitlines() if line.startswith("  step")]

@@ -30,6 +30,7 @@ def test_prints_a_row_for_each_depth(benchmark_module, capsys, monkeypatch):
     assert rows[2][2:4] == ["10,000 draws", "-"]
 
 
+@pytest.mark.slow
 def test_the_command_is_called_and_has_to_succeed(benchmark_module, capfd):
     benchmark_module.command(Shell(784, 10, 2, 100_000))
     assert capfd.readouterr().err == ""

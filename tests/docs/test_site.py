@@ -16,6 +16,7 @@ import pytest
 
 from thermo_callbacks.catalog import QUANTITIES
 
+pytestmark = pytest.mark.slow  # it builds the whole site
 ROOT = Path(__file__).parents[2]
 
 

@@ -32,6 +32,7 @@ class Drawing(Impatient):
         torch.rand(())
 
 
+@pytest.mark.slow
 def test_all_hold_with_tiny_sizes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--device", "cpu"]) == 0
     table = capsys.readouterr().out

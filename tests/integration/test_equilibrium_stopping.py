@@ -88,7 +88,7 @@ def test_beside_the_scheduler_its_tests_count_at_its_lowest_rate(first: bool) ->
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside the scheduler"])
-@pytest.mark.parametrize("at", [250, 501], ids=str)
+@pytest.mark.parametrize("at", [pytest.param(250, marks=pytest.mark.slow), 501], ids=str)
 def test_a_resumed_run_stops_where_the_unbroken_one_does(beside: bool, at: int, tmp_path: Any) -> None:
     def callbacks() -> list[Any]:
         return [*([EquilibriumScheduler(0.5, 0.04, **QUICK)] if beside else []), EquilibriumStopping(3, **QUICK)]

@@ -84,6 +84,7 @@ STEPS_OF_OURS = {
 }
 
 
+@pytest.mark.slow
 def test_a_fault_at_any_kind_of_step_ends_no_run(tmp_path: Path) -> None:
     found = [place for place in places(tmp_path) if STEPS_OF_OURS.get(place.name) == place.file]
     assert {place.name for place in found} == STEPS_OF_OURS.keys()

@@ -23,6 +23,14 @@ ARGUMENTS: dict[str, tuple[Any, Any]] = {
     "batch_size": (8, 8),
     "curvature_every_n_steps": (70, 70),
     "every_n_seconds": (2.5, 2.5),
+    "factor": (0.25, 0.25),
+    "grow": (True, True),
+    "level": (0.01, 0.01),
+    "loss_tolerance": (0.75, 0.75),
+    "min_lr": (1e-5, 1e-5),
+    "persistence": (4, 4),
+    "tolerance": (0.25, 0.25),
+    "warmup_steps": (40, 40),
     "datasets": (["seen", "new"], ["seen", "new"]),
     "layers": (["net.*", "head"], ["net.*", "head"]),
     "loss_fn": ("torch.nn.functional.mse_loss", mse_loss),
@@ -42,6 +50,8 @@ ARGUMENTS: dict[str, tuple[Any, Any]] = {
 """What is written and what it stands for, other than the default, for each argument that a callback has."""
 OTHERS = {("LiveTable", "layers"): (5, 5)}
 """Arguments of one name that mean something else."""
+EXCLUDED = {("EquilibriumScheduler", "warmup_steps")}
+"""Arguments that another one in the table rules out: ``grow`` is a warm-up too."""
 IN_PYTHON_ONLY = {"console"}
 FORMER_NAMES = {"rest"}
 
@@ -107,7 +117,7 @@ def value_of(monitor: Any, argument: str) -> Any:
 def test_arguments_arrive_and_are_printed_as_they_are(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parameters = parameters_of(name)
+    parameters = {argument: each for argument, each in parameters_of(name).items() if (name, argument) not in EXCLUDED}
     table = {argument: OTHERS.get((name, argument), ARGUMENTS[argument]) for argument in parameters}
     written, wanted = ({argument: pair[place] for argument, pair in table.items()} for place in (0, 1))
     assert all(written[argument] != parameter.default for argument, parameter in parameters.items())
@@ -115,7 +125,8 @@ def test_arguments_arrive_and_are_printed_as_they_are(
     with pytest.raises(SystemExit, match="0"):
         cli("--config", file, "--print_config")
     printed = capsys.readouterr().out
-    assert without_former_names(init_args_of(printed)) == written
+    told = without_former_names(init_args_of(printed))
+    assert {argument: value for argument, value in told.items() if (name, argument) not in EXCLUDED} == written
     Path(file).write_text(printed, encoding="utf-8")
     monitor = monitor_of(cli("--config", file), name)
     assert {argument: value_of(monitor, argument) for argument in parameters} == wanted

@@ -81,7 +81,9 @@ def said(module: Any, *callbacks: Any, batches: int = 60, options: Any = None) -
 
 
 @pytest.mark.parametrize(
-    "monitor", [ThermoMonitor("full"), ThermoMonitor("light", layers="all")], ids=["groups", "each"]
+    "monitor",
+    [pytest.param(ThermoMonitor("full"), marks=pytest.mark.slow), ThermoMonitor("light", layers="all")],
+    ids=["groups", "each"],
 )
 def test_two_hundred_layers_without_gradient_are_one_list(monitor: ThermoMonitor) -> None:
     [only] = said(Unused(sgd), monitor, batches=24)

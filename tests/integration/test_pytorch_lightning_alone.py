@@ -53,6 +53,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(hidden), str(ROOT)]), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_saved_hyperparameters_have_their_columns_and_no_warning(environment: dict[str, str], tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     done = subprocess.run(

@@ -26,9 +26,9 @@ class EquilibriumStopping(EquilibriumCallback):
     Args:
         persistence: How often equilibrium has to be accepted, one time after the other, at least 1.
         min_lr: Alone: the rate at or below which the run may be stopped; None for any.
-        level: Alone: as in :class:`EquilibriumScheduler`.
-        tolerance: Alone: as there.
-        loss_tolerance: Alone: as there.
+        level: Alone: probability of accepting, at any look, a run that still moves by more than the tolerances.
+        tolerance: Alone: largest relative drift, of either sign, that counts as none; 1 is free diffusion.
+        loss_tolerance: Alone: largest change of the loss that counts as none, in units of the noise of one batch's.
 
     Raises:
         ValueError: If an argument is out of its range; before training, if parameters are sharded over processes.
