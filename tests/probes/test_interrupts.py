@@ -16,6 +16,14 @@ def press() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+@pytest.fixture(autouse=True)
+def _as_python_starts() -> Iterator[None]:
+    """Python's own handler, which a shell in the background does not leave to its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def pressed() -> Iterator[list[int]]:
     """Signals that a handler of the user's got, which lets the run go on."""
