@@ -85,6 +85,7 @@ def test_what_was_logged_is_read_back_and_the_run_of_wandb_is_there(run):
     assert b"thermo/temperature" in record.read_bytes()
 
 
+@pytest.mark.slow
 def test_command_line_interface_keeps_the_configuration(run):
     text, folder = run("lightning_cli")
     assert number_after("thermo/temperature", text) > 0.0

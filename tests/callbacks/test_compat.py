@@ -54,6 +54,7 @@ def test_callback_is_one_of_every_namespace_there_is(
     assert set(compat_with(monkeypatch, *installed).Callback.__bases__) == set(bases)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", ["lightning.pytorch", "pytorch_lightning"])
 def test_messages_still_come_from_the_namespace_that_was_imported_first(own: str) -> None:
     """Each namespace takes over the common logger when it is imported; the user may have silenced one of them."""

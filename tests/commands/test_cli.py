@@ -318,6 +318,7 @@ class Terminated(training.DigitClassifier):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_end", [False, True], ids=["in training", "at its end"])
 def test_sigterm_ends_with_the_status_of_it(at_end, monkeypatch, tmp_path, capsys):
     Terminated.at_end = at_end

@@ -64,6 +64,7 @@ def test_nothing_could_be_accepted_before_the_first_look() -> None:
     assert CRITERIA.first_look(0.999) == 2 * 10 * 1999  # five batches of two correlation times
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moving",
     [

@@ -108,6 +108,7 @@ def adaptive(parameters: Any) -> Any:
     return torch.optim.AdamW(parameters, lr=3e-3)
 
 
+@pytest.mark.slow
 def test_values_do_not_lag() -> None:
     """The curvature rises threefold and falls by a third, which an average over passes trails by a quarter and more."""
     relative, score, _ = deviations(digits, plain, range(2), 410)

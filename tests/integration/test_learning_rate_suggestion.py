@@ -92,6 +92,7 @@ def test_on_a_quadratic_it_scales_as_theory_says(stiffness: float) -> None:
     assert found.reason == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [partial(SGD, lr=1.0, momentum=0.9), partial(Adam, lr=1.0)], ids=["momentum", "adam"])
 def test_a_suggested_rate_trains_better_than_much_smaller_and_much_larger_ones(make: Any) -> None:
     def final(rate: float) -> float:

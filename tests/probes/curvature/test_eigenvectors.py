@@ -95,6 +95,7 @@ def test_a_preconditioner_and_a_decay_are_part_of_the_matrix() -> None:
     assert again[0].residuals[0] < found[0].residuals[0]
 
 
+@pytest.mark.slow
 def test_the_mean_of_both_batches_is_right_where_each_is_not_while_the_run_moves() -> None:
     """Largest eigenvalue of the mean loss, from two batches of 32 at steps 20, 60 and 150 of three runs."""
     rows = []
