@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from faults import CASES, CAUSES, Record
 from peers_ours import causes
@@ -12,11 +13,21 @@ from peers_record import PeerRecord, Said, row
 from rich.box import SIMPLE
 from rich.table import Table
 
+from thermo_callbacks.findings import READS, History, diagnose
+
 
 def said_of(record: Record) -> PeerRecord:
     """What was found in a run, as what a tool said of it."""
     said = [Said(each["cause"], each["severity"], tuple(each["layers"])) for each in record.findings]
     return PeerRecord("thermo-callbacks", record.name, record.seed, record.seconds, said)
+
+
+def judged_again(record: Record) -> Record:
+    """A record with the findings of the rules as they are now, from the values that were logged."""
+    history = History(READS, record.facts)
+    for step, values in record.rows:
+        history.add(values, step)
+    return replace(record, findings=[each.to_json() for each in diagnose(history)])
 
 
 def parts_table(records: Sequence[Record]) -> Table:

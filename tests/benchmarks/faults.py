@@ -2,7 +2,7 @@
 
     python tests/benchmarks/faults.py --json faults.json               # all runs, 3 seeds
     python tests/benchmarks/faults.py --cases dead_relus --seeds 1     # with its healthy twin
-    python tests/benchmarks/faults.py --from faults.json               # the tables again, without a run
+    python tests/benchmarks/faults.py --from faults.json               # the tables again, by the rules as they are now
 
 Each run is short (`tests/faults/`), and is watched by ``ThermoMonitor()`` with its defaults. Tables:
 
@@ -42,7 +42,7 @@ from rich.table import Table
 
 sys.path[:0] = [str(Path(__file__).parents[1])]  # before this folder, where `faults` is this file
 
-from fault_verdicts import confusion_table, parts_table  # noqa: E402  which imports `faults` too
+from fault_verdicts import confusion_table, judged_again, parts_table  # noqa: E402  which imports `faults` too
 from faults import CASES, HEALTHY, PLANTED, Record, measure  # noqa: E402  found by the path above
 
 SEEDS = 3
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--values", action="store_true", help="print what the main quantities were, too")
     options = parser.parse_args(arguments)
     if options.sources:
-        found = [record for source in options.sources for record in read(source)]
+        found = [judged_again(record) for source in options.sources for record in read(source)]
     else:
         found = list(records(options.cases, options.seeds, options.jobs))
     if options.json:
