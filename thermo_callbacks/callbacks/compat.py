@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sized
-from dataclasses import fields, is_dataclass
+from collections.abc import Sized
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from lightning_utilities.core import rank_zero
-from torch import Tensor
 from torch.utils.data import DistributedSampler, RandomSampler
+
+from thermo_callbacks.probes.inspection.batches import tensors_in
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback as Callback
@@ -90,25 +90,10 @@ def samples_in(batch: Any, declared: int | None) -> int | None:
     """Samples of a batch, read off the leading sizes of its tensors; None where they don't say."""
     # a tensor whose leading size is the loader's settles it; else all tensors have to agree, as those of a last batch
     # do; what a graph holds has leading sizes of its own (nodes, edges): the loader's size stands then, if there is one
-    sizes = set(_leading_sizes(batch))
+    sizes = {tensor.shape[0] for tensor in tensors_in(batch) if tensor.ndim}
     if declared in sizes:
         return declared
     return sizes.pop() if len(sizes) == 1 else declared
-
-
-def _leading_sizes(batch: Any) -> Iterator[int]:
-    if isinstance(batch, Tensor):
-        if batch.ndim:
-            yield batch.shape[0]
-    elif isinstance(batch, Mapping):
-        for item in batch.values():
-            yield from _leading_sizes(item)
-    elif isinstance(batch, (list, tuple)):
-        for item in batch:
-            yield from _leading_sizes(item)
-    elif is_dataclass(batch):
-        for field in fields(batch):
-            yield from _leading_sizes(getattr(batch, field.name))
 
 
 def shuffled_samples(trainer: Any) -> float:

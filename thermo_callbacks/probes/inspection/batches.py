@@ -45,7 +45,7 @@ class BatchProbe:
         """Take in a batch; what has another shape than the first since the last reading is passed over."""
         if len(self._moments) >= MOST_BATCHES:
             return
-        tensors = list(_tensors(batch))[:MOST_TENSORS]
+        tensors = list(filter(_is_readable, tensors_in(batch)))[:MOST_TENSORS]
         tensors = [each for each in tensors if len(each) == len(tensors[0]) and each.device == tensors[0].device]
         if not tensors:
             return
@@ -97,25 +97,29 @@ class BatchProbe:
         self._moments, self._places = list(state["moments"]), []
 
 
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    """Tensors of a batch that have samples and real or whole numbers."""
+def tensors_in(batch: Any) -> Iterator[Tensor]:
+    """Tensors of a batch, in its order: in what loaders make of samples, however nested."""
     if isinstance(batch, Tensor):
-        if batch.ndim and batch.numel() and not batch.is_complex() and batch.layout == torch.strided:
-            yield batch.detach()
+        yield batch
     elif isinstance(batch, Mapping):
         for item in batch.values():
-            yield from _tensors(item)
+            yield from tensors_in(item)
     elif isinstance(batch, (list, tuple)):
         for item in batch:
-            yield from _tensors(item)
+            yield from tensors_in(item)
     elif is_dataclass(batch) and not isinstance(batch, type):
         for field in fields(batch):
-            yield from _tensors(getattr(batch, field.name))
+            yield from tensors_in(getattr(batch, field.name))
+
+
+def _is_readable(tensor: Tensor) -> bool:
+    """Whether a tensor has samples of real or whole numbers."""
+    return bool(tensor.ndim and tensor.numel()) and not tensor.is_complex() and tensor.layout == torch.strided
 
 
 def _chosen(tensor: Tensor, places: tuple[Tensor, ...]) -> Tensor:
     index: tuple[Any, ...] = (slice(None), *places)
-    return tensor[index]
+    return tensor.detach()[index]
 
 
 def _places(tensor: Tensor) -> tuple[Tensor, ...]:
