@@ -7,10 +7,11 @@ from typing import Any
 from thermo_callbacks.callbacks.compat import logging_step
 from thermo_callbacks.callbacks.output.loggers import logger_output
 from thermo_callbacks.callbacks.windows.session import Session
+from thermo_callbacks.catalog.untrained import FORGOTTEN
 from thermo_callbacks.display.tensorboard.writers import write_text
 from thermo_callbacks.display.text.untrained import UNTRAINED_TAG, UntrainedRow, untrained_text
 from thermo_callbacks.probes.guard import Guard
-from thermo_callbacks.probes.parameters.untrained import FORGOTTEN, Training, find_untrained
+from thermo_callbacks.probes.parameters.untrained import Training, find_untrained
 
 
 class UntrainedLog:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from thermo_callbacks.catalog.untrained import FORGOTTEN, FROZEN, NO_GRADIENT, RATE_ZERO
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.finding import listed
 from thermo_callbacks.findings.history import History
 
 _TAG = "thermo/untrained_share"
-_ON_PURPOSE = "frozen"
 MOST = 0.5
 """Share of frozen weights from which on a model is meant to be so: adapters are trained between frozen layers too."""
 _MISTAKES = {
-    "in no optimizer": "Give all parameters to the optimizer in configure_optimizers(), or set requires_grad_(False) "
+    FORGOTTEN: "Give all parameters to the optimizer in configure_optimizers(), or set requires_grad_(False) "
     "on what is meant to rest.",
-    "no gradient": "Look for detach(), no_grad() or .data on the way from there to the loss, or leave out what is not "
+    NO_GRADIENT: "Look for detach(), no_grad() or .data on the way from there to the loss, or leave out what is not "
     "used.",
-    "learning rate zero": "Set the learning rate of its parameter group.",
+    RATE_ZERO: "Set the learning rate of its parameter group.",
 }
 """Reasons for which nobody freezes a layer, and what to do about each."""
 
@@ -26,7 +26,7 @@ def _find(run: History) -> Sign | None:
     reasons: Mapping[str, str] = run.facts.get("untrained_layers", {})
     whole = {label: reason for label, reason in reasons.items() if not label.endswith(")")}  # not single parameters
     mistakes = {label: reason for label, reason in whole.items() if reason in _MISTAKES}
-    frozen = [label for label, reason in whole.items() if reason == _ON_PURPOSE]
+    frozen = [label for label, reason in whole.items() if reason == FROZEN]
     if mistakes:
         reason = next(iter(mistakes.values()))
         layers = tuple(label for label, why in mistakes.items() if why == reason)

@@ -8,17 +8,18 @@ from typing import NamedTuple
 from torch import nn
 from torch.optim import Optimizer
 
+from thermo_callbacks.catalog.untrained import (
+    FORGOTTEN,
+    FROZEN,
+    NO_GRADIENT,
+    RATE_ZERO,
+    STANDSTILL,
+    ZERO_GRADIENT,
+)
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.probes.layers import layer_parameters
 from thermo_callbacks.probes.parameters.stated import parameters_of
 from thermo_callbacks.probes.real_numbers import real_count
-
-FROZEN = "frozen"
-FORGOTTEN = "in no optimizer"
-NO_GRADIENT = "no gradient"
-RATE_ZERO = "learning rate zero"
-ZERO_GRADIENT = "gradient exactly zero"
-STANDSTILL = "steps too small for its precision"
 
 
 class Untrained(NamedTuple):
