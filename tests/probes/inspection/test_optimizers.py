@@ -9,7 +9,12 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, RMSprop
 
-from thermo_callbacks.probes.inspection.optimizers import epsilon_share, layer_rates, learning_rate
+from thermo_callbacks.probes.inspection.optimizers import (
+    MOST_PARAMETERS,
+    epsilon_share,
+    layer_rates,
+    learning_rate,
+)
 
 
 def stepped(optimizer: torch.optim.Optimizer, *gradients: float) -> torch.optim.Optimizer:
@@ -56,3 +61,15 @@ def test_rates_of_layers_are_told_where_they_differ() -> None:
     groups = [{"params": [one]}, {"params": [other], "lr": 1.0}, {"params": [still], "lr": 0.0}]
     assert layer_rates([SGD(groups, lr=0.1)], layers) == {"one": 0.1, "other": 1.0}
     assert layer_rates([SGD([one, other, still], lr=0.1)], layers) == {}
+
+
+def test_the_largest_parameters_of_an_optimizer_are_looked_at_whatever_its_groups() -> None:
+    large, small = nn.Parameter(torch.ones(50)), [nn.Parameter(torch.ones(2)) for _ in range(MOST_PARAMETERS)]
+    groups = [{"params": [each], "eps": 1.0} for each in small] + [{"params": [large], "eps": 0.0}]
+    optimizer = Adam(groups)
+    for _ in range(2):
+        for parameter in (large, *small):
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    watched = 2 * (MOST_PARAMETERS - 1)  # coordinates of the small ones that have room beside the large one
+    assert epsilon_share([optimizer]) == pytest.approx(0.5 * watched / (watched + 50))

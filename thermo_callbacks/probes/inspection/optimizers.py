@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from heapq import nlargest
 from typing import Any
 
 import torch
@@ -55,16 +55,17 @@ def epsilon_share(optimizers: Iterable[Any]) -> float:
     shares = [
         share
         for optimizer in optimizers
-        for group in optimizer.param_groups
-        for parameter in _largest(group["params"])
+        for group, parameter in _largest(optimizer)
         if (share := _share(optimizer, group, parameter)) is not None
     ]
     joined = torch.cat(shares) if shares else torch.empty(0)
     return float(joined.mean()) if len(joined) else math.nan
 
 
-def _largest(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
-    return list(islice(sorted(parameters, key=torch.numel, reverse=True), MOST_PARAMETERS))
+def _largest(optimizer: Any) -> list[tuple[dict[str, Any], nn.Parameter]]:
+    """The largest parameters of an optimizer, each with its group: reading one waits for the device."""
+    owned = [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    return nlargest(MOST_PARAMETERS, owned, key=lambda pair: pair[1].numel())
 
 
 def _share(optimizer: Any, group: dict[str, Any], parameter: nn.Parameter) -> Tensor | None:
