@@ -15,12 +15,11 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from stationarity import perceptron
+from stationarity import perceptron, show
 from stationary_processes import Series, TinyGPT, Training, digits, network, quadratic, record, text
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW
@@ -84,12 +83,6 @@ def left_over(losses: Tensor, step: int) -> float:
     """Share of the fall of the loss that is left at a step."""
     begin, now, end = losses[:100].mean(), losses[step - 500 : step].mean(), losses[-1000:].mean()
     return float((now - end) / (begin - end))
-
-
-def show(*cells: str) -> None:
-    """A row of a Markdown table, as soon as it is known."""
-    sys.stdout.write(f"| {' | '.join(cells)} |\n")
-    sys.stdout.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
