@@ -14,7 +14,6 @@ ENERGY = "thermo/internal_energy"
 EFFICIENCY = "thermo/step_efficiency"
 TRANSFER = "thermo/step_transfer"
 UPDATE = "thermo/update_ratio"
-LOSS_READS = (ENERGY,)
 STEP_READS = (EFFICIENCY, f"{EFFICIENCY}_stderr", TRANSFER, f"{TRANSFER}_stderr")
 GROWN = 100.0
 """A loss that is so many times its start has diverged: no healthy run of the fault suite reaches twice its start."""
@@ -36,12 +35,7 @@ def has_diverged(run: History) -> bool:
     if not len(loss):
         return False
     grown = loss.last > GROWN * max(abs(loss.first), 1e-30) or not math.isfinite(loss.last)
-    return bool(grown or run.lost(ENERGY) is not None or _weights_lost(run))
-
-
-def _weights_lost(run: History) -> bool:
-    """Whether the norm of the weights was known once, and is no more."""
-    return run.lost("thermo/weight_norm") is not None
+    return bool(grown or run.lost(ENERGY) is not None or run.lost("thermo/weight_norm") is not None)
 
 
 WILD = 0.1

@@ -38,7 +38,7 @@ class FindingsLog:
         self._windows = 0
         self._next = 1.0  # windows from which on the rules are asked again
         self._told_at_once: set[str] = set()
-        self._written: list[dict[str, Any]] | None = None
+        self._written: list[dict[str, Any]] = []
 
     def add(self, record: Scalars, step: int) -> None:
         """Take in what was logged at a step."""
@@ -93,7 +93,7 @@ class FindingsLog:
     def _write(self, trainer: Any) -> None:
         """Write text and file where the findings are not those that were written last."""
         plain = [each.to_json() for each in self.found]
-        if plain == (self._written or []) and not (self._written is None and plain):
+        if plain == self._written:
             return
         self._written = plain
         step, output = logging_step(trainer), logger_output(trainer)

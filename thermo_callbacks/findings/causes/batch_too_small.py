@@ -6,7 +6,7 @@ from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
 from thermo_callbacks.findings.readings import (
     EFFICIENCY,
-    LOSS_READS,
+    ENERGY,
     STEP_READS,
     TRANSFER,
     chance_below,
@@ -51,7 +51,7 @@ CAUSE = Cause(
     name="batch too small",
     rule=_find,
     measured=True,
-    reads=(_LOWER, _SIGNAL, f"{_SIGNAL}_stderr", *LOSS_READS, *STEP_READS),
+    reads=(_LOWER, _SIGNAL, f"{_SIGNAL}_stderr", ENERGY, *STEP_READS),
     seen="The loss jumps about a level and does not come down, however long.",
     means="At this rate the noise of the batches keeps the run from settling: what one step gains the next one loses.",
     sign=f"A batch has {TINY} samples or fewer, the lower end of the noise scale is {TIMES:g} times that, and little "

@@ -8,7 +8,6 @@ import numpy as np
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
-from thermo_callbacks.findings.readings import ENERGY
 
 SIGNAL = "thermo_learning_signal"
 TIMES = 300.0
@@ -47,14 +46,13 @@ def _find(run: History) -> Sign | None:
         "activation: it grows on its way back.",
         {f"{SIGNAL}/{name}": signals[name]},
         since_step=int(run.members(SIGNAL)[name].steps[0]),
-        layers=(),
     )
 
 
 CAUSE = Cause(
     name="exploding signal",
     rule=_find,
-    reads=(SIGNAL, ENERGY),
+    reads=(SIGNAL,),
     seen="The loss starts enormous, or becomes NaN in the first steps, in a deep network.",
     means="What goes forward or back grows from layer to layer: first layers get steps that they can't take.",
     sign=f"At the first extra pass the mean squared gradient by the outputs of an activation is {TIMES:g} times that "

@@ -6,7 +6,7 @@ from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
 from thermo_callbacks.findings.readings import (
     EFFICIENCY,
-    LOSS_READS,
+    ENERGY,
     STEP_READS,
     TRANSFER,
     chance_above,
@@ -46,7 +46,7 @@ CAUSE = Cause(
     name="rate too low",
     rule=_find,
     measured=True,
-    reads=("thermo/learning_rate", *LOSS_READS, *STEP_READS),
+    reads=("thermo/learning_rate", ENERGY, *STEP_READS),
     seen="The loss falls slowly, evenly, and is far from done when the run ends.",
     means="Steps are so small that the run ends long before it has learned.",
     sign=f"By half of the run less than {LITTLE:.0%} of the loss has gone, though the steps of the later passes keep "

@@ -6,7 +6,7 @@ from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
 from thermo_callbacks.findings.readings import (
     EFFICIENCY,
-    LOSS_READS,
+    ENERGY,
     STEP_READS,
     TRANSFER,
     chance_above,
@@ -47,7 +47,7 @@ CAUSE = Cause(
     name="wrong labels",
     rule=_find,
     measured=True,
-    reads=(_SIGNAL, f"{_SIGNAL}_stderr", *LOSS_READS, *STEP_READS),
+    reads=(_SIGNAL, f"{_SIGNAL}_stderr", ENERGY, *STEP_READS),
     seen="The loss stays near that of a guess, whatever the rate.",
     means="Targets have little to do with the inputs: misaligned, shuffled, or wrong for many samples.",
     sign=f"By half of the run less than {LITTLE:.0%} of the loss has gone, though steps don't overshoot (efficiency "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thermo_callbacks.findings.cause import Cause, Sign
 from thermo_callbacks.findings.history import History
-from thermo_callbacks.findings.readings import ENERGY, LOSS_READS
+from thermo_callbacks.findings.readings import ENERGY
 
 BELOW = 10.0
 """A loss so many times its start below zero has no floor in sight."""
@@ -30,7 +30,7 @@ def _find(run: History) -> Sign | None:
 CAUSE = Cause(
     name="wrong sign",
     rule=_find,
-    reads=LOSS_READS,
+    reads=(ENERGY,),
     seen="The loss is below zero and falls faster and faster, and the predictions are worse than chance.",
     means="The run climbs the loss that it should descend, or descends something that has no lowest value.",
     sign="The loss is negative, more than ten times its first value in size, and falls faster in the second half "
