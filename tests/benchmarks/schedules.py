@@ -2,6 +2,7 @@
 
     python tests/benchmarks/schedules.py --problems diabetes --seeds 2 --steps 4000   # five minutes
     python tests/benchmarks/schedules.py                                              # all problems; hours on a CPU
+    python tests/benchmarks/schedules.py --record runs.jsonl                          # goes on where it was cut off
 
 A row is a schedule, a column an initial rate. A cell is the validation loss at the end, the mean over the seeds with
 its standard error, in the problem's own unit; *regret* is the worst cell's loss, over the initial rates that train at
@@ -15,6 +16,7 @@ equilibrium, and equilibrium with growth. Step and cosine are told the length of
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import math
 import statistics
@@ -22,6 +24,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -196,13 +199,31 @@ def final_loss(problem: Problem, schedule: str, rate: float, seed: int, steps: i
     return first, last if math.isfinite(last) else math.inf
 
 
-def table(problem: Problem, chosen: Sequence[str], seeds: int, steps: int) -> list[list[str]]:
+class Runs:
+    """First and last losses of runs: those that a file has are not run again, those that are run are written to it."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        lines = file.read_text().splitlines() if file is not None and file.exists() else []
+        self._known = {tuple(run): (first, last) for *run, first, last in map(json.loads, lines)}
+
+    def __call__(self, name: str, schedule: str, rate: float, seed: int, steps: int) -> tuple[float, float]:
+        run = (name, schedule, rate, seed, steps)
+        if run not in self._known:
+            self._known[run] = final_loss(problems()[name], schedule, rate, seed, steps)
+            if self._file is not None:
+                with self._file.open("a") as file:
+                    file.write(json.dumps([*run, *self._known[run]]) + "\n")
+        return self._known[run]
+
+
+def table(name: str, chosen: Sequence[str], seeds: int, steps: int, runs: Runs) -> list[list[str]]:
     """Rows of a problem's table."""
-    rates = [problem.rate * factor for factor in SPREAD]
+    rates = [problems()[name].rate * factor for factor in SPREAD]
     rows, cells, began = [], {}, math.inf
     for schedule in chosen:
         for rate in rates:
-            ends = [final_loss(problem, schedule, rate, seed, steps) for seed in range(seeds)]
+            ends = [runs(name, schedule, rate, seed, steps) for seed in range(seeds)]
             began = statistics.mean(first for first, _ in ends)
             losses = [last for _, last in ends]
             error = statistics.stdev(losses) / math.sqrt(seeds) if seeds > 1 and max(losses) < math.inf else math.nan
@@ -224,13 +245,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--schedules", nargs="*", choices=schedules(), default=schedules())
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20_000, help="of each run")
+    parser.add_argument("--record", type=Path, help="file of the runs, read and written to, a line each")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     for name in options.problems:
-        header, *rows = table(problems()[name], options.schedules, options.seeds, options.steps)
+        header, *rows = table(name, options.schedules, options.seeds, options.steps, Runs(options.record))
         sys.stdout.write(f"\n{name}, {options.steps:,} steps, {options.seeds} seeds\n\n")
         for row in (header, ["---"] * len(header), *rows):
             sys.stdout.write(f"| {' | '.join(row)} |\n")

@@ -39,6 +39,19 @@ def test_schedules_print_a_row_each(load, capsys, monkeypatch):
     assert all(0.3 < float(row[1].split()[0]) < (10.0 if row[0] == "SALSA" else 1.2) for row in rows)
 
 
+def test_recorded_runs_are_not_run_again(load, capsys, monkeypatch, tmp_path):
+    module = load("schedules")
+    monkeypatch.setattr(module, "SPREAD", (1.0, 10.0))
+    asked = ["--problems", "diabetes", "--schedules", "constant", "--steps", "20", "--record", str(tmp_path / "runs")]
+    module.main([*asked, "--seeds", "1"])
+    ran = []
+    monkeypatch.setattr(module, "final_loss", lambda *run: ran.append(run[-2]) or (2.0, float("inf") if run[2] > 0.1 else 0.5))
+    module.main([*asked, "--seeds", "2"])
+    module.main([*asked, "--seeds", "2"])
+    assert ran == [1, 1]
+    assert rows_of(capsys.readouterr().out)[-1][2:] == ["inf ± nan", "inf %"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mnist1d", "mnist", "text"])
 def test_all_problems_can_be_trained(load, name):
