@@ -45,11 +45,16 @@ def test_recorded_runs_are_not_run_again(load, capsys, monkeypatch, tmp_path):
     asked = ["--problems", "diabetes", "--schedules", "constant", "--steps", "20", "--record", str(tmp_path / "runs")]
     module.main([*asked, "--seeds", "1"])
     ran = []
-    monkeypatch.setattr(module, "final_loss", lambda *run: ran.append(run[-2]) or (2.0, float("inf") if run[2] > 0.1 else 0.5))
+
+    def diverges_at_the_larger_rate(problem, schedule, rate, seed, steps):
+        ran.append(seed)
+        return 2.0, float("inf") if rate > 0.1 else 0.5
+
+    monkeypatch.setattr(module, "final_loss", diverges_at_the_larger_rate)
     module.main([*asked, "--seeds", "2"])
     module.main([*asked, "--seeds", "2"])
     assert ran == [1, 1]
-    assert rows_of(capsys.readouterr().out)[-1][2:] == ["inf ± nan", "inf %"]
+    assert rows_of(capsys.readouterr().out)[-1][2:] == ["inf ± nan", "0.0 %"]
 
 
 @pytest.mark.slow

@@ -38,9 +38,9 @@ class Run(Protocol):
         """What the run is judged by: lower is better."""
 
 
-def held(name: str) -> bool:
+def held(name: str, salt: int) -> bool:
     """Whether a run is kept aside, which no rule may be tuned on: by a hash of its name, once and for all."""
-    return int(hashlib.sha256(f"{SALT} {name}".encode()).hexdigest(), 16) % HELD_OF == 0
+    return int(hashlib.sha256(f"{salt} {name}".encode()).hexdigest(), 16) % HELD_OF == 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Case:
         healthy_twin: Name of the run that differs in the fault alone; None: this one is healthy.
         cause: What is wrong, a key of ``CAUSES``; None: nothing.
         layers: Modules at fault, by the names that a verdict may give: one of them is right.
+        salt: What decides, with the name, whether it is kept aside; runs that were added together have one.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Case:
     healthy_twin: str | None = None
     cause: str | None = None
     layers: tuple[str, ...] = ()
+    salt: int = SALT
 
     def __post_init__(self) -> None:
         if (self.cause is None) != (self.healthy_twin is None) or self.cause not in (None, *CAUSES):
@@ -68,7 +70,7 @@ class Case:
     @property
     def held(self) -> bool:
         """Whether rules may not be tuned on this run."""
-        return held(self.name)
+        return held(self.name, self.salt)
 
 
 def sgd(net: nn.Module, rate: float = 0.1, momentum: float = 0.0) -> torch.optim.Optimizer:

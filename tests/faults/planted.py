@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
-from faults import planted_data, planted_layers, planted_steps
+from faults import planted_data, planted_in_layers, planted_layers, planted_steps
 from faults.case import named
 
 PLANTED = named(
@@ -20,5 +20,9 @@ PLANTED = named(
         planted_data.inputs(),
         planted_data.labels(),
         planted_data.modes(),
+        planted_in_layers.units(),
+        planted_in_layers.untrained(),
+        planted_in_layers.rates_of_layers(),
+        planted_in_layers.adversaries(),
     )
 )

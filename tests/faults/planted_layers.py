@@ -38,11 +38,11 @@ def frozen(*layers: str) -> Change:
     return change
 
 
-def without(layer: str, rate: float) -> Make:
-    """Adam of all parameters but a layer's."""
+def without(layer: str, rate: float, kind: Callable[..., Optimizer] = Adam) -> Make:
+    """An optimizer of all parameters but a layer's."""
 
     def optimizer(net: nn.Module) -> Optimizer:
-        return Adam([p for name, p in net.named_parameters() if not name.startswith(f"{layer}.")], rate)
+        return kind([p for name, p in net.named_parameters() if not name.startswith(f"{layer}.")], rate)
 
     return optimizer
 
@@ -58,11 +58,11 @@ def faster(layer: str, rate: float, times: float, kind: Callable[..., Optimizer]
     return optimizer
 
 
-def cut(after: int) -> Callable[[], nn.Module]:
-    """The narrow network, detached after one of its modules."""
+def cut(whole: Callable[[], nn.Sequential], after: int) -> Callable[[], nn.Module]:
+    """A network, detached after one of its modules."""
 
     def network() -> nn.Module:
-        modules = list(networks.narrow())
+        modules = list(whole())
         modules[after] = nn.Sequential(modules[after], networks.Detached())
         return nn.Sequential(*modules)
 
@@ -93,7 +93,9 @@ def depth() -> Iterator[Case]:
 
 def untrained() -> Iterator[Case]:
     twin, cause = "narrow_mlp", "layer not trained"
-    yield Case("layer_detached", replace(RECIPES[twin], network=cut(3)), twin, cause, ("net.0", "net.2"))
+    yield Case(
+        "layer_detached", replace(RECIPES[twin], network=cut(networks.narrow, 3)), twin, cause, ("net.0", "net.2")
+    )
     yield Case("layer_left_out", replace(RECIPES[twin], optimizer=without("0", 1e-2)), twin, cause, ("net.0",))
     twin = "decoder"
     stuck = replace(RECIPES[twin], prepare=frozen("embedding", "blocks"))
