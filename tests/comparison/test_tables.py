@@ -51,7 +51,7 @@ def test_sections():
         "What training came to",
         "Heat engines",
         "Temperatures and entropy at the end",
-        "Work efficiency by depth",
+        "Power ratio (work efficiency) by depth",
         "Learning efficiency by depth",
     ]
     assert "half of the 95 % interval" in str(comparison_tables(runs())[-1].caption)
@@ -81,8 +81,8 @@ def test_what_nobody_measured_is_left_out_and_said():
     ]
     assert len(comparison_tables(records)) == 2
     (note,) = run_notes(records)
-    assert note.startswith("Not measured: final validation loss, accuracy, time, work efficiency, temperature")
-    assert note.endswith("Laplacian, learning efficiency.")
+    assert note.startswith("Not measured: final validation loss, accuracy, time, power ratio, temperature")
+    assert note.endswith("trace of the Hessian, learning efficiency.")
 
 
 def test_notes_name_what_did_not_finish():

@@ -1,4 +1,4 @@
-"""More faults of single layers, in more kinds of networks: too few of the first ones were kept aside to judge places."""
+"""More faults of single layers, in more kinds of networks: too few of the first are kept aside to judge places."""
 
 from __future__ import annotations
 

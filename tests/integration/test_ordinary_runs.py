@@ -13,7 +13,7 @@ from thermo_callbacks.catalog import quantity_of
 
 SLOW = {"Entropy production", "Entropy rate", "Second law"}
 """No direction relaxes five times within 8 steps, the windows of so short a run: there is no balance to be drawn."""
-NO_CHAIN = {"Laplacian of the total free energy"}
+NO_CHAIN = {"Trace of the Hessian of the total free energy"}
 """The complexity of networks that are no chain of layers has no Laplacian here."""
 SEVERAL = {"Rugh temperature", "Stability margin"}
 """Each of several optimizers has an edge of its own, and the step that the Rugh temperature takes is none of one."""

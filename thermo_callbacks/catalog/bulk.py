@@ -104,7 +104,7 @@ QUANTITIES = (
         logged_by=(*FULL, "BulkMonitor"),
     ),
     Quantity(
-        name="Laplacian of the total free energy",
+        name="Trace of the Hessian of the total free energy",
         tags=(
             "thermo/total_laplacian",
             "thermo/total_laplacian_stderr",
@@ -115,10 +115,10 @@ QUANTITIES = (
         formula="tr H + Tₓ ∇²C; ∇²C",
         summary="curvature of the loss and of the complexity together, and that of the complexity",
         meaning="Curvature of the loss and of the complexity together: the efficiency of learning. The gap to the "
-        "Laplacian is what the network's complexity adds.",
+        "trace of the Hessian is what the network's complexity adds.",
         caution="At low Tₓ the gap drowns in the error of tr H. It has a value only for networks in which each layer "
         "feeds the next.",
-        action="As for the Laplacian. If the gap is large, the complexity is what limits the steps.",
+        action="As for the trace of the Hessian. If the gap is large, the complexity is what limits the steps.",
         missing="the network is no chain of layers, or an activation has no third derivative",
         when="extra pass",
         logged_by=(*FULL, "BulkMonitor"),

@@ -7,11 +7,11 @@ from thermo_callbacks.catalog.quantity import FULL, STANDARD, Compared, LayerCol
 
 QUANTITIES = (
     Quantity(
-        name="Laplacian",
+        name="Trace of the Hessian (Laplacian)",
         tags=("thermo/laplacian",),
         family="thermo_laplacian",
         pictures=("thermo/laplacian_by_layer",),
-        label="Laplacian",
+        label="trace of the Hessian",
         unit="loss",
         formula="tr H",
         summary="trace of the Hessian of the loss",
@@ -34,14 +34,14 @@ QUANTITIES = (
             ),
             ScalarChart(questions.CURVATURE, "Trace of the Hessian by layer [loss]", ("thermo_laplacian",)),
         ),
-        column=LayerColumn("curvature", 10, "Laplacian\n[loss]", 2),
+        column=LayerColumn("curvature", 10, "trace of the\nHessian [loss]", 2),
         lines=(RunLine(70),),
         key_number=50,
         final_value=40,
         compared=Compared(70, "engines"),
     ),
     Quantity(
-        name="Error of the Laplacian",
+        name="Error of the trace of the Hessian",
         tags=("thermo/laplacian_stderr", "thermo/laplacian_lower", "thermo/laplacian_upper"),
         family="thermo_laplacian_stderr",
         unit="loss",
@@ -72,7 +72,7 @@ QUANTITIES = (
         "slope of learning makes it too high. Both its parts are sums over past passes, so that it lags. No value "
         "where the curvature is not clearly above 0.",
         action="A check beside T, nothing to act on by itself.",
-        missing="it needs a Laplacian above zero, and one optimizer that steps once a batch",
+        missing="it needs a trace of the Hessian above zero, and one optimizer that steps once a batch",
         when="average",
         logged_by=(*STANDARD, "FreeEnergyMonitor"),
         charts=(

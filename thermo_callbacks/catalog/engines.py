@@ -7,11 +7,12 @@ from thermo_callbacks.catalog.quantity import FULL, STANDARD, Compared, LayerCol
 
 QUANTITIES = (
     Quantity(
-        name="Work efficiency",
+        name="Power ratio (work efficiency)",
         tags=("thermo/work_efficiency", "thermo/work_efficiency_stderr", "thermo/work_efficiency_product"),
         family="thermo_work_efficiency",
         member="module",
         pictures=("thermo/engines",),
+        label="power ratio",
         unit="none",
         formula="⟨a²⟩ / ⟨z²⟩",
         summary="mean over all activations, weighted by the power that they take in, and product "
@@ -39,7 +40,7 @@ QUANTITIES = (
                 ("thermo_work_efficiency", "thermo/work_efficiency"),
             ),
         ),
-        column=LayerColumn("activations", 10, "work\nefficiency", 3, "z.3f"),
+        column=LayerColumn("activations", 10, "power\nratio", 3, "z.3f"),
         lines=(RunLine(80),),
         key_number=70,
         final_value=50,

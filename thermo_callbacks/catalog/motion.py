@@ -124,9 +124,9 @@ QUANTITIES = (
         logged_by=(*LIGHT, "TemperatureMonitor"),
     ),
     Quantity(
-        name="Internal energy U",
+        name="Mean loss (internal energy U)",
         tags=("thermo/internal_energy",),
-        label="loss",
+        label="mean loss",
         unit="loss",
         formula="U = ⟨L⟩",
         summary="mean loss in the window (with several processes, the mean of theirs)",

@@ -116,7 +116,7 @@ def _efficiency_by_depth(axes: Axes, summaries: Sequence[ActivationSummary], sty
 
     axes.set_title("Which engine passes on how much?")
     axes.set_xlabel("depth [activations from the input]")
-    axes.set_ylabel("work efficiency")
+    axes.set_ylabel("power ratio")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     highest = 0.0
     for each in summaries:
@@ -179,7 +179,7 @@ def _efficiency_against_loss(
     axes: Axes, summaries: Sequence[ActivationSummary], styles: Mapping[str, LineStyle]
 ) -> None:
     axes.set_title("Does efficiency go along with the loss?")
-    axes.set_xlabel("work efficiency of the network")
+    axes.set_xlabel("power ratio of the network")
     axes.set_ylabel("final validation loss")
     shown: list[tuple[float, float]] = []
     for each in summaries:

@@ -20,7 +20,7 @@ _ENGINES, _TEMPERATURES = (
 )
 _INTERVALS = "± half of the 95 % interval of the mean over the seeds (Student's t)."
 _EFFICIENCIES = {
-    "work": "Work efficiency by depth: share of the power taken in that an activation passes on.",
+    "work": "Power ratio (work efficiency) by depth: share of the power taken in that an activation passes on.",
     "learning": "Learning efficiency by depth: share of the learning signal's power that gets back.",
 }
 

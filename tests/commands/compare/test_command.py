@@ -50,7 +50,7 @@ def test_course_of_a_comparison(tmp_path, capsys):
         "learning rate of 0.001, 64 inputs a step."
     )
     assert re.search(r"ReLU, seed 0: validation loss \d\.\d+, accuracy \d+\.\d %", words)
-    for title in ("What training came to", "Heat engines", "Temperatures and entropy", "Work efficiency by depth"):
+    for title in ("What training came to", "Heat engines", "Temperatures and entropy", "Power ratio (work efficiency)"):
         assert title in words
     assert "What this says: Lowest validation loss: " in words
     assert f"tensorboard --logdir '{tmp_path}/with space/runs'" in words

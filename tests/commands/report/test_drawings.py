@@ -37,7 +37,7 @@ def test_figures_of_event_files_and_of_a_table_alone(made):
     runs, figures = made[0], flat(made[1])
     captions = [
         "Temperature by layer and step",
-        "Laplacian by layer and step",
+        "Trace of the Hessian by layer and step",
         "Path through temperature and entropy",
         "Activations through the depth",
     ]

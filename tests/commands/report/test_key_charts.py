@@ -38,7 +38,7 @@ def headings(*runs):
 def test_a_run_without_findings_has_loss_efficiency_and_size_of_its_steps():
     panels = key_charts_of([run()], [diagnosis_of(run())])
     assert [panel.entry for panel in panels] == [
-        "quantity-internal-energy-u",
+        "quantity-mean-loss-internal-energy-u",
         "quantity-step-efficiency",
         "quantity-update-ratio",
     ]

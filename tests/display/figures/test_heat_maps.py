@@ -199,7 +199,7 @@ class TestLaplacian:
         figure = laplacian_heat_map(history_of({"a": largest, "b": -largest / 7.0}))
         render(figure)
         bar = figure.axes[1]
-        assert bar.get_ylabel() == "Laplacian\n[units of the loss]"
+        assert bar.get_ylabel() == "Trace of the Hessian\n[units of the loss]"
         boxes = [label.get_window_extent() for label in bar.get_yticklabels() if label.get_text()]
         assert len(boxes) >= 5
         assert all(upper.y0 >= lower.y1 for lower, upper in pairwise(boxes))
@@ -212,7 +212,7 @@ class TestLaplacian:
 
     def test_all_without_value(self):
         figure = laplacian_heat_map(history_of({"a": math.nan}))
-        assert texts_of(figure) == ["no layer has a Laplacian yet", "no value"]
+        assert texts_of(figure) == ["no layer has a trace of the Hessian yet", "no value"]
         assert len(figure.axes) == 1
 
     def test_all_zero(self):
@@ -222,7 +222,7 @@ class TestLaplacian:
 
     @pytest.mark.parametrize("history", [LayerHistory(), history_of({})], ids=["no row", "no layer"])
     def test_nothing_to_show(self, history):
-        assert texts_of(laplacian_heat_map(history)) == ["no Laplacians yet"]
+        assert texts_of(laplacian_heat_map(history)) == ["no traces of the Hessian yet"]
 
 
 @pytest.mark.parametrize("draw", [temperature_heat_map, laplacian_heat_map])

@@ -153,7 +153,7 @@ def test_curvature_of_the_layers_then_of_the_whole_model():
     assert cells(text, "whole model") == ["42", "2.5", "0.84"]
     headers = [column.header.plain.split() for column in layer_table(CURVATURE, "curvature").columns[1:]]
     assert headers == [
-        ["Laplacian", "[loss]"],
+        ["trace", "of", "the", "Hessian", "[loss]"],
         ["standard", "error"],
         ["destruction", "[nats/step]"],
     ]
@@ -187,10 +187,10 @@ def test_further_tables_leave_out_what_the_record_lacks_and_fit_the_terminal(sub
 @pytest.mark.parametrize(
     ("subject", "message"),
     [
-        ("curvature", "record holds no Laplacian of a layer: wait for the first extra pass"),
+        ("curvature", "record holds no trace of the Hessian of a layer: wait for the first extra pass"),
         (
             "activations",
-            "record holds no work efficiency of an activation: wait for the first extra pass",
+            "record holds no power ratio of an activation: wait for the first extra pass",
         ),
     ],
 )

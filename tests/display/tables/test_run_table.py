@@ -32,13 +32,13 @@ def rows_of(table):
 
 def test_shows_values_with_errors_and_the_hottest_layers():
     assert rows_of(run_table(RECORD, layers=2)) == [
-        ("loss", "0.69", "", "loss"),
+        ("mean loss", "0.69", "", "loss"),
         ("temperature", "2.50e-04", "± 1.2e-05", "loss"),
         ("  c[1]", "4.00e-04", "± 3e-05", "loss"),
         ("  d", "2.00e-04", "", "loss"),
         ("noise scale", "-", "", "samples"),
         ("second law", "entropy falls", "", ""),
-        ("Laplacian", "-12", "± 0.5", "loss"),
+        ("trace of the Hessian", "-12", "± 0.5", "loss"),
     ]
 
 

@@ -126,7 +126,7 @@ def test_placeholder_of_layers_reaches_the_reader():
         ({"thermo_temperature/net.0", "loss"}, ["Temperature T"]),
         ({"thermo/temperature", "thermo/temperature_stderr"}, ["Temperature T", "Error of T"]),
         ({"thermo/heat", "thermo/first_law_residual"}, ["Heat Q", "First-law residual"]),
-        ({"thermo_laplacian/net.0", "thermo/entropy"}, ["Entropy S", "Laplacian"]),
+        ({"thermo_laplacian/net.0", "thermo/entropy"}, ["Entropy S", "Trace of the Hessian (Laplacian)"]),
     ],
 )
 def test_holds_only_what_is_logged(tags, names):

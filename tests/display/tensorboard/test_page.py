@@ -117,7 +117,7 @@ class TestWriting:
         }
         (first, _), (second, text) = legends_in(tmp_path / "run")
         assert (first, second) == (49, 99)
-        assert "**Laplacian**" in text
+        assert "**Trace of the Hessian (Laplacian)**" in text
         assert text.endswith("`net.0`, `net.2`")
 
     def test_what_has_no_value_yet_is_explained_and_not_drawn(self, tmp_path):

@@ -59,8 +59,9 @@ def test_only_the_last_values_count():
 
 
 UPWARDS = (
-    "the loss curves upwards on balance: the Laplacian of the loss is 40, with a standard error of 2, at the last "
-    "extra pass up to step 99. Shake every weight by 0.01, up or down at random, and the loss rises by about 0.002."
+    "the loss curves upwards on balance: the trace of the Hessian of the loss is 40, with a standard error of 2, at "
+    "the last extra pass up to step 99. Shake every weight by 0.01, up or down at random, and the loss rises by about "
+    "0.002."
 )
 
 
@@ -92,7 +93,7 @@ def test_sign_of_the_curvature_beyond_its_error(value, error, said):
 @pytest.mark.parametrize("value", [40.0, -40.0])
 def test_no_sign_of_the_curvature_within_its_error(value):
     statement = curvature({**CURVATURE, "thermo/laplacian": value, "thermo/laplacian_stderr": 21.0})
-    assert statement == ("Curvature", "", (f"which way the loss curves (Laplacian {value:g} ± 21)",))
+    assert statement == ("Curvature", "", (f"which way the loss curves (trace of the Hessian {value:g} ± 21)",))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ _REASONS = {
     "laplacian": "the curvature of some layer is not finite",
     "destruction": "it needs the displacement per unit of gradient, which this optimizer does not tell (Nesterov's "
     "look-ahead, or a preconditioner that its state does not show)",
-    "rugh": "it needs a Laplacian above zero, and one optimizer that steps once a batch",
+    "rugh": "it needs a trace of the Hessian above zero, and one optimizer that steps once a batch",
 }
 FORGETTING = 3
 """Power of its number that an extra pass weighs with in the sums of the Rugh temperature: the last fifth of a run

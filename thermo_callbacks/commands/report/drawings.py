@@ -146,7 +146,7 @@ def spectrum_figure(histogram: LoggedHistogram) -> Figure:
 
 _FIGURES: dict[str, Callable[[Run, Sequence[Run]], str]] = {
     "Temperature by layer and step": _map("thermo_temperature", temperature_heat_map),
-    "Laplacian by layer and step": _map("thermo_laplacian", laplacian_heat_map),
+    "Trace of the Hessian by layer and step": _map("thermo_laplacian", laplacian_heat_map),
     "Path through temperature and entropy": _path,
     "Activations through the depth": _engines,
     "Spectrum of the neurons": _spectrum,

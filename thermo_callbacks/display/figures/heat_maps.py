@@ -94,11 +94,11 @@ def laplacian_heat_map(history: LayerHistory) -> Figure:
     from matplotlib import colormaps
     from matplotlib.colors import SymLogNorm
 
-    figure, axes = _map_axes(history, "Laplacian by layer: which is curved, and when?")
+    figure, axes = _map_axes(history, "Trace of the Hessian by layer: which is curved, and when?")
     cells = history.values
     known = np.abs(cells[np.isfinite(cells)])
     if cells.size == 0:
-        annotate_empty(axes, "Laplacians")
+        annotate_empty(axes, "traces of the Hessian")
         return figure
     largest = float(known.max(initial=0.0)) or 1.0
     scale = SymLogNorm(largest / 10.0**_SIGNED_DECADES, vmin=-largest, vmax=largest, base=10)
@@ -109,9 +109,9 @@ def laplacian_heat_map(history: LayerHistory) -> Figure:
         first, last = math.ceil(math.log10(3.0 * scale.linthresh)), math.floor(math.log10(largest))
         powers = [10.0**exponent for exponent in range(first, last + 1)]
         ticks = [*(-power for power in reversed(powers)), 0.0, *powers]
-        add_bar(figure, mesh, "Laplacian\n[units of the loss]", ticks)
+        add_bar(figure, mesh, "Trace of the Hessian\n[units of the loss]", ticks)
     else:
-        annotate(axes, "no layer has a Laplacian yet")
+        annotate(axes, "no layer has a trace of the Hessian yet")
     _explain(figure, [("no value", _NO_LAPLACIAN)] if known.size < cells.size else [])
     return figure
 

@@ -25,13 +25,13 @@ _SUBJECTS = {  # name of a row, family whose members are the rows, what there is
     "curvature": (
         "layer",
         "thermo_laplacian",
-        "Laplacian of a layer: wait for the first extra pass",
+        "trace of the Hessian of a layer: wait for the first extra pass",
         "At the last extra pass.",
     ),
     "activations": (
         "activation",
         "thermo_work_efficiency",
-        "work efficiency of an activation: wait for the first extra pass",
+        "power ratio of an activation: wait for the first extra pass",
         "Of one batch. Whole model: mean, weighted by the power that comes in.",
     ),
 }
@@ -43,7 +43,7 @@ def layer_table(record: Mapping[str, float], subject: str = "layers") -> Table:
     """Table of a run: one row a layer or activation in order of depth, then the whole model.
 
     ``"layers"``: temperature with its error and 95 % interval, cumulative heat, drift share, noise scale, signal share,
-    in the last window; ``"curvature"``: Laplacian with its error, entropy destruction;
+    in the last window; ``"curvature"``: trace of the Hessian with its error, entropy destruction;
     ``"activations"``: work and learning efficiency, dead units, saturated values. What the record knows nothing of is
     left out. The numbers of a column are all written in one way. A value that does not exist reads ``-``, and the
     caption says why.

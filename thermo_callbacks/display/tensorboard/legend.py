@@ -42,7 +42,7 @@ def legend(tags: Collection[str], layers: Sequence[str] = ()) -> str:
 
     Example:
         >>> print(legend({"thermo/internal_energy"}).splitlines()[-1])  # doctest: +ELLIPSIS
-        | **Internal energy U**<br>`thermo/internal_energy`<br>U = ⟨L⟩<br>unit: loss | Mean training loss ...
+        | **Mean loss (internal energy U)**<br>`thermo/internal_energy`<br>U = ⟨L⟩<br>unit: loss | Mean ...
     """
     families = {tag.partition("/")[0] for tag in tags}
     found = {quantity.name: present for quantity in QUANTITIES if (present := quantity.present(tags, families))}

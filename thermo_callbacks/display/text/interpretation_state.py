@@ -17,11 +17,13 @@ def read_curvature(record: Record, span: StepSpan) -> Statement:
     if math.isnan(value) or math.isnan(error):
         return Statement("Curvature")
     evidence = (
-        f"the Laplacian of the loss is {number(value)}, with a standard error of {error:.2g}, at the last extra pass "
-        f"{span.so_far}"
+        f"the trace of the Hessian of the loss is {number(value)}, with a standard error of {error:.2g}, at the last "
+        f"extra pass {span.so_far}"
     )
     if abs(value) <= CLEARLY * error:
-        return Statement("Curvature", untold=(f"which way the loss curves (Laplacian {number(value)} ± {error:.2g})",))
+        return Statement(
+            "Curvature", untold=(f"which way the loss curves (trace of the Hessian {number(value)} ± {error:.2g})",)
+        )
     if value < 0.0:
         text = f"the loss curves downwards on balance, as on a saddle: {evidence}. The run is in no valley yet."
         return Statement("Curvature", text)
