@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, Adam, Optimizer
 
 from faults import networks
 from faults.case import Case
 from faults.gan import Adversarial, saturating
 from faults.healthy import RECIPES
-from faults.planted_layers import Change, Make, biased, cut, faster, frozen, grown, without
+from faults.planted_layers import Change, biased, cut, faster, frozen, grown, without
 
 SALT = 4
-"""The first number with which a third of these is kept aside, chosen before any of them was run."""
+"""The first number with which a third of these is kept aside, chosen before any of them was run. Of the eighteen there
+were then eight did not hurt: four were made to, by their scores alone, and four left out, three of those with a layer
+at 100 times the rate."""
 
 
 def _in_layers(name: str, twin: str, cause: str, *layers: str, **fault: object) -> Case:
@@ -35,29 +36,23 @@ def units() -> Iterator[Case]:
 
 
 def untrained() -> Iterator[Case]:
-    def forgotten(name: str, twin: str, layer: str, make: Make) -> Case:
-        return _in_layers(name, twin, "layer not trained", f"net.{layer}", optimizer=make)
+    def case(name: str, twin: str, *layers: str, **fault: object) -> Case:
+        return _in_layers(name, twin, "layer not trained", *layers, **fault)
 
-    yield forgotten("curves_left_out", "curves", "5", without("5", 1e-2))
-    yield forgotten("autoencoder_left_out", "autoencoder", "2", without("2", 3e-3))
-    yield forgotten("decoder_embedding_left_out", "decoder", "embedding", without("embedding", 1e-2, AdamW))
-    yield forgotten("narrow_mlp_rate_zero", "narrow_mlp", "2", faster("2", 1e-2, 0.0, Adam))
-    cause = "layer not trained"
-    yield _in_layers("narrow_mlp_frozen", "narrow_mlp", cause, "net.4", prepare=frozen("4"))
-    detached = cut(networks.autoencoder, 3)
-    yield _in_layers("autoencoder_detached", "autoencoder", cause, "net.0", "net.2", network=detached)
+    yield case("curves_left_out", "curves", "net.3", "net.5", optimizer=without("3", "5", rate=1e-2))
+    yield case("autoencoder_left_out", "autoencoder", "net.0", "net.2", optimizer=without("0", "2", rate=3e-3))
+    yield case("narrow_mlp_rate_zero", "narrow_mlp", "net.0", optimizer=faster("0", 1e-2, 0.0, Adam))
+    yield case("narrow_mlp_frozen", "narrow_mlp", "net.2", "net.4", prepare=frozen("2", "4"))
+    yield case("autoencoder_detached", "autoencoder", "net.0", "net.2", network=cut(networks.autoencoder, 3))
 
 
 def rates_of_layers() -> Iterator[Case]:
-    def case(twin: str, layer: str, rate: float, kind: Callable[..., Optimizer], part: str = "layer") -> Case:
-        make = faster(layer, rate, 100.0, kind)
-        return _in_layers(f"{twin}_{part}_at_100_times", twin, "layer rate too high", f"net.{layer}", optimizer=make)
+    def case(twin: str, rate: float, kind: Callable[..., Optimizer]) -> Case:
+        make = faster("0", rate, 100.0, kind)
+        return _in_layers(f"{twin}_layer_at_100_times", twin, "layer rate too high", "net.0", optimizer=make)
 
-    yield case("lstm", "head", 1e-2, Adam, "head")
-    yield case("regression", "0", 0.02, SGD)
-    yield case("curves_batchnorm", "4", 0.03, functools.partial(SGD, momentum=0.9))
-    yield case("tanh_mlp", "2", 0.1, SGD)
-    yield case("narrow_mlp", "0", 1e-2, Adam)
+    yield case("regression", 0.02, SGD)
+    yield case("narrow_mlp", 1e-2, Adam)
 
 
 def adversaries() -> Iterator[Case]:

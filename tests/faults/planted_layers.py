@@ -38,11 +38,12 @@ def frozen(*layers: str) -> Change:
     return change
 
 
-def without(layer: str, rate: float, kind: Callable[..., Optimizer] = Adam) -> Make:
-    """An optimizer of all parameters but a layer's."""
+def without(*layers: str, rate: float) -> Make:
+    """Adam of all parameters but those of some layers."""
+    left_out = tuple(f"{layer}." for layer in layers)
 
     def optimizer(net: nn.Module) -> Optimizer:
-        return kind([p for name, p in net.named_parameters() if not name.startswith(f"{layer}.")], rate)
+        return Adam([p for name, p in net.named_parameters() if not name.startswith(left_out)], rate)
 
     return optimizer
 
@@ -96,12 +97,14 @@ def untrained() -> Iterator[Case]:
     yield Case(
         "layer_detached", replace(RECIPES[twin], network=cut(networks.narrow, 3)), twin, cause, ("net.0", "net.2")
     )
-    yield Case("layer_left_out", replace(RECIPES[twin], optimizer=without("0", 1e-2)), twin, cause, ("net.0",))
+    yield Case("layer_left_out", replace(RECIPES[twin], optimizer=without("0", rate=1e-2)), twin, cause, ("net.0",))
     twin = "decoder"
     stuck = replace(RECIPES[twin], prepare=frozen("embedding", "blocks"))
     yield Case("blocks_frozen", stuck, twin, cause, ("net.embedding", "net.blocks.0", "net.blocks.1", "net.blocks"))
     twin = "lstm"
-    yield Case("lstm_left_out", replace(RECIPES[twin], optimizer=without("lstm", 1e-2)), twin, cause, ("net.lstm",))
+    yield Case(
+        "lstm_left_out", replace(RECIPES[twin], optimizer=without("lstm", rate=1e-2)), twin, cause, ("net.lstm",)
+    )
     twin = "curves"
     yield Case("layer_frozen", replace(RECIPES[twin], prepare=frozen("3")), twin, cause, ("net.3",))
 

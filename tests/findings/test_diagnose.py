@@ -77,6 +77,21 @@ def test_what_came_before_cannot_follow() -> None:
     assert found(cause("late", sign(), "early"), early) == [("early", "warning", ("late",))]
 
 
+@pytest.mark.parametrize(
+    ("rates", "fast"),
+    [
+        ({"net.0": 2.0, "net.2": 0.02}, ["net.0"]),  # two layers: no middle between them
+        ({"net.0": 2.0, "net.2": 0.02, "net.4": 0.02}, ["net.0"]),
+        ({"net.0": 0.0, "net.2": 0.02}, []),  # one that rests is no measure of the other
+        ({"net.0": 0.1, "net.2": 0.02}, []),
+    ],
+)
+def test_a_layer_is_fast_beside_the_slower_half(rates: dict[str, float], fast: list[str]) -> None:
+    run = History(READS, {"optimizers": [{}], "inspection": {"layer_rates": rates}})
+    run.add({f"thermo_update_ratio/{name}": 0.3 for name in rates}, 19)
+    assert [layer for each in diagnose(run) for layer in each.layers] == fast
+
+
 def test_a_finding_survives_json() -> None:
     [finding] = diagnose(History(), {"a": cause("a", sign(layers=("net.0", "net.2")))})
     assert Finding.of_json(json.loads(json.dumps(finding.to_json()))) == finding
