@@ -96,7 +96,7 @@ class SaveAt(Callback):
             trainer.save_checkpoint(self.path)
 
 
-PLAIN, WARM, GROWING = {}, {"warmup_steps": 40}, {"grow": True}
+PLAIN, WARM, GROWING, FALLING = {}, {"warmup_steps": 40}, {"grow": True}, {"grow": True, "min_lr": 1e-3}
 MOMENTS = [
     pytest.param(137, PLAIN, id="inside the tested steps"),
     pytest.param(30, WARM, id="inside the warm-up"),
@@ -111,6 +111,7 @@ MOMENTS = [
             (250, WARM),
             (33, GROWING),
             (421, GROWING),
+            (33, FALLING),
         ]
     ),
 ]
@@ -118,7 +119,8 @@ MOMENTS = [
 
 @pytest.mark.parametrize(("at", "options"), MOMENTS)
 def test_a_resumed_run_decides_as_the_unbroken_one(at: int, options: dict[str, Any], tmp_path: Any) -> None:
-    make = partial(SGD, lr=0.0005 if options.get("grow") else 0.02, momentum=0.5)
+    first = {"{}": 0.02, str(WARM): 0.02, str(GROWING): 0.0005, str(FALLING): 0.5}[str(options)]
+    make = partial(SGD, lr=first, momentum=0.5)
     path = tmp_path / "run.ckpt"
     whole = Noisy(make)
     with decisions() as lines:
@@ -170,10 +172,20 @@ def test_grows_while_steps_are_efficient() -> None:
         trainer = train(Noisy(partial(SGD, lr=1e-4)), [EquilibriumScheduler(grow=True)], 200)
     grown = [line for line in lines if "step efficiency" in line]
     assert [" -> " in line for line in grown] == [True] * (len(grown) - 1) + [False]
-    assert all(re.search(r"step efficiency \S+ \[\S+, \S+\], upper line 0.9", line) for line in grown)
+    assert all(re.search(r"step efficiency \S+ \[\S+, \S+\], lines 0.5 and 0.9", line) for line in grown)
     # the stiffest direction goes over the line at a rate of 0.02, and the noise lies in all directions alike
     assert 0.005 <= rate(trainer) <= 0.1
     assert rate(trainer) == pytest.approx(1e-4 * 2.0 ** (len(grown) - 1))
+
+
+@pytest.mark.parametrize(("first", "last"), [(0.08, 0.08), (0.3, 0.075), (0.9, 0.05625)])
+def test_a_first_rate_at_the_edge_falls_until_steps_are_efficient(first: float, last: float) -> None:
+    """The stiffest direction, 10, rules at such rates: the efficiency is 1 - 5 times the rate, and 1/2 at 0.1."""
+    with decisions() as lines:
+        trainer = train(Noisy(partial(SGD, lr=first)), [EquilibriumScheduler(grow=True)], 300)
+    told = [line for line in lines if "step efficiency" in line]
+    assert [" -> " in line for line in told] == [True] * (len(told) - 1) + [False]
+    assert rate(trainer) == pytest.approx(last)
 
 
 def test_growth_ends_where_efficiency_cannot_be_measured() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from thermo_callbacks.callbacks.acting.equilibrium_callback import EquilibriumCallback, values_of
 from thermo_callbacks.callbacks.acting.equilibrium_session import EquilibriumSession
-from thermo_callbacks.callbacks.acting.rate_growth import FACTOR, RateGrowth
+from thermo_callbacks.callbacks.acting.rate_growth import RateGrowth
 from thermo_callbacks.callbacks.arguments import Loss, check_callable
 from thermo_callbacks.functional import Stationarity
 from thermo_callbacks.functional.repeated_stationarity import EquilibriumCriteria
@@ -49,8 +49,9 @@ class EquilibriumScheduler(EquilibriumCallback):
             one batch's loss.
         warmup_steps: Steps in which the rate rises evenly to yours. A warm-up of your own, which sets the rate by hand,
             is waited for as well.
-        grow: Begin by doubling the rate while step efficiency stays above its upper line: a warm-up that ends by
-            measurement. It replays the training step now and then, like ``ThermoMonitor``.
+        grow: Begin by doubling the rate while step efficiency stays above its upper line, 0.9: a warm-up that ends by
+            measurement. Where it is below its lower line, 1/2, at the rate that you gave, that is halved until it is
+            not. It replays the training step now and then, like ``ThermoMonitor``.
         loss_fn: Loss of module and batch, for the replays of ``grow`` where the training step can't be run again.
 
     Raises:
@@ -148,7 +149,7 @@ class EquilibriumScheduler(EquilibriumCallback):
             self._warm_up(session)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Measure a step's efficiency, while the rate grows."""
+        """Measure a step's efficiency, while the rate grows or falls to what suits the start."""
         session, growth = self._session, self._growth
         if session is None or growth is None:
             return
@@ -156,9 +157,9 @@ class EquilibriumScheduler(EquilibriumCallback):
         if found is None:
             return
         before = session.rates[0].rate
-        if found.grows:
+        if found.factor != 1.0:
             for rates in session.rates:
-                rates.set_scale(FACTOR * rates.scale)
+                rates.set_scale(found.factor * rates.scale)
             what = f"learning rate {before:.3g} -> {session.rates[0].rate:.3g}: {found.reason}"
         else:
             self._growth_state = growth.end()

@@ -1,4 +1,4 @@
-"""Growth of the learning rate at the start of a run, while steps are small against the curvature."""
+"""Growth of the learning rate at the start of a run, while steps are small against the curvature; or its fall."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from thermo_callbacks.probes.guard import Guard
 
 UPPER_LINE = 0.9
 """Step efficiency above which a larger rate does more; 1 - efficiency is proportional to the rate."""
+LOWER_LINE = 0.5
+"""Step efficiency below which a smaller rate does more: that of a line search to the second order is just this."""
 FACTOR = 2.0
 """From one rate to the next."""
 MOST = 1000.0
-"""Largest growth in all: a network that does not learn at all has an efficiency near 1 at any rate."""
+"""Largest growth or fall in all: a network that does not learn at all has an efficiency near 1 at any rate."""
 _EVERY = 4  # steps between two measurements
 _FEWEST, _MOST_PASSES = 3, 8  # measurements at one rate: for an error, and without a clear answer
 
 
 class GrowthVerdict(NamedTuple):
-    """What follows from the step efficiency at a rate."""
+    """What follows from the step efficiency at a rate: what the rate is multiplied with, or 1 and it is the last."""
 
-    grows: bool
+    factor: float
     reason: str
 
 
@@ -43,6 +45,7 @@ class RateGrowth:
         self._meter = StepMeter(trainer, pl_module, guard, loss_fn, _EVERY)
         self._passes = 0  # measurements at this rate
         self._growth = 1.0
+        self._falls = False  # it has fallen once, and grows no more: not to and fro between two rates
 
     def batch_start(self, batch: Any, batch_idx: int) -> GrowthVerdict | None:
         """Measure the step that was made, or get ready for the one that comes; a verdict where there is one."""
@@ -54,27 +57,35 @@ class RateGrowth:
         if record is not None or self._meter.unable:
             verdict = self._judge(record or {})
         common: GrowthVerdict | None = of_first_process(self._trainer, verdict)
-        if common is not None and common.grows:
-            self._growth *= FACTOR
-            self._passes = 0
+        if common is not None and common.factor != 1.0:
+            self._growth *= common.factor
+            self._falls, self._passes = common.factor < 1.0, 0
             self._meter.take()  # of another rate
         return common
 
     def _judge(self, record: dict[str, float]) -> GrowthVerdict | None:
         if self._meter.unable:
-            return GrowthVerdict(False, "step efficiency can't be measured")
+            return GrowthVerdict(1.0, "step efficiency can't be measured")
         self._passes += 1
         value = record.get("thermo/step_efficiency", math.nan)
         error = record.get("thermo/step_efficiency_stderr", math.nan)
         lower, upper = value - 2.0 * error, value + 2.0 * error
-        told = f"step efficiency {value:.3g} [{lower:.3g}, {upper:.3g}], upper line {UPPER_LINE:g}"
-        if self._passes >= _FEWEST and lower > UPPER_LINE:
-            if self._growth * FACTOR > MOST:
-                return GrowthVerdict(False, f"{self._growth:g} times the first rate are the most that is tried, {told}")
-            return GrowthVerdict(True, told)
-        if self._passes >= _MOST_PASSES or (self._passes >= _FEWEST and upper < UPPER_LINE):
-            return GrowthVerdict(False, told)
-        return None
+        told = f"step efficiency {value:.3g} [{lower:.3g}, {upper:.3g}], lines {LOWER_LINE:g} and {UPPER_LINE:g}"
+        if self._passes < _FEWEST:
+            return None
+        last = self._passes >= _MOST_PASSES
+        if upper < LOWER_LINE or (last and value < LOWER_LINE):
+            return self._within_reach(1.0 / FACTOR, told)
+        if lower > UPPER_LINE and not self._falls:
+            return self._within_reach(FACTOR, told)
+        between = lower > LOWER_LINE and (upper < UPPER_LINE or self._falls)
+        return GrowthVerdict(1.0, told) if last or between else None
+
+    def _within_reach(self, factor: float, told: str) -> GrowthVerdict:
+        """The next rate, if it is not too far from the first one."""
+        if not 1.0 / MOST <= self._growth * factor <= MOST:
+            return GrowthVerdict(1.0, f"{self._growth:g} times the first rate is the last that is tried, {told}")
+        return GrowthVerdict(factor, told)
 
     def before_step(self, optimizer: Any, batches: StepBatches) -> None:
         """An optimizer is about to step; the batches of the step tell the scale of its gradients."""
@@ -97,10 +108,13 @@ class RateGrowth:
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint: CPU tensors and plain values."""
-        return {"passes": self._passes, "growth": self._growth, "meter": self._meter.state_dict()}
+        return {
+            "passes": self._passes, "growth": self._growth, "falls": self._falls, "meter": self._meter.state_dict()
+        }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the checkpoint was written; an empty state is a fresh start."""
         if state:
             self._passes, self._growth = int(state["passes"]), float(state["growth"])
+            self._falls = bool(state.get("falls", False))  # checkpoints from before it could fall have none
             self._meter.load_state_dict(state["meter"])
