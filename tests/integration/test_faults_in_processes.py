@@ -84,14 +84,27 @@ STEPS_OF_OURS = {
 }
 
 
-@pytest.mark.slow
-def test_a_fault_at_any_kind_of_step_ends_no_run(tmp_path: Path) -> None:
-    found = [place for place in places(tmp_path) if STEPS_OF_OURS.get(place.name) == place.file]
-    assert {place.name for place in found} == STEPS_OF_OURS.keys()
-    tried = [(number % 2, place) for number, place in enumerate(found)]
+OFTEN = {"build_collectors", "read_before", "keep", "merge_states"}
+"""Those that the ordinary step tries, from the beginning of a fit to its validation."""
+
+
+def survived(tried: list[tuple[int, Place]], tmp_path: Path) -> None:
     finished, ended = survive(tried, run, tmp_path)
     assert ended == []
     assert len(finished) == len(tried)
+
+
+def test_a_fault_at_some_steps_ends_no_run(tmp_path: Path) -> None:
+    found = [place for place in places(tmp_path) if STEPS_OF_OURS.get(place.name) == place.file]
+    survived([(number % 2, place) for number, place in enumerate(found) if place.name in OFTEN], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_fault_at_any_kind_of_step_ends_no_run(rank: int, tmp_path: Path) -> None:
+    found = [place for place in places(tmp_path) if STEPS_OF_OURS.get(place.name) == place.file]
+    assert {place.name for place in found} == STEPS_OF_OURS.keys()
+    survived([(rank, place) for place in found], tmp_path)
 
 
 @pytest.mark.slow
@@ -99,9 +112,13 @@ def test_a_fault_at_any_kind_of_step_ends_no_run(tmp_path: Path) -> None:
 def test_a_fault_in_any_function_keeps_no_process_waiting(call: int, tmp_path: Path) -> None:
     everything = places(tmp_path)
     # some two seconds each: all of them take most of an hour
-    ours = [place for place in everything if place.file.startswith("callbacks/")][call::24]
-    others = [place for place in everything if not place.file.startswith("callbacks/")][call::96]
-    tried = [(rank, place._replace(call=call)) for place in [*ours, *others] for rank in (0, 1)]
+    ours = [place for place in everything if place.file.startswith("callbacks/")]
+    others = [place for place in everything if not place.file.startswith("callbacks/")]
+    tried = [
+        (rank, place._replace(call=call))
+        for rank in (0, 1)  # each has places of its own
+        for place in [*ours[call + 12 * rank :: 24], *others[call + 48 * rank :: 96]]
+    ]
     finished, ended = survive(tried, run, tmp_path)
     # a fault of what only counts, or of the hooks themselves, ends the run in all processes at once
     assert [(rank, place, trace) for rank, place, trace in ended if trace] == []

@@ -15,6 +15,7 @@ from thermo_callbacks.probes.interrupts import finished, interruptible
 from thermo_callbacks.probes.real_numbers import in_the_place_of
 from thermo_callbacks.probes.replay.autograd_graph import read_graph
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
+from thermo_callbacks.probes.replay.collectives import no_collectives
 from thermo_callbacks.probes.replay.isolation import Isolation, IsolationError
 from thermo_callbacks.probes.replay.namespaces import own_modules
 from thermo_callbacks.probes.replay.outside import nothing_outside, silent_output
@@ -94,7 +95,7 @@ def isolated(
             _isolate(module, isolation, function)
             batch = isolation.replace(batch, "the batch", all_of_it=True)
             silence_logging(module, isolation)
-            with nothing_outside(isolation.refuse), interruptible():
+            with nothing_outside(isolation.refuse), no_collectives(module, isolation.refuse), interruptible():
                 yield batch
     except IsolationError as fault:
         raise TraceError(str(fault)) from None
@@ -119,14 +120,14 @@ class Replay:
     that can be reached from the module (metrics, counters, moving averages, queues) and from the batch, and with
     logging off. Whatever it changes is as before afterwards: attributes, training modes, hooks, random streams, also
     after an exception. Gradients of the run's parameters are never touched, and collectives of a distributed strategy
-    don't happen, unless the step itself asks for them.
+    don't happen.
 
     Settings of optimizers and schedulers, classes, closures, global variables of the user's own modules, files that are
     open and the environment are put back as well. What can't be put back is refused, with the cure ``loss_fn``: an
-    optimizer's step, a file that is opened to be written to, a program, a message. Tensors beyond ``ROOM`` and twice
-    the parameters' size, an optimizer's state, data sets and objects written in C are not copied:
-    :meth:`watch_own_step` sees beforehand whether the run's own step changes them. Code in C that writes by itself
-    stays invisible, and so do hooks that talk to other processes.
+    optimizer's step, a file that is opened to be written to, a program, a message, an exchange with other processes
+    (which would wait for one whose replay has failed). Tensors beyond ``ROOM`` and twice the parameters' size, an
+    optimizer's state, data sets and objects written in C are not copied: :meth:`watch_own_step` sees beforehand whether
+    the run's own step changes them. Code in C that writes by itself stays invisible.
 
     The curvature is that of the function in single precision: autocast is off, and 16-bit numbers are given as 32-bit
     ones, unless the step casts by itself.
