@@ -137,3 +137,10 @@ def has_gradient_scaler(trainer: Any) -> bool:
     """Whether gradients carry a loss scale between the backward pass and the step."""
     scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
     return scaler is not None and scaler.is_enabled()
+
+
+def skips_alone(trainer: Any) -> bool:
+    """Whether a gradient scaler asks no other process before it skips a step."""
+    scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
+    kinds = sys.modules.get("torch.distributed.fsdp.sharded_grad_scaler")  # without the module there is none
+    return has_gradient_scaler(trainer) and not (kinds and isinstance(scaler, kinds.ShardedGradScaler))

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.agreement import agree, samples_factor, several_processes
-from thermo_callbacks.callbacks.compat import gradient_scale, has_gradient_scaler, overrides
+from thermo_callbacks.callbacks.compat import gradient_scale, has_gradient_scaler, overrides, skips_alone
 from thermo_callbacks.callbacks.windows.joint_windows import JointWindows
 from thermo_callbacks.callbacks.windows.leaving import Place
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.step_batches import StepBatches
 from thermo_callbacks.callbacks.windows.step_following import StepFollower
-from thermo_callbacks.callbacks.windows.sync import refusal
+from thermo_callbacks.callbacks.windows.sync import SKIPS_ALONE, refusal
 from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
@@ -69,6 +69,9 @@ class Session(JointWindows):
             guard.disable(reason)
             return
         self.sharded = is_sharded(pl_module)
+        if self.sharded and skips_alone(trainer):  # processes that count different steps would wait for each other
+            guard.disable(SKIPS_ALONE)
+            return
         self._in_step = self.sharded or several_processes(trainer)
         if self.sharded:
             self._step.processes *= samples_factor(trainer)
