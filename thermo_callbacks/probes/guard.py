@@ -17,6 +17,7 @@ import torch
 
 from thermo_callbacks.probes.interrupts import finished, interruptible
 from thermo_callbacks.probes.modes import KeptModes
+from thermo_callbacks.probes.other_fits import undisturbed
 from thermo_callbacks.probes.told import DIVERGED, LOGGER, Told, note
 
 _PACKAGE = Path(__file__).parents[1]
@@ -64,8 +65,13 @@ def preserved_random_state(device: torch.device) -> Iterator[None]:
     """Keep Python's, NumPy's and torch's global random streams as they are."""
     # for the rare places that run foreign code (figures, loggers): the hooks of a step draw no random number at all;
     # reading the streams of all devices would wake them up, and so only this one's is kept besides the CPU's
-    with finished(RandomState(device).restore), interruptible():
+    # in the midst of another thread's fit that would take back the numbers which that one has drawn meanwhile
+    with undisturbed() as alone, finished(RandomState(device).restore if alone else _nothing), interruptible():
         yield
+
+
+def _nothing() -> None:
+    """Nothing is to be put back."""
 
 
 class RandomState:
@@ -182,8 +188,10 @@ class Guard:
     @contextlib.contextmanager
     def invisible(device: torch.device) -> Iterator[None]:
         """Enter no_trace and preserved_random_state, for hooks that come once a window or less."""
-        with finished(KeptModes(device.type).restore), no_trace(device.type), preserved_random_state(device):
-            yield
+        with undisturbed() as alone:
+            modes = KeptModes(device.type).restore if alone else _nothing
+            with finished(modes), no_trace(device.type), preserved_random_state(device):
+                yield
 
 
 def _hint(fault: Exception) -> str:

@@ -23,8 +23,8 @@ REFUSED = {
 """Strategies that can't be watched, by the name of their class or of one that it derives from."""
 SKIPS_ALONE = (
     "the parameters are sharded, and the gradient scaler skips a step in the processes that find an overflow in their "
-    "part of the gradient, while the others make it: half of the model moves. Give the precision plugin a scaler that asks "
-    "all of them: MixedPrecision('16-mixed', 'cuda', scaler=ShardedGradScaler()), from "
+    "part of the gradient, while the others make it: half of the model moves. Give the precision plugin a scaler that "
+    "asks all of them: MixedPrecision('16-mixed', 'cuda', scaler=ShardedGradScaler()), from "
     "torch.distributed.fsdp.sharded_grad_scaler"
 )
 """What is said of sharded parameters with a scaler of which the processes may make different steps."""
