@@ -12,6 +12,7 @@ import torch
 from integration.faults import Place, called, survive
 from integration.models import BATCH_SIZE, RecordingLogger, Regression, examples, loader, quiet_trainer
 from integration.processes import in_processes
+from integration.sharded_models import MAKERS, fit
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -122,4 +123,47 @@ def test_a_fault_in_any_function_keeps_no_process_waiting(call: int, tmp_path: P
     finished, ended = survive(tried, run, tmp_path)
     # a fault of what only counts, or of the hooks themselves, ends the run in all processes at once
     assert [(rank, place, trace) for rank, place, trace in ended if trace] == []
+    assert len(finished) > 2 * len(tried) // 3
+
+
+def run_sharded() -> int:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    monitor = ThermoMonitor("standard", window=8, steps_between_windows=0, curvature_every_n_steps=10)
+    return len(fit(MAKERS["sharded"](), [monitor])["rows"])
+
+
+TOGETHER = (
+    "probes/curvature/",
+    "probes/replay/",
+    "probes/interrupts",
+    "functional/curvature/",
+    "callbacks/extra_passes/",
+)
+"""Where processes wait for each other in the passes of a sharded model."""
+
+
+def sharded_places(rank: int, tmp_path: Path) -> list[Place]:
+    found = in_processes(2, lambda _: [tuple(place) for place in called(run_sharded)], tmp_path)[rank]
+    return [Place(*place) for place in found if str(place[0]).startswith(TOGETHER)]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_fault_between_the_passes_of_a_sharded_model_ends_no_run(rank: int, tmp_path: Path) -> None:
+    names = ["_one_side"] if rank else ["isolated", "_vectors"]  # before a pass, and in the midst of a replay
+    found = [place._replace(call=2 * rank) for place in sharded_places(rank, tmp_path) if place.name in names]
+    assert len(found) == len(names)
+    finished, ended = survive([(rank, place) for place in found], run_sharded, tmp_path)
+    assert ended == []
+    assert len(finished) == len(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_fault_in_any_function_of_a_sharded_model_s_passes_keeps_no_process_waiting(
+    rank: int, tmp_path: Path
+) -> None:
+    places = sharded_places(rank, tmp_path)
+    tried = [(rank, place._replace(call=3 * rank)) for place in places[rank::6]]
+    finished, ended = survive(tried, run_sharded, tmp_path)
+    assert [(place, trace) for _, place, trace in ended if trace] == []
     assert len(finished) > 2 * len(tried) // 3

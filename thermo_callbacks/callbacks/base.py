@@ -62,7 +62,7 @@ class Monitor(ReportingCallback):
                 batch_size=self.batch_size, place=Place(self, trainer, self._end_session),
                 announce=lambda optimizer: self.on_before_optimizer_step(trainer, pl_module, optimizer),
             )  # fmt: skip
-            self._session = session
+            self._session, self._transition.together = session, session.together
             self._told.has_diverged = partial(has_diverged, session)
             session.restore(self._window_states)
             if self._transition_state:
@@ -81,8 +81,9 @@ class Monitor(ReportingCallback):
                 self._extra_passes = ExtraPassSchedule(collectors, **self._timetable.of_extra_passes, measured=measured)
                 self._extra_passes.load_state_dict(self._extra_pass_state)
         self._begin_together(trainer)
-        with self._guard.protect("looking at the weights"), self._guard.invisible(pl_module.device):
-            if self._plan.transition and not self._guard.disabled:
+        if self._plan.transition and not self._guard.disabled:
+            looking = self._guard.protect("looking at the weights")
+            with looking, self._jointly(), self._guard.invisible(pl_module.device):
                 self._transition.start(self._layers())
         if self._plan.topology and not self._guard.disabled:
             self._topology.start(trainer, pl_module)
@@ -163,7 +164,8 @@ class Monitor(ReportingCallback):
         with self._guard.protect("taking in a batch"):
             session.end_batch(outputs, batch)
         if complete := session.complete():
-            with self._guard.protect("ending a window"), self._guard.invisible(pl_module.device):
+            ending = self._guard.protect("ending a window")
+            with ending, self._jointly(), self._guard.invisible(pl_module.device):
                 record = self._close(session, complete)
                 self._publish(trainer, record, logging_step(trainer))
             session.leave(complete)

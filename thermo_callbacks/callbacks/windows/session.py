@@ -24,6 +24,7 @@ from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
 from thermo_callbacks.probes.parameters.optimizers import is_known, parameter_mobility
 from thermo_callbacks.probes.parameters.projections import WatchedDirections
 from thermo_callbacks.probes.sharding import is_sharded
+from thermo_callbacks.probes.together import Together
 
 REFRESH = 50
 """Batches between two looks at an optimizer that trains no layer to watch: layers may thaw, and looking takes time."""
@@ -50,6 +51,7 @@ class Session(JointWindows):
         place: Place | None = None,
     ) -> None:
         self._place = place
+        self.together: Together | None = None  # of processes that measure what each has a part of
         self.pl_module = pl_module
         self._step = StepBatches(trainer, pl_module, batch_size)
         self._optimizers = MonitoredOptimizers(
@@ -74,6 +76,7 @@ class Session(JointWindows):
             return
         self._in_step = self.sharded or several_processes(trainer)
         if self.sharded:
+            self.together = Together(trainer.strategy.root_device)
             self._step.processes *= samples_factor(trainer)
         self._optimizers.start(sharded=self.sharded)
         for optimizer in trainer.optimizers:

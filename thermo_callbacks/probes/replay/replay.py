@@ -230,11 +230,10 @@ class Replay:
         batch_idx: int,
         within: contextlib.AbstractContextManager[Any],
     ) -> ReplayedLoss:
-        with within, default_precision(self._module), silent_output():
-            if self._loss_fn is None:
-                outcome = self._module.training_step(*self._arguments(batch, batch_idx))
-            else:
-                outcome = self._loss_fn(self._module, batch)
+        step: Callable[..., Any] = self._module.training_step if self._loss_fn is None else self._loss_fn
+        arguments = self._arguments(batch, batch_idx) if self._loss_fn is None else [self._module, batch]
+        with default_precision(self._module), silent_output(), within:  # nothing of ours between this and the step
+            outcome = step(*arguments)
         loss = outcome.get("loss") if isinstance(outcome, Mapping) else outcome
         source = "training_step" if self._loss_fn is None else "loss_fn"
         if loss is None:
