@@ -22,6 +22,10 @@ from thermo_callbacks.probes.told import DIVERGED, LOGGER, Told, note
 
 _PACKAGE = Path(__file__).parents[1]
 _LIBRARIES = [Path(place) for name in ("stdlib", "purelib", "platlib") if (place := sysconfig.get_path(name))]
+_CHANGED = (
+    "One extra pass has done this once more than training did, which can't be taken back: training goes on with that, "
+    "and does not do it again."
+)
 _NO_FAULT_OF_YOURS = (
     " Nothing in your code has to be mended: the fault is in thermo_callbacks or in a library that it calls. Please "
     "report it."
@@ -137,7 +141,8 @@ class Guard:
         hint = self._explained(reason, fault)
         if self.reason is None:
             self.reason = reason
-            message = f"{self.name} is switched off for the rest of this run: {reason}. Training goes on unchanged."
+            goes_on = _CHANGED if getattr(fault, "left_trace", False) else "Training goes on unchanged."
+            message = f"{self.name} is switched off for the rest of this run: {reason}. {goes_on}"
             if self.told.know_fault(fault):
                 self.note_once(message)
             else:

@@ -39,9 +39,10 @@ class ReplayError(RuntimeError):
 class TraceError(ReplayError):
     """A training step would leave a trace, or has left one."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, left: bool = False) -> None:
         super().__init__(f"the training step can't be run once more without a trace, {reason}: {_CURE}")
         self.reason = reason
+        self.left_trace = left  # it was found out by a replay that has done it
 
 
 SKIPPED = "skipped batch"
@@ -98,7 +99,7 @@ def isolated(
             with nothing_outside(isolation.refuse), no_collectives(module, isolation.refuse), interruptible():
                 yield batch
     except IsolationError as fault:
-        raise TraceError(str(fault)) from None
+        raise TraceError(str(fault), left=fault.left) from None
 
 
 def _isolation(module: nn.Module, values: Mapping[nn.Parameter, Tensor]) -> Isolation:
