@@ -100,6 +100,14 @@ def test_a_fault_at_some_steps_ends_no_run(tmp_path: Path) -> None:
     survived([(number % 2, place) for number, place in enumerate(found) if place.name in OFTEN], tmp_path)
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_layer_that_one_process_alone_can_not_read_ends_no_run(rank: int, tmp_path: Path) -> None:
+    # the first parameter is left out in that process, and so the layers of the processes differ
+    found = [place for place in places(tmp_path) if place.file == "probes/real_numbers.py" and place.name == "as_real"]
+    assert len(found) == 1
+    survived([(rank, place) for place in found], tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_fault_at_any_kind_of_step_ends_no_run(rank: int, tmp_path: Path) -> None:

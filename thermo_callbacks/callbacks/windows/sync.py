@@ -47,9 +47,10 @@ def begin_together(guard: Guard, device: torch.device, layers: Callable[[], dict
         return
     answers: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(answers, sizes)
-    for name, (whole, _) in sizes.items():
-        held = sum(seen.get(name, (0, 0))[1] for seen in answers)
-        if held != whole:
+    for name in dict.fromkeys(name for seen in answers for name in seen):  # also where it is another one's layer only
+        each = [seen.get(name, (0, 0)) for seen in answers]
+        whole, held = max(size for size, _ in each), sum(part for _, part in each)
+        if held != whole or any(size != whole for size, _ in each):
             guard.disable(
                 f"the parts of layer {name!r} that the processes hold come to {held} of its {whole} coordinates: all "
                 "processes must have the same layers, distributed over all of them"
