@@ -32,7 +32,8 @@ CHOSEN = (
     "tests/callbacks/output",
     "tests/comparison",
     "tests/commands/compare",
-    "tests/commands/demo",
+    "tests/commands/check",
+    "tests/commands/test_cli.py",
 )
 """Tests that are run where no others are asked for: all that touches a Trainer in another way than the others."""
 NAMES = {"lightning.pytorch": "pytorch_lightning", "lightning.fabric": "lightning_fabric"}

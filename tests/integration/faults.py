@@ -144,3 +144,5 @@ def _try_all(
             else:
                 result = run()
         torch.save(result, folder / f"{rank}-{number}.run")
+        with _time_limit(seconds, folder / f"{rank}.trace"):
+            torch.distributed.barrier()  # what ends one run is not to end the other process's run before it

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 from integration.by_hand import assert_logged
-from integration.models import RecordingLogger, sgd
+from integration.models import RecordingLogger, perceptron, sgd
 from integration.sharded_models import MAKERS, BothWays, GradientsSeen, Halves, Sharded, fit, fit_in_two
 from integration.test_resume import SaveAfter
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 from torch.optim import Adam
 
 from thermo_callbacks import FreeEnergyMonitor, ThermoMonitor
@@ -312,3 +314,35 @@ def test_a_run_goes_on_from_a_checkpoint_of_a_run_that_was_not_sharded(tmp_path:
     assert [step for step, _ in whole["rows"]] == [7, 18, 29]
     assert [step for step, _ in first["rows"]] == [18, 29]
     assert not any("other layers" in text or "afresh" in text for text in first["warnings"])
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
+def test_a_scaler_that_skips_a_step_in_one_process_keeps_none_waiting(together: bool, tmp_path: Path) -> None:
+    class Half(Sharded):
+        """In single precision, as scalers take it."""
+
+        def train_dataloader(self) -> Any:
+            data = super().train_dataloader()
+            data.dataset.tensors = tuple(column.float() for column in data.dataset.tensors)
+            return data
+
+        def on_after_backward(self) -> None:  # the second process's part of the gradient overflows
+            if self.global_step == 3 and os.environ["LOCAL_RANK"] == "1":
+                gradient: Any = self.net[0].weight.grad
+                gradient.to_local()[-1, -1] = math.inf
+
+    def run(*callbacks: Any) -> dict[str, Any]:
+        scaler = ShardedGradScaler(device="cpu") if together else None
+        plugin = MixedPrecision("16-mixed", "cpu", scaler=scaler)
+        return fit(Half(perceptron(dtype=torch.float32), sgd), callbacks, plugins=[plugin])
+
+    bare, other = fit_in_two(tmp_path, run)  # the bare run comes to its end in either case
+    first, _ = fit_in_two(tmp_path, lambda: run(monitor()))
+    assert bare["weights"].keys() == other["weights"].keys()
+    for key, value in bare["weights"].items():
+        assert torch.equal(value, first["weights"][key])
+    said = [text for text in first["warnings"] if "half of the model moves" in text]
+    assert len(said) == (0 if together else 1)
+    assert any("thermo/temperature" in row for _, row in first["rows"]) == together
+    assert any("thermo/laplacian" in row for _, row in first["rows"]) == together
+    assert all("ShardedGradScaler" in text for text in said)

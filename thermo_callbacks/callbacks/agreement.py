@@ -27,6 +27,11 @@ def of_first_process(trainer: Any, value: Any) -> Any:
     return trainer.strategy.broadcast(value) if several_processes(trainer) else value
 
 
+def in_all_processes(trainer: Any, value: bool) -> bool:
+    """Whether something holds in each of the processes."""
+    return bool(trainer.strategy.reduce_boolean_decision(value, all=True)) if several_processes(trainer) else value
+
+
 def samples_factor(trainer: Any) -> float:
     """Different batches per process, 1 for data parallelism alone."""
     # the processes of one tensor-parallel group see the same batch

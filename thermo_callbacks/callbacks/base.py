@@ -6,11 +6,11 @@ import itertools
 from functools import partial
 from typing import Any
 
-from thermo_callbacks.callbacks.agreement import of_first_process, several_processes
-from thermo_callbacks.callbacks.compat import logging_step
+from thermo_callbacks.callbacks.agreement import in_all_processes, of_first_process, several_processes
+from thermo_callbacks.callbacks.compat import enter_this_fit, logging_step
 from thermo_callbacks.callbacks.extra_passes.build import build_collectors
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
-from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
+from thermo_callbacks.callbacks.extra_passes.schedule import OTHER_FITS, ExtraPassSchedule
 from thermo_callbacks.callbacks.output.hparams import announce_final_values
 from thermo_callbacks.callbacks.output.loggers import logger_output, renew_output
 from thermo_callbacks.callbacks.output.offers import expected_values
@@ -22,6 +22,7 @@ from thermo_callbacks.callbacks.windows.sync import begin_together, refusal
 from thermo_callbacks.probes.guard import no_trace
 from thermo_callbacks.probes.interrupts import finish_all
 from thermo_callbacks.probes.layers import layer_parameters
+from thermo_callbacks.probes.other_fits import is_undisturbed
 from thermo_callbacks.probes.told import DIVERGED
 
 
@@ -32,6 +33,7 @@ class Monitor(ReportingCallback):
         """Forget an earlier run when a new one begins; a fit that goes on keeps its statistics."""
         # a checkpoint's state is loaded after this hook, so nothing of it is lost here
         if stage == "fit":
+            enter_this_fit(trainer)
             if self._is_another(pl_module) or trainer.global_step == 0:
                 self._forget()
             self._told.join(logger_output(trainer).told)
@@ -60,7 +62,7 @@ class Monitor(ReportingCallback):
                 batch_size=self.batch_size, place=Place(self, trainer, self._end_session),
                 announce=lambda optimizer: self.on_before_optimizer_step(trainer, pl_module, optimizer),
             )  # fmt: skip
-            self._session = session
+            self._session, self._transition.together = session, session.together
             self._told.has_diverged = partial(has_diverged, session)
             session.restore(self._window_states)
             if self._transition_state:
@@ -79,8 +81,9 @@ class Monitor(ReportingCallback):
                 self._extra_passes = ExtraPassSchedule(collectors, **self._timetable.of_extra_passes, measured=measured)
                 self._extra_passes.load_state_dict(self._extra_pass_state)
         self._begin_together(trainer)
-        with self._guard.protect("looking at the weights"), self._guard.invisible(pl_module.device):
-            if self._plan.transition and not self._guard.disabled:
+        if self._plan.transition and not self._guard.disabled:
+            looking = self._guard.protect("looking at the weights")
+            with looking, self._jointly(), self._guard.invisible(pl_module.device):
                 self._transition.start(self._layers())
         if self._plan.topology and not self._guard.disabled:
             self._topology.start(trainer, pl_module)
@@ -118,6 +121,10 @@ class Monitor(ReportingCallback):
                 self._end_extra_passes()
                 return
             with self._guard.invisible(pl_module.device):
+                if not in_all_processes(trainer, is_undisturbed()):
+                    self._guard.warn_once(OTHER_FITS.format(self._guard.name), topic=OTHER_FITS)
+                    self._extra_passes.skip(step)
+                    return
                 record = self._extra_passes.batch_start(batch, batch_idx, step)
                 self._publish_extra_pass(trainer, record, step)
         with self._guard.protect("keeping a batch"):
@@ -157,7 +164,8 @@ class Monitor(ReportingCallback):
         with self._guard.protect("taking in a batch"):
             session.end_batch(outputs, batch)
         if complete := session.complete():
-            with self._guard.protect("ending a window"), self._guard.invisible(pl_module.device):
+            ending = self._guard.protect("ending a window")
+            with ending, self._jointly(), self._guard.invisible(pl_module.device):
                 record = self._close(session, complete)
                 self._publish(trainer, record, logging_step(trainer))
             session.leave(complete)

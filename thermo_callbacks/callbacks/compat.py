@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+import weakref
 from collections.abc import Sized
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from lightning_utilities.core import rank_zero
 from torch.utils.data import DistributedSampler, RandomSampler
 
 from thermo_callbacks.probes.inspection.batches import tensors_in
+from thermo_callbacks.probes.other_fits import enter_fit
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback as Callback
@@ -137,3 +139,21 @@ def has_gradient_scaler(trainer: Any) -> bool:
     """Whether gradients carry a loss scale between the backward pass and the step."""
     scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
     return scaler is not None and scaler.is_enabled()
+
+
+def skips_alone(trainer: Any) -> bool:
+    """Whether a gradient scaler asks no other process before it skips a step."""
+    scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
+    kinds = sys.modules.get("torch.distributed.fsdp.sharded_grad_scaler")  # without the module there is none
+    return has_gradient_scaler(trainer) and not (kinds and isinstance(scaler, kinds.ShardedGradScaler))
+
+
+def enter_this_fit(trainer: Any) -> None:
+    """A Trainer begins to fit in this thread: others of this process are to know."""
+    known = weakref.ref(trainer)
+
+    def running() -> bool:
+        state = getattr(known(), "state", None)
+        return state is not None and state.fn == "fit" and state.status == "running"
+
+    enter_fit(running)

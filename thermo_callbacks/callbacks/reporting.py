@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,6 +43,11 @@ class ReportingCallback(ResumableCallback):
             if window:
                 record = record | self._findings.look(trainer, self._facts(), last=last)
         self._publisher.publish(trainer, record, step, window=window)
+
+    def _jointly(self) -> contextlib.AbstractContextManager[Any]:
+        """A block that ends in all processes where it fails in one: they bring sharded weights together in it."""
+        together = None if self._session is None else self._session.together
+        return contextlib.nullcontext() if together is None or not self._plan.transition else together
 
     def _close(self, session: Session, complete: Sequence[OptimizerWindow]) -> Scalars:
         steps = max(window.taken for window in complete)
@@ -97,7 +103,9 @@ class ReportingCallback(ResumableCallback):
             known = self._publisher.windows > 0
             last = self._plans_windows or session.first_window_open(known)
             if last and (windows := session.with_steps(MINIMUM_STEPS, ending=True)):
-                self._publish(trainer, self._close(session, windows), step, last=True)
+                with self._jointly():
+                    record = self._close(session, windows)
+                self._publish(trainer, record, step, last=True)
             elif self._plan.findings and known:
                 found = self._findings.look(trainer, self._facts(), last=True)
                 if not found.items() <= self._publisher.latest.items():  # no row of its own for what is known

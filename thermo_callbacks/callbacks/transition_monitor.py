@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.callbacks.arguments import check_callable
-from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
+from thermo_callbacks.callbacks.compat import Callback, enter_this_fit, logging_step, plain_state
 from thermo_callbacks.callbacks.joint_validation import JointValidation, merged, of_all_processes
 from thermo_callbacks.callbacks.output.copies import Copies, LastValues
 from thermo_callbacks.callbacks.output.loggers import logger_output
@@ -125,6 +125,8 @@ class TransitionTemperatureMonitor(Callback):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Forget an earlier run when a new one begins, but not a validation of the same model before it."""
+        if stage == "fit":
+            enter_this_fit(trainer)
         same = self._model is not None and self._model() is pl_module
         another = self._model is not None and not same
         # a checkpoint's state is loaded after this hook, so nothing of it is lost here

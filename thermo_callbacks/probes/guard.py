@@ -17,10 +17,15 @@ import torch
 
 from thermo_callbacks.probes.interrupts import finished, interruptible
 from thermo_callbacks.probes.modes import KeptModes
+from thermo_callbacks.probes.other_fits import undisturbed
 from thermo_callbacks.probes.told import DIVERGED, LOGGER, Told, note
 
 _PACKAGE = Path(__file__).parents[1]
 _LIBRARIES = [Path(place) for name in ("stdlib", "purelib", "platlib") if (place := sysconfig.get_path(name))]
+_CHANGED = (
+    "One extra pass has done this once more than training did, which can't be taken back: training goes on with that, "
+    "and does not do it again."
+)
 _NO_FAULT_OF_YOURS = (
     " Nothing in your code has to be mended: the fault is in thermo_callbacks or in a library that it calls. Please "
     "report it."
@@ -64,8 +69,13 @@ def preserved_random_state(device: torch.device) -> Iterator[None]:
     """Keep Python's, NumPy's and torch's global random streams as they are."""
     # for the rare places that run foreign code (figures, loggers): the hooks of a step draw no random number at all;
     # reading the streams of all devices would wake them up, and so only this one's is kept besides the CPU's
-    with finished(RandomState(device).restore), interruptible():
+    # in the midst of another thread's fit that would take back the numbers which that one has drawn meanwhile
+    with undisturbed() as alone, finished(RandomState(device).restore if alone else _nothing), interruptible():
         yield
+
+
+def _nothing() -> None:
+    """Nothing is to be put back."""
 
 
 class RandomState:
@@ -131,7 +141,8 @@ class Guard:
         hint = self._explained(reason, fault)
         if self.reason is None:
             self.reason = reason
-            message = f"{self.name} is switched off for the rest of this run: {reason}. Training goes on unchanged."
+            goes_on = _CHANGED if getattr(fault, "left_trace", False) else "Training goes on unchanged."
+            message = f"{self.name} is switched off for the rest of this run: {reason}. {goes_on}"
             if self.told.know_fault(fault):
                 self.note_once(message)
             else:
@@ -182,8 +193,10 @@ class Guard:
     @contextlib.contextmanager
     def invisible(device: torch.device) -> Iterator[None]:
         """Enter no_trace and preserved_random_state, for hooks that come once a window or less."""
-        with finished(KeptModes(device.type).restore), no_trace(device.type), preserved_random_state(device):
-            yield
+        with undisturbed() as alone:
+            modes = KeptModes(device.type).restore if alone else _nothing
+            with finished(modes), no_trace(device.type), preserved_random_state(device):
+                yield
 
 
 def _hint(fault: Exception) -> str:

@@ -147,11 +147,3 @@ def sum_over_processes(values: Tensor, device: torch.device) -> Tensor:
     total = values.to(device, copy=True)
     torch.distributed.all_reduce(total)
     return total.to(values.device)
-
-
-def sum_over_parts(value: Tensor, parameter: nn.Parameter) -> Tensor:
-    """Sum over a parameter's coordinates from the sums over its parts; every process must call this."""
-    if not is_distributed(parameter):
-        return value
-    counted = part_of(parameter, "that is summed over").counted
-    return sum_over_processes(value if counted else torch.zeros_like(value), value.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -81,3 +82,43 @@ class Flattened(nn.Module):
 def test_flattened_parts_leave_the_error_of_the_mean() -> None:
     values = last_of(Regression(Flattened().double()), WorkEfficiencyMonitor(8))
     assert 0.0 < values["thermo/work_efficiency_stderr"] < values["thermo/work_efficiency"]
+
+
+class Gates(nn.Module):
+    """A recurrent layer and its readout, with an activation in between or without one."""
+
+    def __init__(self, kind: str, *, activation: bool) -> None:
+        super().__init__()
+        self.cell = kind.endswith("Cell")
+        self.inner = getattr(nn, kind)(INPUTS, 4).double()
+        self.between = nn.Tanh() if activation else nn.Identity()
+        self.out = nn.Linear(4, 1).double()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        state = self.inner(inputs) if self.cell else self.inner(inputs.unsqueeze(0))[0][0]
+        return self.out(self.between(state[0] if isinstance(state, tuple) else state))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("activation", [False, True])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN", "LSTMCell", "GRUCell"])
+def test_a_network_of_nothing_but_fused_gates_says_so_once(
+    kind: str, activation: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="thermo_callbacks")
+    monitor = ThermoMonitor("standard", window=8, steps_between_windows=0, curvature_every_n_steps=4)
+    values = last_of(Regression(Gates(kind, activation=activation)), monitor)
+    said = [text for text in caplog.messages if "no values of the activations inside of" in text]
+    assert len(said) == 1
+    assert f"inside of nn.{kind}: it computes its gates within one call" in said[0]
+    assert ("thermo/work_efficiency" in values) == activation
+    assert "thermo/temperature" in values
+    assert "thermo/laplacian" in values
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_network_without_activations_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="thermo_callbacks")
+    monitor = ThermoMonitor("standard", window=8, steps_between_windows=0, curvature_every_n_steps=4)
+    assert "thermo/work_efficiency" not in last_of(Regression(nn.Linear(INPUTS, 1).double()), monitor)
+    assert len([text for text in caplog.messages if "calls no activation function that is known" in text]) == 1

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.replay import Replay, ReplayError, SkippedBatch
 from thermo_callbacks.probes.replay import replay as replay_module
 
@@ -137,6 +138,38 @@ def test_what_is_too_large_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
         f"{CANT}Linear.table was written to, and there was no room for a copy of it{CURE}",
         lambda net, batch: squares(net, batch) + net.table.add_(1).sum(),
     )
+
+
+def test_a_trace_that_one_replay_has_left_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_module, "ROOM", 0)
+
+    class Now(nn.Linear):
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            if batch_idx == 6:  # not at the step that was watched
+                self.kept.add_(1)
+            return self(batch).square().mean()
+
+    module = Now(3, 1)
+    module.kept = torch.zeros(100)
+    replay = Replay(module)
+    replay.watch_own_step()
+    module.training_step(torch.ones(2, 3), 0)
+    guard = Guard("its measurement")
+    with guard.protect("measuring"), replay.loss({}, torch.ones(2, 3), 0):
+        pass
+    assert not guard.disabled
+    with (
+        pytest.warns(UserWarning, match="One extra pass has done this once more than training did") as told,
+        guard.protect("measuring"),
+        replay.loss({}, torch.ones(2, 3), 6),
+    ):
+        pass
+    assert "Now.kept was written to" in str(told[0].message)
+    assert "goes on unchanged" not in str(told[0].message)
+    assert module.kept.tolist() == [1.0] * 100  # once, and not again
+    with guard.protect("measuring"), replay.loss({}, torch.ones(2, 3), 6):
+        pass
+    assert module.kept.tolist() == [1.0] * 100
 
 
 class Data(torch.utils.data.Dataset[Any]):

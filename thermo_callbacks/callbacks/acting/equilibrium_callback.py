@@ -8,7 +8,7 @@ from typing import Any
 
 from thermo_callbacks.callbacks.acting.equilibrium_session import EquilibriumSession
 from thermo_callbacks.callbacks.agreement import agree, of_first_process, several_processes
-from thermo_callbacks.callbacks.compat import Callback, logging_step, plain_state
+from thermo_callbacks.callbacks.compat import Callback, enter_this_fit, logging_step, plain_state
 from thermo_callbacks.callbacks.output.loggers import logger_output, renew_output
 from thermo_callbacks.callbacks.windows.sync import refusal
 from thermo_callbacks.catalog import Scalars
@@ -57,6 +57,7 @@ class EquilibriumCallback(Callback):
         """Forget an earlier run when a new one begins; a fit that goes on keeps what it knows."""
         if stage != "fit":
             return
+        enter_this_fit(trainer)
         known, self._model = self._model, weakref.ref(pl_module)
         # a checkpoint's state is loaded after this hook, so nothing of it is lost here
         if trainer.global_step == 0 or (known is not None and known() is not pl_module):

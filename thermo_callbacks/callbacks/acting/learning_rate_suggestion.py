@@ -20,6 +20,7 @@ from thermo_callbacks.functional.efficiency_limit import (
     pooled_efficiency,
 )
 from thermo_callbacks.probes.guard import preserved_random_state
+from thermo_callbacks.probes.other_fits import is_undisturbed
 
 if TYPE_CHECKING:  # matplotlib takes a second to import
     from matplotlib.figure import Figure
@@ -108,8 +109,9 @@ def suggest_learning_rate(
         Suggestion, interval, and what was measured.
 
     Raises:
-        ValueError: If an argument is out of its range, the Trainer has several processes, something can't be copied, or
-            the module steps its optimizers by hand and there is no ``loss_fn``.
+        ValueError: If an argument is out of its range, the Trainer has several processes, something can't be copied, a
+            monitored run trains in another thread, or the module steps its optimizers by hand and there is no
+            ``loss_fn``.
 
     Example::
 
@@ -121,6 +123,11 @@ def suggest_learning_rate(
     ratio = (highest / lowest) ** (1.0 / (steps - 1))
     rise = RateRise([lowest * ratio**step for step in range(steps)], loss_fn)
     with preserved_random_state(trainer.strategy.root_device):
+        if not is_undisturbed():
+            raise ValueError(
+                "suggest_learning_rate would take back what a monitored run in another thread of this process does to "
+                "random numbers: call it when that has ended"
+            )
         twin, data, loaders = copied("module", module), copied("datamodule", datamodule), _loaders(train_dataloaders)
         small_trainer(trainer, rise, steps + EVERY).fit(twin, loaders, datamodule=data)
     return _suggestion(rise)

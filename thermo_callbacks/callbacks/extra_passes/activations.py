@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from thermo_callbacks.callbacks.agreement import samples_factor, several_processes
 from thermo_callbacks.callbacks.extra_passes.activation_groups import ActivationGroups
@@ -77,11 +78,29 @@ class ActivationCollector(Collector):
         return {} if reading is None or self.guard.disabled else self._values(make_records(reading.finish()))
 
     def _values(self, records: dict[str, ActivationRecord]) -> Scalars:
+        self._tell_of_unseen(records)
         gathered = self._groups.gather(records)
         self._told.update(self._groups.made)
         shown = {name: [records[member] for member in members] for name, members in gathered.items()}
         self._engines.update({name: common_engine(members) for name, members in shown.items()})
         return _record(records, shown, self._most)
+
+    def _tell_of_unseen(self, records: Mapping[str, ActivationRecord]) -> None:
+        fused = [module for module in self._module.modules() if isinstance(module, nn.RNNBase | nn.RNNCellBase)]
+        if fused:
+            names = dict.fromkeys(f"{type(module).__module__}.{type(module).__name__}" for module in fused)
+            kinds = ", ".join(names).replace("torch.nn.modules.rnn", "nn")
+            self.guard.note_once(
+                f"no values of the activations inside of {kinds}: it computes its gates within one call, where nobody "
+                "can look. Gates that are written out, with torch.sigmoid and torch.tanh, have values.",
+                topic="fused activations",
+            )
+        elif not records:
+            self.guard.note_once(
+                "no values of activations: the training step calls no activation function that is known. Give those of "
+                "your own as activations.",
+                topic="no activations",
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Names that are shown."""

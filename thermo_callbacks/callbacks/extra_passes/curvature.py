@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -22,7 +23,8 @@ from thermo_callbacks.probes.parameters.optimizers import MobilityOf, decay_cont
 from thermo_callbacks.probes.parameters.stated import largest_rate
 from thermo_callbacks.probes.real_numbers import real_count
 from thermo_callbacks.probes.replay import SKIPPED
-from thermo_callbacks.probes.sharding import is_sharded, local_part, sum_over_parts
+from thermo_callbacks.probes.sharding import is_distributed, is_sharded, local_part, part_of, sum_over_processes
+from thermo_callbacks.probes.together import Together
 
 Layers = Mapping[str, Sequence[nn.Parameter]]
 PROBES = 2
@@ -55,6 +57,7 @@ class CurvatureCollector(ReplayingCollector):
         self._mobility_of = mobility
         self._module, self._sharded = pl_module, is_sharded(pl_module)
         self._probe: CurvatureProbe
+        self._together = Together(trainer.strategy.root_device)
         self._seed, self._within_layers = settings.seed, settings.within_layers
         self._signature: tuple[int, ...] = ()
         self._record = CurvatureValues(self._wanted, self._explain)
@@ -78,7 +81,8 @@ class CurvatureCollector(ReplayingCollector):
             agree(self.guard, self._trainer.strategy.root_device)
         with self.guard.protect("measuring curvature"):
             if not self.guard.disabled:
-                columns = self._measure(self._layers(), batch, batch_idx)
+                with self._together if self._sharded else contextlib.nullcontext():
+                    columns = self._measure(self._layers(), batch, batch_idx)
             self._memory.rest()
         # every rank takes part, also one where something failed: the others would wait for it for ever
         columns = mean_over_processes(self._trainer, self.guard, columns)
@@ -101,7 +105,9 @@ class CurvatureCollector(ReplayingCollector):
                 "warn_once": self._warn_once,
             }
             if self._sharded:
-                self._probe = ShardedCurvatureProbe(self._replay, self._module, layers, **options)
+                self._probe = ShardedCurvatureProbe(
+                    self._replay, self._module, layers, together=self._together, **options
+                )
             else:
                 self._probe = SampleCurvatureProbe(self._replay, layers, memory=self._memory, **options)
             self._signature = signature
@@ -141,11 +147,16 @@ class CurvatureCollector(ReplayingCollector):
             for group in optimizer.param_groups
             for parameter in group["params"]
         }
-        sums = [
-            math.fsum(_total(self._contraction(*owners[parameter], parameter), parameter) for parameter in owned)
-            for owned in layers.values()
-        ]
-        return torch.tensor(sums, dtype=torch.float64) / self._rate
+        sums, shares = (torch.zeros(len(layers), dtype=torch.float64) for _ in range(2))
+        for place, owned in enumerate(layers.values()):
+            values = [(self._contraction(*owners[parameter], parameter), parameter) for parameter in owned]
+            whole = [_total(value, p) for value, p in values if not (isinstance(value, Tensor) and is_distributed(p))]
+            parts = [_share(value, p) for value, p in values if isinstance(value, Tensor) and is_distributed(p)]
+            sums[place], shares[place] = math.fsum(whole), math.fsum(parts)
+        if self._sharded:
+            self._together.point()
+            sums += sum_over_processes(shares, self._trainer.strategy.root_device)
+        return sums / self._rate
 
     def _contraction(self, optimizer: Optimizer, group: dict[str, Any], parameter: nn.Parameter) -> Tensor | float:
         return decay_contraction(optimizer, group, parameter, _all, self._mobility_of)
@@ -196,6 +207,9 @@ def _all(tensor: Tensor) -> Tensor:
 
 def _total(value: Tensor | float, parameter: nn.Parameter) -> float:
     """Sum over a parameter's coordinates of one value each, or the same for all."""
-    if isinstance(value, Tensor):
-        return float(sum_over_parts(value.double().sum(), parameter))
-    return value * real_count(parameter)
+    return float(value.double().sum()) if isinstance(value, Tensor) else value * real_count(parameter)
+
+
+def _share(value: Tensor, parameter: nn.Parameter) -> float:
+    """What this process adds to the sum over the coordinates of a parameter that is spread over processes."""
+    return float(value.double().sum()) if part_of(parameter, "that is summed over").counted else 0.0

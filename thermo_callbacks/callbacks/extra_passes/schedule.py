@@ -17,6 +17,13 @@ from thermo_callbacks.probes.guard import Guard
 from thermo_callbacks.probes.replay import Replay
 from thermo_callbacks.probes.told import Told
 
+OTHER_FITS = (
+    "{} makes no extra passes while another monitored run trains in another thread of this process: they would take "
+    "back what that one does to random numbers and global variables. Train them one after the other, or each in a "
+    "process of its own, for their values"
+)
+"""What is said where extra passes are left out, with the monitor's name to put in."""
+
 
 @dataclass(frozen=True)
 class ExtraPassSettings:
@@ -152,6 +159,14 @@ class ExtraPassSchedule:
                 with collector.guard.protect("getting ready for a step"):
                     collector.before_forward(batch, batch_idx)
         return record
+
+    def skip(self, step: int) -> None:
+        """Measure nothing with the batch that is due at this step."""
+        self._made = False
+        if self._step is not None:
+            self._step.clear()
+        if step >= self._next:
+            self._next = self._after(step)
 
     def another_batch(self, batch: Any, batch_idx: int) -> None:
         """A batch is about to be run for the step that is measured."""

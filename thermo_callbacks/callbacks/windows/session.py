@@ -10,20 +10,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thermo_callbacks.callbacks.agreement import agree, samples_factor, several_processes
-from thermo_callbacks.callbacks.compat import gradient_scale, has_gradient_scaler, overrides
+from thermo_callbacks.callbacks.compat import gradient_scale, has_gradient_scaler, overrides, skips_alone
 from thermo_callbacks.callbacks.windows.joint_windows import JointWindows
 from thermo_callbacks.callbacks.windows.leaving import Place
 from thermo_callbacks.callbacks.windows.optimizer_window import OptimizerWindow
 from thermo_callbacks.callbacks.windows.optimizers import MonitoredOptimizers
 from thermo_callbacks.callbacks.windows.step_batches import StepBatches
 from thermo_callbacks.callbacks.windows.step_following import StepFollower
-from thermo_callbacks.callbacks.windows.sync import refusal
+from thermo_callbacks.callbacks.windows.sync import SKIPS_ALONE, refusal
 from thermo_callbacks.callbacks.windows.window_settings import WindowSettings
 from thermo_callbacks.probes.guard import Guard, no_trace
 from thermo_callbacks.probes.layer_groups import EACH_BY_ITSELF, LayerGroups
 from thermo_callbacks.probes.parameters.optimizers import is_known, parameter_mobility
 from thermo_callbacks.probes.parameters.projections import WatchedDirections
 from thermo_callbacks.probes.sharding import is_sharded
+from thermo_callbacks.probes.together import Together
 
 REFRESH = 50
 """Batches between two looks at an optimizer that trains no layer to watch: layers may thaw, and looking takes time."""
@@ -50,6 +51,7 @@ class Session(JointWindows):
         place: Place | None = None,
     ) -> None:
         self._place = place
+        self.together: Together | None = None  # of processes that measure what each has a part of
         self.pl_module = pl_module
         self._step = StepBatches(trainer, pl_module, batch_size)
         self._optimizers = MonitoredOptimizers(
@@ -69,8 +71,12 @@ class Session(JointWindows):
             guard.disable(reason)
             return
         self.sharded = is_sharded(pl_module)
+        if self.sharded and skips_alone(trainer):  # processes that count different steps would wait for each other
+            guard.disable(SKIPS_ALONE)
+            return
         self._in_step = self.sharded or several_processes(trainer)
         if self.sharded:
+            self.together = Together(trainer.strategy.root_device)
             self._step.processes *= samples_factor(trainer)
         self._optimizers.start(sharded=self.sharded)
         for optimizer in trainer.optimizers:

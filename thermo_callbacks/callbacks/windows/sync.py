@@ -21,6 +21,13 @@ REFUSED = {
     "use ModelParallelStrategy with fully_shard() instead",
 }
 """Strategies that can't be watched, by the name of their class or of one that it derives from."""
+SKIPS_ALONE = (
+    "the parameters are sharded, and the gradient scaler skips a step in the processes that find an overflow in their "
+    "part of the gradient, while the others make it: half of the model moves. Give the precision plugin a scaler that "
+    "asks all of them: MixedPrecision('16-mixed', 'cuda', scaler=ShardedGradScaler()), from "
+    "torch.distributed.fsdp.sharded_grad_scaler"
+)
+"""What is said of sharded parameters with a scaler of which the processes may make different steps."""
 
 
 def refusal(strategy: Any) -> str | None:
@@ -40,9 +47,10 @@ def begin_together(guard: Guard, device: torch.device, layers: Callable[[], dict
         return
     answers: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(answers, sizes)
-    for name, (whole, _) in sizes.items():
-        held = sum(seen.get(name, (0, 0))[1] for seen in answers)
-        if held != whole:
+    for name in dict.fromkeys(name for seen in answers for name in seen):  # also where it is another one's layer only
+        each = [seen.get(name, (0, 0)) for seen in answers]
+        whole, held = max(size for size, _ in each), sum(part for _, part in each)
+        if held != whole or any(size != whole for size, _ in each):
             guard.disable(
                 f"the parts of layer {name!r} that the processes hold come to {held} of its {whole} coordinates: all "
                 "processes must have the same layers, distributed over all of them"

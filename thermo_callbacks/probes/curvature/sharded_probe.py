@@ -18,6 +18,7 @@ from thermo_callbacks.probes.curvature.vectors import probe_generator
 from thermo_callbacks.probes.interrupts import finished, interruptible
 from thermo_callbacks.probes.replay import Replay, ReplayError
 from thermo_callbacks.probes.sharding import local_part, part_of, reshard, sum_over_processes
+from thermo_callbacks.probes.together import Together
 
 
 class ShardedCurvatureProbe(CurvatureProbe):
@@ -31,7 +32,8 @@ class ShardedCurvatureProbe(CurvatureProbe):
     that all products are differences, of the gradients that the training's own backward pass leaves in ``.grad``:
     already the mean over the processes, as the loss is. For that the parameters themselves are moved, and put back bit
     by bit, with their gradients. All processes have to measure together: each gives values, mobilities and gradients of
-    its own parts, and all get the same sample. 16-bit parameters are refused with a :class:`ReplayError`.
+    its own parts, and all get the same sample; a measurement is a part of the block ``together``, so that where it
+    fails in one process it ends in all. 16-bit parameters are refused with a :class:`ReplayError`.
     """
 
     def __init__(
@@ -44,12 +46,13 @@ class ShardedCurvatureProbe(CurvatureProbe):
         within_layers: bool = False,
         probes: int = 1,
         warn_once: Callable[[str, str], None] | None = None,
+        together: Together,
     ) -> None:
         super().__init__(
             replay, layers, seed=seed, method="finite_difference", within_layers=within_layers, probes=probes,
             warn_once=warn_once,
         )  # fmt: skip
-        self._module = module
+        self._module, self._together = module, together
         self._parts = {p: part_of(p, f"of layer {name}") for name, owned in layers.items() for p in owned}
 
     def _packed(
@@ -67,7 +70,7 @@ class ShardedCurvatureProbe(CurvatureProbe):
             "the parameters are sharded, and no second derivative passes through the operations that gather them"
         )
         with contextlib.ExitStack() as stack:
-            leaves, vectors = self._prepare(stack, values, step)
+            leaves, vectors = stack.enter_context(self._in_place(values)), self._vectors(step)
             point = EvaluationPoint({}, batch, batch_idx, self._parameters, leaves, vectors, self._order.groups)
             rows, loss = parameter_rows(self._differences(point), point, mobilities, gradients)
         counted = torch.tensor([self._parts[p].counted for p in self._parameters], device=rows.device)
@@ -76,26 +79,8 @@ class ShardedCurvatureProbe(CurvatureProbe):
         return torch.cat([sums.flatten(), unbounded, loss / torch.distributed.get_world_size()])
 
     def _of_all_processes(self, packed: Tensor) -> Tensor:
+        self._together.point()
         return sum_over_processes(packed, packed.device)
-
-    def _prepare(
-        self, stack: contextlib.ExitStack, values: Mapping[nn.Parameter, Tensor], step: int
-    ) -> tuple[list[Tensor], list[list[Tensor]]]:
-        """Put values and vectors in place, which needs memory, before passes in which processes wait for others."""
-        fault: Exception | None = None
-        leaves: list[Tensor] = []
-        vectors: list[list[Tensor]] = []
-        try:
-            leaves, vectors = stack.enter_context(self._in_place(values)), self._vectors(step)
-        except Exception as raised:  # the others have to know first
-            fault = raised
-        failures = torch.tensor([float(fault is not None)])
-        failed = sum_over_processes(failures, self._parameters[0].device).item() > 0
-        if fault is not None:
-            raise fault
-        if failed:
-            raise ReplayError("it failed in another process")
-        return leaves, vectors
 
     def _check_precision(self) -> None:
         """Refuse 16-bit parameters: no digits for a difference, and a replay can't change what a wrapper gathers."""
@@ -130,6 +115,7 @@ class ShardedCurvatureProbe(CurvatureProbe):
                 for parameter, leaf in zip(point.parameters, point.leaves, strict=True)
             ]
         )
+        self._together.point()
         sizes = sum_over_processes(squares, squares.device).tolist()
         losses: list[Tensor] = []
         gradients: list[Tensor] = []
@@ -167,12 +153,14 @@ class ShardedCurvatureProbe(CurvatureProbe):
         everything = {parameter: parameter for parameter in self._module.parameters()}
         for parameter in everything:
             parameter.grad = None
-        with self._replay.loss(everything, point.batch, point.batch_idx, second_order=False) as loss:
+        options: dict[str, Any] = {"second_order": False, "within": self._together.pass_}
+        with self._replay.loss(everything, point.batch, point.batch_idx, **options) as loss:
             if not loss.value.requires_grad:
                 raise ReplayError(
                     "the loss of this batch depends on no parameter: return one that is made from the network"
                 )
-            torch.autograd.backward(loss.value)
+            with self._together.pass_:
+                torch.autograd.backward(loss.value)
         reshard(self._module)
         found = []
         for parameter, leaf in zip(point.parameters[group], point.leaves[group], strict=True):

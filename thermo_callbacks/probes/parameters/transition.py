@@ -19,6 +19,7 @@ from thermo_callbacks.probes.parameters.weights import (
     weight_entropies,
 )
 from thermo_callbacks.probes.real_numbers import real_count
+from thermo_callbacks.probes.together import Together
 
 EARLY = 16
 """Losses that the error of the first one is read from: their scatter changes as training goes on."""
@@ -46,6 +47,9 @@ class TypeOneTransition:
     the second differences of the first losses, which a steady fall leaves alone. To it come the scatter of the window's
     losses and the sampling of coordinates; the heat's error is not known here. With several processes the losses are
     the mean over all.
+
+    Attributes:
+        together: The block in which all processes are, where parameters are sharded and it is asked to measure.
     """
 
     def __init__(self, *, sample: int | None = 4096, seed: int = 0) -> None:
@@ -53,6 +57,7 @@ class TypeOneTransition:
         self._choices: Choices = {}
         self._energy: tuple[float, float] | None = None  # initial loss and the variance of a batch's loss
         self._start: dict[str, _Start] = {}
+        self.together: Together | None = None
 
     def start(self, layers: Layers, heat: Mapping[str, float] | None = None) -> None:
         """Record the initial state of layers that are not known yet, with their cumulative heat so far."""
@@ -102,7 +107,9 @@ class TypeOneTransition:
         return record | {f"thermo_transition_temperature/{name}": value for name, value in named}
 
     def _measure(self, layers: Layers) -> dict[str, list[TensorEntropy]]:
-        return weight_entropies(layers, sample=self._sample, seed=self._seed, choices=self._choices)
+        return weight_entropies(
+            layers, sample=self._sample, seed=self._seed, choices=self._choices, together=self.together
+        )
 
     def _global(self, losses: Tensor, changes: Iterable[EntropyChange], warn_once: WarnOnce) -> dict[str, float]:
         finite = losses.detach().double().cpu()

@@ -14,6 +14,7 @@ from thermo_callbacks.functional.spacings import entropy_of, surprisals
 from thermo_callbacks.probes.parameters.coordinates import choose_coordinates
 from thermo_callbacks.probes.real_numbers import as_real, real_count
 from thermo_callbacks.probes.sharding import is_distributed, local_part, part_of, sum_over_processes
+from thermo_callbacks.probes.together import Together
 
 FEWEST = 5  # values that show a density
 
@@ -41,7 +42,12 @@ class EntropyChange(NamedTuple):
 
 @torch.no_grad()
 def weight_entropies(
-    layers: Layers, *, sample: int | None = 4096, seed: int = 0, choices: Choices | None = None
+    layers: Layers,
+    *,
+    sample: int | None = 4096,
+    seed: int = 0,
+    choices: Choices | None = None,
+    together: Together | None = None,
 ) -> dict[str, list[TensorEntropy]]:
     r"""Entropy of each parameter tensor of each layer.
 
@@ -73,7 +79,7 @@ def weight_entropies(
         for index, parameter in enumerate(parameters)
     }
     sampled |= _brought_together(
-        {place: sampled[place] for place in sampled if is_distributed(layers[place[0]][place[1]])}
+        {place: sampled[place] for place in sampled if is_distributed(layers[place[0]][place[1]])}, together
     )
     entropies, contributions = _measure(sampled)
     return {
@@ -105,11 +111,13 @@ def _sampled(parameter: nn.Parameter, label: str, sample: int | None, seed: int,
     return values.reshape(-1) if index is None else torch.take(values, index)
 
 
-def _brought_together(elements: Mapping[_Key, Tensor]) -> dict[_Key, Tensor]:
+def _brought_together(elements: Mapping[_Key, Tensor], together: Together | None) -> dict[_Key, Tensor]:
     """Elements of sharded parameters, from all processes, each of which must call this."""
     if not elements:
         return {}
     packed = torch.cat([values.double() for values in elements.values()])
+    if together is not None:
+        together.point()
     pieces = torch.split(sum_over_processes(packed, packed.device), [values.numel() for values in elements.values()])
     return {place: piece.to(values) for (place, values), piece in zip(elements.items(), pieces, strict=True)}
 

@@ -39,7 +39,11 @@ _CONTAINERS = frozenset({dict, OrderedDict, list, set, deque})
 
 
 class IsolationError(Exception):
-    """Something can't be protected, or was changed and can't be put back."""
+    """Something can't be protected, or was changed and can't be put back, in which case it is ``left`` so."""
+
+    def __init__(self, reason: str, *, left: bool = False) -> None:
+        super().__init__(reason)
+        self.left = left
 
 
 class Isolation:
@@ -103,7 +107,7 @@ class Isolation:
 
     def restore(self) -> None:
         """Put everything back, and raise an IsolationError if something can't be."""
-        faults = [*self._faults, *self.watch.changed()]
+        left = self.watch.changed()
         for container in self._empty:
             if container:
                 container.clear()
@@ -111,11 +115,12 @@ class Isolation:
             try:
                 undo()
             except Exception as fault:  # the rest is put back all the same
-                faults.append(f"{type(fault).__name__}: {fault}")
+                left.append(f"{type(fault).__name__}: {fault}")
+        faults = [*self._faults, *left]
         self._undo, self._empty, self._replacements, self._originals = [], [], {}, []
         self._faults, self.watch = [], Watch()
         if faults:
-            raise IsolationError("; ".join(dict.fromkeys(faults)))
+            raise IsolationError("; ".join(dict.fromkeys(faults)), left=bool(left))
 
     def _replacement(self, value: Any, path: str) -> Any:
         """What to use in place of a value; containers and objects are opened later, each once."""

@@ -15,6 +15,7 @@ from thermo_callbacks.probes.interrupts import finished, interruptible
 from thermo_callbacks.probes.real_numbers import in_the_place_of
 from thermo_callbacks.probes.replay.autograd_graph import read_graph
 from thermo_callbacks.probes.replay.autograd_modes import differentiable
+from thermo_callbacks.probes.replay.collectives import no_collectives
 from thermo_callbacks.probes.replay.isolation import Isolation, IsolationError
 from thermo_callbacks.probes.replay.namespaces import own_modules
 from thermo_callbacks.probes.replay.outside import nothing_outside, silent_output
@@ -38,9 +39,10 @@ class ReplayError(RuntimeError):
 class TraceError(ReplayError):
     """A training step would leave a trace, or has left one."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, left: bool = False) -> None:
         super().__init__(f"the training step can't be run once more without a trace, {reason}: {_CURE}")
         self.reason = reason
+        self.left_trace = left  # it was found out by a replay that has done it
 
 
 SKIPPED = "skipped batch"
@@ -94,10 +96,10 @@ def isolated(
             _isolate(module, isolation, function)
             batch = isolation.replace(batch, "the batch", all_of_it=True)
             silence_logging(module, isolation)
-            with nothing_outside(isolation.refuse), interruptible():
+            with nothing_outside(isolation.refuse), no_collectives(module, isolation.refuse), interruptible():
                 yield batch
     except IsolationError as fault:
-        raise TraceError(str(fault)) from None
+        raise TraceError(str(fault), left=fault.left) from None
 
 
 def _isolation(module: nn.Module, values: Mapping[nn.Parameter, Tensor]) -> Isolation:
@@ -119,14 +121,14 @@ class Replay:
     that can be reached from the module (metrics, counters, moving averages, queues) and from the batch, and with
     logging off. Whatever it changes is as before afterwards: attributes, training modes, hooks, random streams, also
     after an exception. Gradients of the run's parameters are never touched, and collectives of a distributed strategy
-    don't happen, unless the step itself asks for them.
+    don't happen.
 
     Settings of optimizers and schedulers, classes, closures, global variables of the user's own modules, files that are
     open and the environment are put back as well. What can't be put back is refused, with the cure ``loss_fn``: an
-    optimizer's step, a file that is opened to be written to, a program, a message. Tensors beyond ``ROOM`` and twice
-    the parameters' size, an optimizer's state, data sets and objects written in C are not copied:
-    :meth:`watch_own_step` sees beforehand whether the run's own step changes them. Code in C that writes by itself
-    stays invisible, and so do hooks that talk to other processes.
+    optimizer's step, a file that is opened to be written to, a program, a message, an exchange with other processes
+    (which would wait for one whose replay has failed). Tensors beyond ``ROOM`` and twice the parameters' size, an
+    optimizer's state, data sets and objects written in C are not copied: :meth:`watch_own_step` sees beforehand whether
+    the run's own step changes them. Code in C that writes by itself stays invisible.
 
     The curvature is that of the function in single precision: autocast is off, and 16-bit numbers are given as 32-bit
     ones, unless the step casts by itself.
@@ -229,11 +231,10 @@ class Replay:
         batch_idx: int,
         within: contextlib.AbstractContextManager[Any],
     ) -> ReplayedLoss:
-        with within, default_precision(self._module), silent_output():
-            if self._loss_fn is None:
-                outcome = self._module.training_step(*self._arguments(batch, batch_idx))
-            else:
-                outcome = self._loss_fn(self._module, batch)
+        step: Callable[..., Any] = self._module.training_step if self._loss_fn is None else self._loss_fn
+        arguments = self._arguments(batch, batch_idx) if self._loss_fn is None else [self._module, batch]
+        with default_precision(self._module), silent_output(), within:  # nothing of ours between this and the step
+            outcome = step(*arguments)
         loss = outcome.get("loss") if isinstance(outcome, Mapping) else outcome
         source = "training_step" if self._loss_fn is None else "loss_fn"
         if loss is None:
