@@ -18,10 +18,7 @@ class Place:
 
     @property
     def _has(self) -> bool:
-        for each in self._trainer.callbacks:  # a plain loop, since it is asked at every step
-            if each is self._callback:
-                return True
-        return False
+        return any(each is self._callback for each in self._trainer.callbacks)
 
     def kept(self) -> bool:
         """Whether the callback is still there, asked while an optimizer calls its hooks; if not, all of it ends."""
