@@ -43,8 +43,8 @@ TABLE = {
     500: (8, 25, [8, 24, 44, 64, 500], 5, [8, 32, 128, 313, 498]),
     700: (8, 25, [8, 24, 53, 82, 700], 7, [8, 32, 128, 270, 698]),
     1500: (15, 25, [15, 45, 105, 168, 1500], 10, [15, 30, 60, 120, 1498]),
-    10_000: (20, 25, [20, 60, 140, 300, 10_000], 50, [20, 40, 80, 160, 9_998]),
-    25_000: (50, 25, [50, 150, 350, 750, 25_000], 125, [50, 100, 200, 400, 24_998]),
+    10_000: (20, 25, [20, 60, 140, 300, 10_000], 40, [20, 40, 80, 160, 9_998]),
+    25_000: (50, 25, [50, 150, 350, 750, 25_000], 100, [50, 100, 200, 400, 24_998]),
     100_000: (50, 100, [50, 150, 350, 750, 100_000], 200, [50, 100, 200, 400, 99_998]),
 }
 
@@ -98,7 +98,7 @@ def test_extra_passes_reach_from_the_first_window_to_the_end(steps: int, first: 
     assert due[0] == first
     assert len(due) == 1 or due[-1] == steps - 2  # the last step has no batch after it
     fewest = max(5, min(steps // 100, 10))
-    assert len(due) <= max(fewest, min(steps // 200, 200))
+    assert len(due) <= max(fewest, min(steps // 250, 200))
     assert len(due) >= min(fewest, (steps - first) // 2)
     distances = [later - earlier for earlier, later in pairwise(due)]
     assert all(2 <= earlier <= later + 1 for earlier, later in pairwise(distances))

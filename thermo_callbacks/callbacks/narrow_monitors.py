@@ -62,7 +62,7 @@ class EntropyMonitor(Monitor):
             length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
         curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 5 to 10 in a short run, then
-            one in 200 steps, and 200 at most. The first comes after one window, and they are densest at the start.
+            one in 250 steps, and 200 at most. The first comes after one window, and they are densest at the start.
         layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
             their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
@@ -108,7 +108,7 @@ class FreeEnergyMonitor(Monitor):
             length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
         curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 5 to 10 in a short run, then
-            one in 200 steps, and 200 at most. The first comes after one window, and they are densest at the start.
+            one in 250 steps, and 200 at most. The first comes after one window, and they are densest at the start.
         layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
             their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
@@ -153,7 +153,7 @@ class WorkEfficiencyMonitor(Monitor):
 
     Args:
         curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 5 to 10 in a short run, then
-            one in 200 steps, and 200 at most.
+            one in 250 steps, and 200 at most.
         activations: Classes of your own activation modules, and elementwise functions of torch (``torch.sin``), to be
             looked at besides those of ``torch.nn``.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step; needed only for compiled models whose
@@ -209,7 +209,7 @@ class BulkMonitor(Monitor):
 
     Args:
         curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 5 to 10 in a short run, then
-            one in 200 steps, and 200 at most.
+            one in 250 steps, and 200 at most.
         network: Name of the network among the module's submodules; None finds the one that the training step calls.
         samples: Samples of the batch that are looked at, at least 1.
         regulator: The regulator :math:`m^2`, positive.

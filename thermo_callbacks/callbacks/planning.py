@@ -11,7 +11,7 @@ from thermo_callbacks.callbacks.arguments import MINIMUM_STEPS
 WINDOW = 50
 """Steps in a window where no plan can be made."""
 EVERY = 200
-"""Steps between two extra passes where no plan can be made, and fewest in a long run."""
+"""Steps between two extra passes where no plan can be made."""
 
 FEWEST_WINDOWS = 25
 _SHORTEST, _MIDDLE, _LONGEST = MINIMUM_STEPS, 20, WINDOW
@@ -19,8 +19,8 @@ _LONG_RUN = 10_000  # steps, from which on cost is what limits the windows
 _WATCHED = 20  # a long run has one step in so many watched
 
 FEWEST_PASSES, _SHORT_RUN_S_PASSES, _MOST_PASSES = 5, 10, 200
-_PER_PASS = 100
-"""Steps for each extra pass of a short run: one takes five to seven steps' time."""
+_PER_PASS, _PER_PASS_OF_LONG_RUN = 100, 250
+"""Steps for each extra pass: one takes five to seven steps' time, more than all else."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _spread(start: int, steps: int, length: int, count: int) -> WindowPlan:
 def plan_extra_passes(steps: int, first: int) -> tuple[int, ...]:
     """Plan the extra passes of a run with so many steps to come, after the first ``first`` of them.
 
-    One for each 200 steps, and 200 at most, but no fewer than 10, or than one for each 100 steps, or than 5. From the
+    One for each 250 steps, and 200 at most, but no fewer than 10, or than one for each 100 steps, or than 5. From the
     first pass on distances are as long as the run so far, or three times that where there are fewer than 10, until the
     rest can be shared equally. The last one is the last but one step of the run: what it measures ends with the batch
     after it. A run of few steps has a pass at every other one.
@@ -128,7 +128,7 @@ def plan_extra_passes(steps: int, first: int) -> tuple[int, ...]:
     if last < first:
         return ()
     short = min(max(FEWEST_PASSES, steps // _PER_PASS), _SHORT_RUN_S_PASSES)
-    left = min(max(short, min(steps // EVERY, _MOST_PASSES)), 1 + (last - first) // 2)
+    left = min(max(short, min(steps // _PER_PASS_OF_LONG_RUN, _MOST_PASSES)), 1 + (last - first) // 2)
     reach = 1 if left >= _SHORT_RUN_S_PASSES else 3  # few passes that doubled would leave none for the second half
     due = [first]
     while (left := left - 1) > 0:

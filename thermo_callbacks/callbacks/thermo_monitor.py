@@ -124,7 +124,7 @@ class ThermoMonitor(Monitor):
             length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
         curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 5 to 10 in a short run, then
-            one in 200 steps, and 200 at most. The first comes after one window, and they are densest at the start.
+            one in 250 steps, and 200 at most. The first comes after one window, and they are densest at the start.
         layers: None: all, in groups of neighbours where there are more than 16 or, with the preset's number of
             quantities, more than have room in 250 tags; ``"all"``: each by itself, whatever their number; or glob
             patterns of layer names, as in ``named_modules``, each layer by itself.
