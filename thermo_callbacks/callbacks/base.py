@@ -127,8 +127,9 @@ class Monitor(ReportingCallback):
                     return
                 record = self._extra_passes.batch_start(batch, batch_idx, step)
                 self._publish_extra_pass(trainer, record, step)
-        with self._guard.protect("keeping a batch"):
-            self._extra_passes.another_batch(batch, batch_idx)
+        if self._extra_passes.measuring:
+            with self._guard.protect("keeping a batch"):
+                self._extra_passes.another_batch(batch, batch_idx)
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         """Read the topology off the first loss, where it is not known before."""

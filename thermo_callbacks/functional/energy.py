@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -100,23 +101,34 @@ def bridged_heat(
         >>> round(bridge.heat, 6), bridge.straight
         (-6.434723, -7.5)
     """
+    return bridged_heats([(before, after)], rates, unwatched, margins=margins)[0]
+
+
+def bridged_heats(
+    paces: Sequence[tuple[float, float]], rates: Tensor, unwatched: int, *, margins: tuple[float, float] = (0.0, 0.0)
+) -> list[Bridge]:
+    """:func:`bridged_heat` of several layers, each with its paces before and after, over the same steps."""
     inner = rates[1:-1]
     count = len(inner)
     if not count or not unwatched:
-        return Bridge(0.0, 0.0, 0.0, 0.0)
+        return [Bridge(0.0, 0.0, 0.0, 0.0)] * len(paces)
     places = (torch.arange(count, dtype=rates.dtype) + 0.5) * (unwatched / count)
     weights = (margins[0] + places) / (margins[0] + unwatched + margins[1])
     smaller, larger = torch.minimum(rates[1:], rates[:-1]), torch.maximum(rates[1:], rates[:-1])
     if len(jumps := torch.nonzero(larger >= JUMP * smaller)[:, 0]):
         steps = torch.arange(count)
         weights = torch.where(steps < jumps[0], 0.0, torch.where(steps >= jumps[-1], 1.0, 0.5)).to(rates)
-    shares = inner * (unwatched / count)
-    straight = before * (1.0 - weights) + after * weights
+    shares, rest = inner * (unwatched / count), 1.0 - weights
+    return [_bridge(before, after, shares, weights, rest) for before, after in paces]
+
+
+def _bridge(before: float, after: float, shares: Tensor, weights: Tensor, rest: Tensor) -> Bridge:
+    straight = before * rest + after * weights
     paces = straight
-    parts = (1.0 - weights, weights)
+    parts = (rest, weights)
     if before * after > 0.0 and 1.0 / FARTHEST < before / after < FARTHEST:
         paces = before * (after / before) ** weights
-        parts = (paces * (1.0 - weights) / before, paces * weights / after)
+        parts = (paces * rest / before, paces * weights / after)
     return Bridge(*(float(shares @ each) for each in (paces, straight, *parts)))
 
 

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from scipy.stats import t as student_t
 from torch import Tensor
 
-from thermo_callbacks.functional.statistics import Estimate, RatioMoments, check_window, ratio_of_sums
+from thermo_callbacks.functional.statistics import (
+    Estimate,
+    RatioMoments,
+    check_window,
+    ratio_of_sums,
+    student_quantile,
+)
 
 STEADY = 1.0
 """Standard errors that a longer mean may differ by from a shorter one. Of .6, 1 and 1.5, tried on digits at rates where
@@ -125,7 +130,7 @@ def noise_scale_interval(
         raise ValueError(f"level must lie between 0 and 1 (for example 0.95), got {level}")
     value, stderr, degrees = share
     degrees = torch.where(degrees > 0, degrees, torch.nan)
-    quantile = torch.as_tensor(student_t.ppf((1.0 + level) / 2.0, degrees.cpu().double().numpy())).to(value)
+    quantile = student_quantile((1.0 + level) / 2.0, degrees).to(value)
     margin = quantile * stderr + doubt * (1.0 - value).clamp(0.0, 1.0) * batch_size / samples
     floor = torch.where(stderr.isnan(), torch.finfo(value.dtype).tiny, stderr)
     best = _scale(torch.maximum(value, floor), batch_size)
@@ -231,8 +236,11 @@ def steady_mean(values: Sequence[Tensor], variances: Sequence[Tensor]) -> tuple[
     for count, (value, own) in enumerate(zip(reversed(values), reversed(variances), strict=True), start=1):
         total, spread = total + value, spread + own
         longer, error = total / count, spread / count**2
-        for shorter, known in zip(means, errors, strict=True):
-            going &= (longer - shorter).abs() <= STEADY * (known - error).clamp(min=0.0).sqrt()
+        if means:
+            shorter, known = torch.stack(means), torch.stack(errors)
+            going &= ((longer - shorter).abs() <= STEADY * (known - error).clamp(min=0.0).sqrt()).all(0)
+            if not going.any():
+                break
         mean, variance = torch.where(going, longer, mean), torch.where(going, error, variance)
         means.append(longer)
         errors.append(error)

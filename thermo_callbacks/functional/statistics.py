@@ -5,9 +5,26 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 from torch import Tensor
+
+
+def student_quantile(probability: float, degrees_of_freedom: Tensor) -> Tensor:
+    """Quantile of Student's t, float64 on the CPU; NaN for degrees of freedom that are NaN or not positive.
+
+    The special function itself: the same numbers from the distribution's own method take fifty times as long.
+
+    Returns:
+        The quantiles, of the shape of ``degrees_of_freedom``.
+
+    Example:
+        >>> import torch
+        >>> student_quantile(0.975, torch.tensor([2.0, float("inf")]))  # 4.303 and 1.960
+        tensor([4.3027, 1.9600], dtype=torch.float64)
+    """
+    return torch.from_numpy(np.asarray(stdtrit(degrees_of_freedom.cpu().double().numpy(), probability)))
 
 
 class Estimate(NamedTuple):
@@ -43,8 +60,7 @@ class Estimate(NamedTuple):
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"level must lie between 0 and 1 (for example 0.95), got {level}")
-        quantile = student_t.ppf((1.0 + level) / 2.0, self.degrees_of_freedom.cpu().double().numpy())
-        half_width = torch.as_tensor(quantile, dtype=self.value.dtype, device=self.value.device) * self.stderr
+        half_width = student_quantile((1.0 + level) / 2.0, self.degrees_of_freedom).to(self.value) * self.stderr
         return self.value - half_width, self.value + half_width
 
 

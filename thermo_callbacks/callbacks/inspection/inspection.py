@@ -70,10 +70,11 @@ class Inspection:
 
     def before_backward(self, session: Session, loss: Any) -> None:
         """Look at a loss, and, once a window, at the gradients that are there before its own."""
-        automatic = session.pl_module.automatic_optimization
-        look_at_kept = automatic and session.measuring and not self._kept and session.begins_step
+        look_at_kept = not self._kept and session.measuring and session.begins_step
         if self._guard.disabled or not (self._losses < LOSSES or look_at_kept):
             return
+        automatic = session.pl_module.automatic_optimization
+        look_at_kept = look_at_kept and automatic
         with self._guard.protect("reading a loss"), no_trace(session.pl_module.device.type):
             if self._losses < LOSSES and isinstance(loss, Tensor):
                 self._losses += 1

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thermo_callbacks.functional import first_law_residual
-from thermo_callbacks.functional.energy import bridged_heat
+from thermo_callbacks.functional.energy import bridged_heat, bridged_heats
 from thermo_callbacks.functional.statistics import batch_sums
 
 
@@ -57,12 +57,14 @@ class EnergyBalance:
         margins = (self._margin, steps / 2.0)
         between = torch.tensor([self._rate, *(unwatched_rates or [self._rate]), float(pace[0])], dtype=heat.dtype)
         total = float(pace.mean()) * steps  # steps that were left out have no heat either
-        for name, value in zip(names, heat.sum(0).tolist(), strict=True):
-            # a window that lost all its steps tells nothing of the pace
-            now = value / total if total else self._pace.get(name, 0.0)
-            bridge = bridged_heat(self._pace.get(name, now), now, between, unwatched, margins=margins).heat
-            self.heat[name] = self.heat.get(name, 0.0) + bridge + value
-            self._pace[name] = now
+        values = heat.sum(0).tolist()
+        # a window that lost all its steps tells nothing of the pace
+        now = [v / total if total else self._pace.get(name, 0.0) for name, v in zip(names, values, strict=True)]
+        paces = [(self._pace.get(name, pace), pace) for name, pace in zip(names, now, strict=True)]
+        bridges = bridged_heats(paces, between, unwatched, margins=margins)
+        for name, value, (_, after), bridge in zip(names, values, paces, bridges, strict=True):
+            self.heat[name] = self.heat.get(name, 0.0) + bridge.heat + value
+            self._pace[name] = after
         if total:
             self._add_variance(heat.sum(1), total, between, unwatched, margins)
             self._rate, self._margin = float(pace[-1]), steps / 2.0

@@ -32,7 +32,11 @@ class JointWindows:
     @property
     def measuring(self) -> bool:
         """Whether a window reads the step under way."""
-        return not self.guard.disabled and any(window.measuring for window in self.windows)
+        if not self.guard.disabled:  # a plain loop, since several hooks of each step come here
+            for window in self.windows:
+                if window.measuring:
+                    return True
+        return False
 
     def complete(self) -> list[OptimizerWindow]:
         """Windows that are complete now, knowing what all processes have seen."""

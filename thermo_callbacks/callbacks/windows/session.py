@@ -168,7 +168,7 @@ class Session(JointWindows):
         if self._in_step:  # first, since what follows may fail, and a step counts in all processes or in none
             for window in due:
                 window.pass_over()
-        if self.guard.disabled:
+        if not due or self.guard.disabled:
             return
         with self.guard.protect("reading gradients"):
             for window in due:

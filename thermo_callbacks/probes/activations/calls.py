@@ -101,7 +101,8 @@ class CallLog:
     def measuring(self) -> Iterator[None]:
         """Turn a fault of the measurement into its end, since it must not become one of the model."""
         try:
-            with torch._C.DisableTorchFunctionSubclass():  # no code of a subclass of Tensor
+            # no code of a subclass of Tensor, nor of a mode: the probe's own would take in each operation of its sums
+            with torch._C.DisableTorchFunction():
                 yield
         except Exception as fault:
             self.fault = self.fault or fault

@@ -118,6 +118,8 @@ def _is_readable(tensor: Tensor) -> bool:
 
 
 def _chosen(tensor: Tensor, places: tuple[Tensor, ...]) -> Tensor:
+    if len(places) == 1:
+        return tensor.detach().index_select(1, places[0])
     index: tuple[Any, ...] = (slice(None), *places)
     return tensor.detach()[index]
 

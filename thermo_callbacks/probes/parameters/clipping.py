@@ -59,7 +59,8 @@ class ClippingProbe:
         self._probe.read_gradients(rows[0], scale)
         first = rows[1].mul_(scale) if self._has_first else self._probe.rows[1]
         self._has_first = False
-        other = (rows[0] * first < 0).any() | (rows[0].abs() > first.abs() * (1.0 + ROUNDING)).any()
+        turned, grown = (rows[0] * first).amin(), (rows[0].abs() - first.abs() * (1.0 + ROUNDING)).amax()
+        other = (turned < 0) | (grown > 0)
         norms = torch.stack([(row.square() * self._weights).sum() for row in (first, rows[0])])
         self._squares[step] = torch.cat([norms, other.view(1).to(norms)])
 

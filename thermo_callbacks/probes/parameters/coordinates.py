@@ -204,12 +204,14 @@ class CoordinateProbe:
 
     def coordinates(self, steps: int) -> tuple[Tensor, Tensor]:
         """Watched n_l and all N_l, float64 ``[L]``, without parameters that never had a gradient."""
-        counts = torch.zeros(3, len(self.names), dtype=torch.float64)
+        sums = [[0] * len(self.names) for _ in range(3)]
         for segment in self._segments:
-            here = torch.tensor([segment.watched, real_count(segment.parameter)])
-            counts[2, segment.layer] += here[1]
+            size = real_count(segment.parameter)
+            sums[2][segment.layer] += size
             if segment.missing < steps:
-                counts[:2, segment.layer] += here
+                sums[0][segment.layer] += segment.watched
+                sums[1][segment.layer] += size
+        counts = torch.tensor(sums, dtype=torch.float64)
         # a sample of a large layer may miss a small parameter, which had a gradient as often as the others
         missed = torch.where(counts[2] > 0, self._missed * counts[1] / counts[2], 0.0)
         return counts[0], counts[1] + missed
