@@ -37,11 +37,10 @@ TABLE = {
     8: (8, 1, [8, 8], 0, []),
     15: (15, 1, [15, 15], 0, []),
     16: (8, 2, [8, 16, 16], 4, [8, 10, 12, 14, 14]),
-    40: (8, 5, [8, 16, 24, 32, 40, 40], 5, [8, 15, 22, 30, 38]),
-    100: (8, 12, [8, 16, 24, 32, 100], 5, [8, 30, 52, 75, 98]),
-    300: (8, 25, [8, 20, 32, 44, 300], 5, [8, 32, 120, 209, 298]),
-    500: (8, 25, [8, 24, 44, 64, 500], 5, [8, 32, 128, 313, 498]),
-    700: (8, 25, [8, 24, 53, 82, 700], 7, [8, 32, 128, 270, 698]),
+    40: (8, 5, [8, 16, 24, 32, 40, 40], 10, [8, 11, 14, 17, 38]),
+    100: (8, 12, [8, 16, 24, 32, 100], 10, [8, 16, 26, 36, 98]),
+    300: (8, 25, [8, 20, 32, 44, 300], 10, [8, 16, 32, 64, 298]),
+    500: (8, 25, [8, 24, 44, 64, 500], 10, [8, 16, 32, 64, 498]),
     1500: (15, 25, [15, 45, 105, 168, 1500], 10, [15, 30, 60, 120, 1498]),
     10_000: (20, 25, [20, 60, 140, 300, 10_000], 40, [20, 40, 80, 160, 9_998]),
     25_000: (50, 25, [50, 150, 350, 750, 25_000], 100, [50, 100, 200, 400, 24_998]),
@@ -97,9 +96,8 @@ def test_extra_passes_reach_from_the_first_window_to_the_end(steps: int, first: 
         return
     assert due[0] == first
     assert len(due) == 1 or due[-1] == steps - 2  # the last step has no batch after it
-    fewest = max(5, min(steps // 100, 10))
-    assert len(due) <= max(fewest, min(steps // 250, 200))
-    assert len(due) >= min(fewest, (steps - first) // 2)
+    assert len(due) <= max(10, min(steps // 250, 200))
+    assert len(due) >= min(10, (steps - first) // 2)
     distances = [later - earlier for earlier, later in pairwise(due)]
     assert all(2 <= earlier <= later + 1 for earlier, later in pairwise(distances))
 
@@ -160,19 +158,19 @@ def test_a_checkpoint_s_plan_is_kept() -> None:
 
 def test_a_checkpoint_s_extra_passes_are_kept() -> None:
     every, due = planned_extra_passes({}, start=0, end=500, first=8)
-    assert (every, due) == (185, plan_extra_passes(500, 8))
+    assert (every, due) == (74, plan_extra_passes(500, 8))
     state = {"next": 128, "every": every, "planned": list(due)}
     assert planned_extra_passes(state, start=100, end=500, first=8) == (every, due)
     assert planned_extra_passes({"next": 128}, start=100, end=500, first=8) == (200, ())  # of an earlier version
     assert planned_extra_passes({}, start=100, end=None, first=50) == (200, ())
     _, longer = planned_extra_passes(state, start=500, end=900, first=8)
     assert longer[: len(due)] == due
-    assert (longer[len(due)], longer[-1], len(longer)) == (498 + 185, 898, 10)
+    assert (longer[len(due)], longer[-1], len(longer)) == (498 + 74, 898, 20)
 
 
 @pytest.mark.parametrize("start", [0, 130])
 def test_a_plan_begins_where_the_monitor_does(start: int) -> None:
     every, due = planned_extra_passes({}, start=start, end=start + 500, first=8)
     assert due == tuple(start + step for step in plan_extra_passes(500, 8))
-    assert every == 185
+    assert every == 74
     assert planned(500, start).end == start + 500

@@ -199,10 +199,10 @@ def test_the_configuration_holds_the_plan(tmp_path: Any) -> None:
     assert unread == []
     configurations = Configurations(texts)
     first, second, third = configurations.all
-    assert (first["window"], first["curvature_every_n_steps"]) == (8, 185)
-    assert first["extra_passes"] == {"first": 8, "every": 185}
-    assert first["planned"] == {"steps": 500, "windows": 25, "extra_passes": 5}
-    assert second["planned"] == {"extra_passes": 5}
+    assert (first["window"], first["curvature_every_n_steps"]) == (8, 74)
+    assert first["extra_passes"] == {"first": 8, "every": 74}
+    assert first["planned"] == {"steps": 500, "windows": 25, "extra_passes": 10}
+    assert second["planned"] == {"extra_passes": 10}
     assert (third["window"], "planned" in third) == (9, False)
     assert configurations.number("window") == 8
-    assert configurations.facts["Planned"].startswith("steps 500, windows 25, extra passes 5")
+    assert configurations.facts["Planned"].startswith("steps 500, windows 25, extra passes 10")

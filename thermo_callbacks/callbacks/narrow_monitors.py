@@ -61,8 +61,8 @@ class EntropyMonitor(Monitor):
         steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
             length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 5 to 10 in a short run, then
-            one in 250 steps, and 200 at most. The first comes after one window, and they are densest at the start.
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 250
+            steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
         layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
             their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
@@ -107,8 +107,8 @@ class FreeEnergyMonitor(Monitor):
         steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
             length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 5 to 10 in a short run, then
-            one in 250 steps, and 200 at most. The first comes after one window, and they are densest at the start.
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 250
+            steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
         layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
             their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step, where that can't be replayed: manual
@@ -152,8 +152,8 @@ class WorkEfficiencyMonitor(Monitor):
     """Monitor restricted to activations as heat engines. Nothing is read between two extra passes.
 
     Args:
-        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 5 to 10 in a short run, then
-            one in 250 steps, and 200 at most.
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 250
+            steps, and 200 at most.
         activations: Classes of your own activation modules, and elementwise functions of torch (``torch.sin``), to be
             looked at besides those of ``torch.nn``.
         loss_fn: Loss of ``(pl_module, batch)``, in place of the training step; needed only for compiled models whose
@@ -208,8 +208,8 @@ class BulkMonitor(Monitor):
     sequential networks.
 
     Args:
-        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 5 to 10 in a short run, then
-            one in 250 steps, and 200 at most.
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 250
+            steps, and 200 at most.
         network: Name of the network among the module's submodules; None finds the one that the training step calls.
         samples: Samples of the batch that are looked at, at least 1.
         regulator: The regulator :math:`m^2`, positive.

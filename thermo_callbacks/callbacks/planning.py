@@ -18,9 +18,9 @@ _SHORTEST, _MIDDLE, _LONGEST = MINIMUM_STEPS, 20, WINDOW
 _LONG_RUN = 10_000  # steps, from which on cost is what limits the windows
 _WATCHED = 20  # a long run has one step in so many watched
 
-FEWEST_PASSES, _SHORT_RUN_S_PASSES, _MOST_PASSES = 5, 10, 200
-_PER_PASS, _PER_PASS_OF_LONG_RUN = 100, 250
-"""Steps for each extra pass: one takes five to seven steps' time, more than all else."""
+FEWEST_PASSES, _MOST_PASSES = 10, 200
+_PER_PASS = 250
+"""Steps of a long run for each extra pass: one takes seven steps of a decoder, more than all else together."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,9 @@ def _spread(start: int, steps: int, length: int, count: int) -> WindowPlan:
 def plan_extra_passes(steps: int, first: int) -> tuple[int, ...]:
     """Plan the extra passes of a run with so many steps to come, after the first ``first`` of them.
 
-    One for each 250 steps, and 200 at most, but no fewer than 10, or than one for each 100 steps, or than 5. From the
-    first pass on distances are as long as the run so far, or three times that where there are fewer than 10, until the
-    rest can be shared equally. The last one is the last but one step of the run: what it measures ends with the batch
-    after it. A run of few steps has a pass at every other one.
+    10 passes, or one for each 250 steps, and 200 at most. Distances double from the first pass on, then they are equal.
+    The last one is the last but one step of the run: what it measures ends with the batch after it. A run of few steps
+    has a pass at every other one.
 
     Returns:
         Steps that have one, counted from 0.
@@ -127,13 +126,11 @@ def plan_extra_passes(steps: int, first: int) -> tuple[int, ...]:
     last = steps - 2
     if last < first:
         return ()
-    short = min(max(FEWEST_PASSES, steps // _PER_PASS), _SHORT_RUN_S_PASSES)
-    left = min(max(short, min(steps // _PER_PASS_OF_LONG_RUN, _MOST_PASSES)), 1 + (last - first) // 2)
-    reach = 1 if left >= _SHORT_RUN_S_PASSES else 3  # few passes that doubled would leave none for the second half
+    left = min(max(FEWEST_PASSES, min(steps // _PER_PASS, _MOST_PASSES)), 1 + (last - first) // 2)
     due = [first]
     while (left := left - 1) > 0:
         room = last - due[-1]
-        due.append(last if left == 1 else due[-1] + min(room // left, max(1, reach * due[-1])))
+        due.append(last if left == 1 else due[-1] + min(room // left, max(1, due[-1])))
     return tuple(due)
 
 

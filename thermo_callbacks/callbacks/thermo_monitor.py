@@ -15,7 +15,7 @@ class ThermoMonitor(Monitor):
 
     Reads a fixed sample of each layer's coordinates in windows: some consecutive optimizer steps, then a pause that
     costs nothing. Now and then it measures more, with extra passes through the model. Windows and extra passes are
-    planned by the length of the run: 25 windows or more, the last one ending with it, and 5 extra passes or more.
+    planned by the length of the run: 25 windows or more, the last one ending with it, and 10 extra passes or more.
     Where the length is not known, windows are 50 steps long and extra passes 200 steps apart. Nothing of the run
     changes, and the device is waited for only when a window ends or an extra pass is taken.
 
@@ -123,8 +123,8 @@ class ThermoMonitor(Monitor):
         steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
             length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 5 to 10 in a short run, then
-            one in 250 steps, and 200 at most. The first comes after one window, and they are densest at the start.
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 250
+            steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
         layers: None: all, in groups of neighbours where there are more than 16 or, with the preset's number of
             quantities, more than have room in 250 tags; ``"all"``: each by itself, whatever their number; or glob
             patterns of layer names, as in ``named_modules``, each layer by itself.
