@@ -8,8 +8,9 @@ from thermo_callbacks.findings.history import Course, History
 from thermo_callbacks.findings.readings import UPDATE, moves_wildly
 
 _FAMILY = "thermo_saturated_fraction"
-FLAT = 0.9
-"""Share of the values at flat ends from which on a module lets next to nothing through; healthy ones stay below 0.1."""
+FLAT = 0.7
+"""Share of the values at flat ends from which on a module, or one of a group that is shown by its mean, lets next to
+nothing through; healthy ones stay below 0.1."""
 
 
 def saturated_from_the_start(run: History) -> bool:
