@@ -13,7 +13,7 @@ import pytest
 import torch
 from integration.by_hand import assert_logged
 from integration.models import RecordingLogger, perceptron, sgd
-from integration.sharded_models import MAKERS, BothWays, GradientsSeen, Halves, Sharded, fit, fit_in_two
+from integration.sharded_models import BATCHES, MAKERS, BothWays, GradientsSeen, Halves, Sharded, fit, fit_in_two
 from integration.test_resume import SaveAfter
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
@@ -346,3 +346,23 @@ def test_a_scaler_that_skips_a_step_in_one_process_keeps_none_waiting(together: 
     assert any("thermo/temperature" in row for _, row in first["rows"]) == together
     assert any("thermo/laplacian" in row for _, row in first["rows"]) == together
     assert all("ShardedGradScaler" in text for text in said)
+
+
+@pytest.mark.parametrize("writer", ["0", "1"])
+def test_a_step_that_writes_in_one_process_alone_is_never_run_again(writer: str, tmp_path: Path) -> None:
+    """Refused in the midst of a replay there, it would leave the other one waiting in the layers to come."""
+
+    class Writing(Sharded):
+        def loss(self, batch: Any) -> Tensor:
+            if os.environ.get("LOCAL_RANK") == writer:
+                with (tmp_path / "notes").open("a", encoding="utf-8") as notes:
+                    notes.write(".")
+            return super().loss(batch)
+
+    first, second = fit_in_two(tmp_path, lambda: fit(Writing(optimizer=sgd), [monitor()]))
+    assert (tmp_path / "notes").read_text(encoding="utf-8") == "." * BATCHES
+    assert not any("thermo/laplacian" in row for _, row in first["rows"])
+    assert any("thermo/temperature" in row for _, row in first["rows"])
+    assert repr(first["rows"]) == repr(second["rows"])
+    text = "to write to it" if writer == "0" else "another process"
+    assert any("curvature is switched off" in said and text in said for said in first["warnings"])

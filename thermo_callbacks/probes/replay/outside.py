@@ -46,6 +46,18 @@ def nothing_outside(refuse: Refuse) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def heard_outside(hear: Refuse) -> Iterator[None]:
+    """Hear of all that :func:`nothing_outside` would refuse, and let it happen."""
+    _listen()
+    thread = threading.get_ident()
+    _refusing[thread] = hear
+    try:
+        yield
+    finally:
+        del _refusing[thread]
+
+
+@contextlib.contextmanager
 def silent_output() -> Iterator[None]:
     """Have this thread print nothing."""
     output = sys.stdout

@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from thermo_callbacks.probes.replay.outside import heard_outside
+from thermo_callbacks.probes.sharding import is_sharded
+
 Looks = list[tuple[str, Callable[[], Any]]]
 _NAME = "training_step"
 
@@ -17,7 +20,9 @@ class OwnStep:
 
     Args:
         pl_module: The module.
-        find: Finds what to look at: each with what it means if it has changed.
+        find: Finds what to look at: each with what it means if it has changed. Nobody looks at sharded modules so,
+            whose state is not copied. There it is heard whether the step writes files or the like: one process may do
+            so alone, and one that refused it in a replay would leave the others waiting in the passes of the module.
 
     Attributes:
         fault: What the step was seen to do that a replay can't undo; empty as long as there is nothing.
@@ -49,9 +54,18 @@ class OwnStep:
 
     def _run(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         self.end()
+        if is_sharded(self._module):
+            return self._heard(step, *args, **kwargs)
         before = self._seen()
         outcome = step(*args, **kwargs)
         self._compare(before)
+        return outcome
+
+    def _heard(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        heard: list[str] = []
+        with heard_outside(heard.append):
+            outcome = step(*args, **kwargs)
+        self.fault = "; ".join(dict.fromkeys(heard))
         return outcome
 
     def _seen(self) -> list[tuple[str, Callable[[], Any], Any]]:

@@ -24,7 +24,6 @@ from thermo_callbacks.probes.replay.precision import default_precision
 from thermo_callbacks.probes.replay.run_state import protect_run
 from thermo_callbacks.probes.replay.silent_logging import silence_logging
 from thermo_callbacks.probes.replay.stand_ins import is_narrow
-from thermo_callbacks.probes.sharding import is_sharded
 
 ROOM = 2**28
 """Bytes that may be copied besides the batch and twice the parameters' own: room for networks that follow the trained
@@ -162,7 +161,7 @@ class Replay:
 
         A step that does is never run again.
         """
-        if self._loss_fn is None and not is_sharded(self._module):  # nobody copies shards
+        if self._loss_fn is None:
             self._own_step.watch()
 
     def end_watch(self) -> None:
