@@ -92,6 +92,14 @@ def test_a_layer_is_fast_beside_the_slower_half(rates: dict[str, float], fast: l
     assert [layer for each in diagnose(run) for layer in each.layers] == fast
 
 
+@pytest.mark.parametrize(("share", "found"), [(0.72, ["one", "other"]), (0.5, [])])
+def test_one_saturated_activation_of_a_pair_is_seen_by_the_mean(share: float, found: list[str]) -> None:
+    facts = {"bounded_activations": ["one", "other"]}
+    run = History(READS, {"inspection": facts, "activation_groups": {"pair": ["one", "other"]}})
+    run.add({"thermo_saturated_fraction/pair": share}, 9)
+    assert [layer for each in diagnose(run) for layer in each.layers] == found
+
+
 def test_a_finding_survives_json() -> None:
     [finding] = diagnose(History(), {"a": cause("a", sign(layers=("net.0", "net.2")))})
     assert Finding.of_json(json.loads(json.dumps(finding.to_json()))) == finding
