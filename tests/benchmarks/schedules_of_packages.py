@@ -1,9 +1,10 @@
 """Schedules that come as optimizers of other packages, for schedules.py: schedule-free, SASA and SALSA.
 
-SASA and SALSA (package statopt; Zhang et al. 2020) are kinds of SGD with dampened momentum: where the problem has
-momentum, their rate is that of the same step length, 1 / (1 - momentum) of the column's. In problems with AdamW they
-have momentum 0.9, and rates of another kind: a hundred times the column's. Their tests begin at a tenth of the run, or
-when statopt allows it, after 800 steps; by its defaults it would be 8,000.
+SASA and SALSA (package statopt; Zhang et al. 2020) are kinds of SGD with dampened momentum, and in schedule-free SGD
+none adds up: where the problem has momentum, their rate is that of the same step length, 1 / (1 - momentum) of the
+column's. In problems with AdamW, SASA and SALSA have momentum 0.9, and rates of another kind: a hundred times the
+column's. Their tests begin at a tenth of the run, or when statopt allows it, after 800 steps; by its defaults it would
+be 8,000.
 """
 
 from __future__ import annotations
@@ -43,18 +44,19 @@ def optimizer_of(schedule: str, parameters: Iterable[nn.Parameter], like: Any, *
     """
     group = like.param_groups[0]
     rate, adam = group["lr"], "betas" in group
+    momentum = 0.9 if adam else group["momentum"]
+    same_step = rate / (1.0 - momentum)  # of SGD without momentum, or with a dampened one
     if schedule == "schedule-free":
         import schedulefree
 
         kind = schedulefree.AdamWScheduleFree if adam else schedulefree.SGDScheduleFree
-        optimizer = kind(parameters, lr=rate)
+        optimizer = kind(parameters, lr=rate if adam else same_step)
         optimizer.train()  # it begins in the mode for evaluation, and refuses to step in it
         return optimizer
     import statopt
 
-    momentum = 0.9 if adam else group["momentum"]
     options: dict[str, Any] = {
-        "lr": rate * (OF_ADAM if adam else 1.0 / (1.0 - momentum)),
+        "lr": rate * OF_ADAM if adam else same_step,
         "momentum": momentum,
         "testfreq": min(100, data),
         "minN_stats": min(1000, max(100, steps // 80)),  # of which a bucket keeps one in eight
