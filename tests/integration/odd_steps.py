@@ -168,19 +168,32 @@ def adapting(start: Started) -> Ended:
     return once(trainer, Adapting(), loader(30), loader(3))
 
 
+class AtOnce(LoggingRegression):
+    """Begins to train when the other ones do."""
+
+    def __init__(self, number: int, barrier: threading.Barrier) -> None:
+        super().__init__(perceptron(seed=number))
+        self._wait = barrier.wait  # a barrier itself has a lock, which nobody can copy
+
+    def on_train_start(self) -> None:
+        self._wait(60.0)
+
+
 def two_threads(start: Started) -> Ended:
     """Two Trainers at once, each in a thread of its own."""
     ended: dict[int, Ended] = {}
+    barrier = threading.Barrier(2)
+    modules = [AtOnce(number, barrier) for number in (0, 1)]  # before the threads: a seed is for all of them
 
     def fit(number: int) -> None:
-        ended[number] = once(start.trainer(logger=False), LoggingRegression(perceptron(seed=number)), loader(60))
+        ended[number] = once(start.trainer(logger=False), modules[number], loader(60))
 
     threads = [threading.Thread(target=fit, args=(number,)) for number in (0, 1)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return Ended([ended[n].modules[0] for n in (0, 1)], [ended[n].trainers[0] for n in (0, 1)])
+    return Ended(modules, [ended[n].trainers[0] for n in (0, 1)])
 
 
 class ByLayer(LoggingRegression):
