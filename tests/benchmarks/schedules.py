@@ -251,8 +251,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
+    runs = Runs(options.record)
     for name in options.problems:
-        header, *rows = table(name, options.schedules, options.seeds, options.steps, Runs(options.record))
+        header, *rows = table(name, options.schedules, options.seeds, options.steps, runs)
         sys.stdout.write(f"\n{name}, {options.steps:,} steps, {options.seeds} seeds\n\n")
         for row in (header, ["---"] * len(header), *rows):
             sys.stdout.write(f"| {' | '.join(row)} |\n")

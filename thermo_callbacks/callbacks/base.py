@@ -6,11 +6,11 @@ import itertools
 from functools import partial
 from typing import Any
 
-from thermo_callbacks.callbacks.agreement import in_all_processes, of_first_process, several_processes
+from thermo_callbacks.callbacks.agreement import of_first_process, several_processes
 from thermo_callbacks.callbacks.compat import enter_this_fit, logging_step
 from thermo_callbacks.callbacks.extra_passes.build import build_collectors
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
-from thermo_callbacks.callbacks.extra_passes.schedule import OTHER_FITS, ExtraPassSchedule
+from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule
 from thermo_callbacks.callbacks.output.hparams import announce_final_values
 from thermo_callbacks.callbacks.output.loggers import logger_output, renew_output
 from thermo_callbacks.callbacks.output.offers import expected_values
@@ -22,7 +22,6 @@ from thermo_callbacks.callbacks.windows.sync import begin_together, refusal
 from thermo_callbacks.probes.guard import no_trace
 from thermo_callbacks.probes.interrupts import finish_all
 from thermo_callbacks.probes.layers import layer_parameters
-from thermo_callbacks.probes.other_fits import is_undisturbed
 from thermo_callbacks.probes.told import DIVERGED
 
 
@@ -121,9 +120,7 @@ class Monitor(ReportingCallback):
                 self._end_extra_passes()
                 return
             with self._guard.invisible(pl_module.device):
-                if not in_all_processes(trainer, is_undisturbed()):
-                    self._guard.warn_once(OTHER_FITS.format(self._guard.name), topic=OTHER_FITS)
-                    self._extra_passes.skip(step)
+                if self._extra_passes.gives_way(trainer, self._guard, step):
                     return
                 record = self._extra_passes.batch_start(batch, batch_idx, step)
                 self._publish_extra_pass(trainer, record, step)

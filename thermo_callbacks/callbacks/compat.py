@@ -137,15 +137,18 @@ def overrides(pl_module: Any, hook: str) -> bool:
 
 def has_gradient_scaler(trainer: Any) -> bool:
     """Whether gradients carry a loss scale between the backward pass and the step."""
-    scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
+    scaler = _scaler(trainer)
     return scaler is not None and scaler.is_enabled()
 
 
 def skips_alone(trainer: Any) -> bool:
     """Whether a gradient scaler asks no other process before it skips a step."""
-    scaler = getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
     kinds = sys.modules.get("torch.distributed.fsdp.sharded_grad_scaler")  # without the module there is none
-    return has_gradient_scaler(trainer) and not (kinds and isinstance(scaler, kinds.ShardedGradScaler))
+    return has_gradient_scaler(trainer) and not (kinds and isinstance(_scaler(trainer), kinds.ShardedGradScaler))
+
+
+def _scaler(trainer: Any) -> Any:
+    return getattr(getattr(trainer, "precision_plugin", None), "scaler", None)
 
 
 def enter_this_fit(trainer: Any) -> None:

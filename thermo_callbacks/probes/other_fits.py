@@ -15,6 +15,10 @@ class _Fit(NamedTuple):
     thread: threading.Thread
     running: Callable[[], bool]
 
+    @property
+    def goes_on(self) -> bool:
+        return self.thread.is_alive() and self.running()
+
 
 class _Depth(threading.local):
     """How many blocks of :func:`undisturbed` this thread is in that are so."""
@@ -46,7 +50,7 @@ def enter_fit(running: Callable[[], bool]) -> None:
     lock = _lock
     held = lock.acquire(timeout=_PATIENCE)
     try:
-        _fits[:] = [fit for fit in _fits if fit.thread.is_alive() and fit.running()]
+        _fits[:] = [fit for fit in _fits if fit.goes_on]
         _fits.append(_Fit(threading.current_thread(), running))
     finally:
         if held:
@@ -83,4 +87,4 @@ def is_undisturbed() -> bool:
 
 def _another_runs() -> bool:
     own = threading.current_thread()
-    return any(fit.thread is not own and fit.thread.is_alive() and fit.running() for fit in tuple(_fits))
+    return any(fit.thread is not own and fit.goes_on for fit in tuple(_fits))

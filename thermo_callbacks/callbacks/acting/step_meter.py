@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from thermo_callbacks.callbacks.agreement import in_all_processes
 from thermo_callbacks.callbacks.arguments import Loss
 from thermo_callbacks.callbacks.compat import gradient_scale, logging_step
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
-from thermo_callbacks.callbacks.extra_passes.schedule import OTHER_FITS, ExtraPassSchedule, ExtraPassSettings
+from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSchedule, ExtraPassSettings
 from thermo_callbacks.callbacks.extra_passes.step_balance import StepBalanceCollector
 from thermo_callbacks.callbacks.windows.step_batches import StepBatches
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.functional.step_balance import BalanceSums
 from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.guard import Guard, no_trace
-from thermo_callbacks.probes.other_fits import is_undisturbed
 from thermo_callbacks.probes.parameters.stated import parameters_of
 
 
@@ -62,13 +60,10 @@ class StepMeter:
         if self.due():
             ends = self._schedule.measures_next
             with self._collector.guard.invisible(self._module.device):
-                if in_all_processes(self._trainer, is_undisturbed()):
-                    record = self._schedule.batch_start(batch, batch_idx, logging_step(self._trainer))
-                else:
-                    guard = self._collector.guard
-                    guard.warn_once(OTHER_FITS.format(guard.name), topic=OTHER_FITS)
-                    self._schedule.skip(logging_step(self._trainer))
+                step = logging_step(self._trainer)
+                if self._schedule.gives_way(self._trainer, self._collector.guard, step):
                     return None
+                record = self._schedule.batch_start(batch, batch_idx, step)
             record = record if ends else None
         with self._collector.guard.protect("keeping a batch"):
             self._schedule.another_batch(batch, batch_idx)

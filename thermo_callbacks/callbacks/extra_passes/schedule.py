@@ -9,15 +9,17 @@ from typing import Any, ClassVar
 
 from torch.optim import Optimizer
 
+from thermo_callbacks.callbacks.agreement import in_all_processes
 from thermo_callbacks.callbacks.arguments import Loss
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep
 from thermo_callbacks.catalog import Scalars
 from thermo_callbacks.probes.bulk import BulkProbe
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.other_fits import is_undisturbed
 from thermo_callbacks.probes.replay import Replay
 from thermo_callbacks.probes.told import Told
 
-OTHER_FITS = (
+_OTHER_FITS = (
     "{} makes no extra passes while another monitored run trains in another thread of this process: they would take "
     "back what that one does to random numbers and global variables. Train them one after the other, or each in a "
     "process of its own, for their values"
@@ -160,13 +162,21 @@ class ExtraPassSchedule:
                     collector.before_forward(batch, batch_idx)
         return record
 
-    def skip(self, step: int) -> None:
-        """Measure nothing with the batch that is due at this step."""
+    def gives_way(self, trainer: Any, guard: Guard, step: int) -> bool:
+        """Whether another watched fit of this process goes on, so that nothing is measured with the batch that is due.
+
+        Returns:
+            The same in all processes; to be asked within ``guard.invisible``.
+        """
+        if in_all_processes(trainer, is_undisturbed()):
+            return False
+        guard.warn_once(_OTHER_FITS.format(guard.name), topic=_OTHER_FITS)
         self._made = False
         if self._step is not None:
             self._step.clear()
         if step >= self._next:
             self._next = self._after(step)
+        return True
 
     def another_batch(self, batch: Any, batch_idx: int) -> None:
         """A batch is about to be run for the step that is measured."""

@@ -32,13 +32,11 @@ def nothing_outside(refuse: Refuse) -> Iterator[None]:
 
     What code in C does by itself is not seen, and neither is what goes through a file that is open already.
     """
-    _listen()
-    environment, thread = dict(os.environ), threading.get_ident()
-    _refusing[thread] = refuse
+    environment = dict(os.environ)
     try:
-        yield
+        with heard_outside(refuse):
+            yield
     finally:
-        del _refusing[thread]
         if dict(os.environ) != environment:
             for name in os.environ.keys() - environment.keys():
                 del os.environ[name]
