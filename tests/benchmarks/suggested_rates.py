@@ -26,7 +26,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.tuner import Tuner
-from schedules import Learner, Problem, final_loss, problems
+from schedule_problems import Problem, problems
+from schedules import Learner, final_loss
 from torch.utils.data import DataLoader
 
 from thermo_callbacks import suggest_learning_rate

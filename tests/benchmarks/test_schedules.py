@@ -20,7 +20,7 @@ def load(monkeypatch):
         return module
 
     yield of
-    for name in ("stationary_processes", "schedules"):
+    for name in ("stationary_processes", "schedule_problems", "schedules"):
         sys.modules.pop(name, None)
 
 
@@ -58,7 +58,7 @@ def test_recorded_runs_are_not_run_again(load, capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mnist1d", "mnist", "text"])
+@pytest.mark.parametrize("name", ["mnist1d", "mnist", "mnist, more", "text", "text, more"])
 def test_all_problems_can_be_trained(load, name):
     module = load("schedules")
     first, last = module.final_loss(module.problems()[name], "equilibrium", 1e-3, 0, 20)
