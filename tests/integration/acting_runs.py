@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 from integration.models import quiet_trainer
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 
 SIZE, BATCHES = 20, 100
 QUICK = {"level": 0.1, "loss_tolerance": 1.0}
 """Criteria whose first look comes after 150 to 200 steps."""
+STEADY = {**QUICK, "cooldown": 0.0}
+"""The same for a scheduler that lowers no rate for any other reason."""
 OPTIMIZERS: dict[str, Any] = {
     "sgd": partial(SGD, lr=0.05),
     "momentum": partial(SGD, lr=0.02, momentum=0.5),
@@ -73,6 +75,29 @@ def train(module: LightningModule, callbacks: Iterable[Any], steps: int, *, seed
     trainer = quiet_trainer(callbacks=list(callbacks), max_steps=steps, max_epochs=-1, **options)
     trainer.fit(module, Batches(seed), ckpt_path=checkpoint)
     return trainer
+
+
+class Rates(Callback):
+    """Remembers the rate of each step."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self.rates.append(float(optimizer.param_groups[0]["lr"]))
+
+
+class SaveAt(Callback):
+    def __init__(self, step: int, path: Any) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+
+def rate(trainer: Any) -> float:
+    return float(trainer.optimizers[0].param_groups[0]["lr"])
 
 
 @contextmanager

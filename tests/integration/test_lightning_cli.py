@@ -21,6 +21,7 @@ CALLBACKS = sorted(name for name in thermo_callbacks.__all__ if isinstance(getat
 ARGUMENTS: dict[str, tuple[Any, Any]] = {
     "activations": (["torch.nn.Softshrink", "torch.sin"], [nn.Softshrink, torch.sin]),
     "batch_size": (8, 8),
+    "cooldown": (0.5, 0.5),
     "curvature_every_n_steps": (70, 70),
     "every_n_seconds": (2.5, 2.5),
     "factor": (0.25, 0.25),

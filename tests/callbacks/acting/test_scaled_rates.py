@@ -91,3 +91,41 @@ def test_goes_on_from_a_checkpoint_with_the_optimizers_rates_or_its_first_ones()
         assert not again.notice()
         assert rates_of(two) == pytest.approx([0.1])
         assert not again.at_lowest
+
+
+def test_cooling_goes_below_the_floor_and_comes_back() -> None:
+    one = optimizer(1.0, 0.1)
+    rates = ScaledRates(one, 0.5)
+    rates.set_scale(0.1)
+    rates.cool(0.01)
+    assert rates_of(one) == pytest.approx([0.005, 0.001])
+    rates.cool(1.0)
+    assert rates_of(one) == [0.5, 0.1]
+    assert not rates.notice()
+
+
+def test_rates_that_others_set_are_cooled_from_there() -> None:
+    one = optimizer(1.0, 1.0, 1.0)
+    rates = ScaledRates(one, None)
+    rates.set_scale(0.5)
+    rates.cool(0.4)
+    one.param_groups[1]["lr"] = 1.0  # as somebody does who writes it before every step
+    one.param_groups[2]["lr"] = 0.7
+    assert rates.notice()
+    assert rates_of(one) == pytest.approx([0.2, 0.2, 0.7])
+    rates.cool(0.1)
+    assert rates_of(one) == pytest.approx([0.05, 0.05, 0.07])
+
+
+def test_goes_on_cooling_from_a_checkpoint_and_without_it_from_an_older_one() -> None:
+    one = optimizer(1.0)
+    rates = ScaledRates(one, None)
+    rates.set_scale(0.1)
+    rates.cool(0.5)
+    again = ScaledRates(two := optimizer(0.05), None)
+    again.load_state_dict(rates.state_dict())
+    again.cool(1.0)
+    assert rates_of(two) == pytest.approx([0.1])
+    older = {name: value for name, value in rates.state_dict().items() if name != "cooling"}
+    again.load_state_dict(older)
+    assert again.cooling == 1.0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
 from typing import Any
 
+from thermo_callbacks.callbacks.acting.checks import check_criteria, check_number
 from thermo_callbacks.callbacks.acting.equilibrium_session import EquilibriumSession
 from thermo_callbacks.callbacks.agreement import agree, of_first_process, several_processes
 from thermo_callbacks.callbacks.compat import Callback, enter_this_fit, logging_step, plain_state
@@ -195,23 +195,3 @@ def values_of(found: Stationarity) -> Scalars:
         for name, tag in names.items()
         for end in ("", "_lower", "_upper")
     } | {"thermo/equilibrium_accepted": float(found.stationary)}
-
-
-def check_criteria(criteria: EquilibriumCriteria) -> None:
-    """Refuse criteria that are out of their range."""
-    if not _is_number(criteria.level) or not 0.0 < criteria.level < 0.5:
-        raise ValueError(f"level must lie between 0 and 0.5 (for example 0.05), got {criteria.level!r}")
-    for name in ("tolerance", "loss_tolerance"):
-        check_number(name, getattr(criteria, name), "a positive number")
-
-
-def check_number(name: str, value: Any, meaning: str, *, none: bool = False) -> None:
-    """Refuse what is no positive finite number."""
-    if none and value is None:
-        return
-    if not _is_number(value) or not 0.0 < value <= sys.float_info.max:
-        raise ValueError(f"{name} must be {meaning}, got {value!r}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

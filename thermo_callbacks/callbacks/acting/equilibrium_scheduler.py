@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from thermo_callbacks.callbacks.acting.checks import check_plan
+from thermo_callbacks.callbacks.acting.cool_down import CoolDown
 from thermo_callbacks.callbacks.acting.equilibrium_callback import EquilibriumCallback, values_of
 from thermo_callbacks.callbacks.acting.equilibrium_session import EquilibriumSession
 from thermo_callbacks.callbacks.acting.rate_growth import RateGrowth
+from thermo_callbacks.callbacks.agreement import of_first_process
 from thermo_callbacks.callbacks.arguments import Loss, check_callable
+from thermo_callbacks.callbacks.compat import logging_step, steps_at_end, steps_done
 from thermo_callbacks.functional import Stationarity
 from thermo_callbacks.functional.repeated_stationarity import EquilibriumCriteria
 from thermo_callbacks.probes.parameters.stated import parameters_of
@@ -31,6 +35,10 @@ class EquilibriumScheduler(EquilibriumCallback):
     where an interval can fit into the tolerance at all: after 988 steps with the defaults, after about four times as
     many with half the ``loss_tolerance``. So it is for runs of ten thousand steps and more rather than for short ones.
 
+    A run that ends before that ends warm: at the noise of a rate at which it was still learning. So where the Trainer
+    knows the length of the run, the rate falls evenly to almost nothing in its last fifth, whatever the tests have said
+    (``cooldown``). A run that is resumed for more steps than were planned goes back to the rate that it had before.
+
     Each decision is one line of ``logging.getLogger("thermo_callbacks")``, level INFO, with the statistics, their
     intervals and the step. To all loggers go ``thermo/equilibrium_drift`` and ``thermo/equilibrium_loss_change`` with
     ``_lower`` and ``_upper``, ``thermo/equilibrium_accepted`` and ``thermo/equilibrium_rate``: of the first optimizer
@@ -49,6 +57,8 @@ class EquilibriumScheduler(EquilibriumCallback):
             one batch's loss.
         warmup_steps: Steps in which the rate rises evenly to yours. A warm-up of your own, which sets the rate by hand,
             is waited for as well.
+        cooldown: Share of the run, at its end, in which the rate falls to almost nothing; 0 for none. It needs a length
+            that the Trainer knows: ``max_steps`` or ``max_epochs``, and no ``max_time``.
         grow: Begin by doubling the rate while step efficiency stays above its upper line, 0.9: a warm-up that ends by
             measurement. Where it is below its lower line, 1/2, at the rate that you gave, that is halved until it is
             not. It replays the training step now and then, like ``ThermoMonitor``.
@@ -72,26 +82,20 @@ class EquilibriumScheduler(EquilibriumCallback):
         tolerance: float = 0.5,
         loss_tolerance: float = 0.5,
         warmup_steps: int = 0,
+        cooldown: float = 0.2,
         grow: bool = False,
         loss_fn: Loss | None = None,
     ) -> None:
-        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0.0 < factor < 1.0:
-            raise ValueError(f"factor must lie between 0 and 1 (for example 0.1), got {factor!r}")
-        if not isinstance(warmup_steps, int) or isinstance(warmup_steps, bool) or warmup_steps < 0:
-            raise ValueError(f"warmup_steps must be a whole number of at least 0, got {warmup_steps!r}")
-        if not isinstance(grow, bool):
-            raise ValueError(f"grow must be True or False, got {grow!r}")
-        if grow and warmup_steps:
-            raise ValueError(
-                f"grow is a warm-up that ends by measurement: leave out warmup_steps={warmup_steps}, or grow=True"
-            )
+        check_plan(factor, warmup_steps, cooldown, grow)
         check_callable("loss_fn", loss_fn, "a function of the module and a batch that returns the loss")
-        self.factor, self.warmup_steps, self.grow, self.loss_fn = factor, warmup_steps, grow, loss_fn
+        self.factor, self.warmup_steps, self.cooldown = factor, warmup_steps, cooldown
+        self.grow, self.loss_fn = grow, loss_fn
         super().__init__(criteria=EquilibriumCriteria(tolerance, loss_tolerance, level), min_lr=min_lr)
 
     def _forget(self) -> None:
         super()._forget()
         self._warm = 0  # steps of the warm-up so far
+        self._cool_down: CoolDown | None = None
         self._growth: RateGrowth | None = None
         self._growth_state: dict[str, Any] = {}
         self._at_lowest: list[int] = []  # equilibria that were accepted at the lowest rate, by optimizer
@@ -126,19 +130,51 @@ class EquilibriumScheduler(EquilibriumCallback):
                     "EquilibriumScheduler(warmup_steps=...) or (grow=True)"
                 )
 
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start watching the optimizers, and plan the end of the run, which is the same in all processes."""
+        self._cool_down = CoolDown.planned(of_first_process(trainer, steps_at_end(trainer)), self.cooldown)
+        super().on_train_start(trainer, pl_module)
+
     def _begin(self, session: EquilibriumSession) -> None:
         self._at_lowest = self._at_lowest or [0] * len(session.rates)
         if self.grow and not self._growth_state.get("ended", False):
             self._growth = RateGrowth(session.trainer, session.pl_module, self._guard, self.loss_fn)
             self._growth.load_state_dict(self._growth_state)
         self._warm_up(session)
+        self._cool(session, steps_done(session.trainer))
+        self._pause(session)
 
     def _warm_up(self, session: EquilibriumSession) -> None:
         """Set the rate of the step to come, while the warm-up goes on."""
-        session.paused = self._growth is not None or self._warm < self.warmup_steps
         if self._warm < self.warmup_steps:
             for rates in session.rates:
                 rates.set_scale((self._warm + 1) / self.warmup_steps, floor=False)
+
+    def _cool(self, session: EquilibriumSession, step: int) -> None:
+        """Set the rate of the step that comes after so many, in the cool-down; and back where that was not the end."""
+        factor = 1.0 if self._cool_down is None else self._cool_down.factor(step)
+        if not session.rates or factor == (was := session.rates[0].cooling):
+            return
+        before = session.rates[0].rate
+        for rates in session.rates:
+            rates.cool(factor)
+        if (factor < 1.0) == (was < 1.0):
+            return
+        for watch in session.watches:
+            watch.restart()
+        if factor < 1.0 and self._growth is not None:
+            self._growth_state, self._growth = self._growth.end(), None
+        what = (
+            f"learning rate falls from {before:.3g} to the end of the run, the cool-down"
+            if factor < 1.0
+            else f"learning rate {before:.3g} -> {session.rates[0].rate:.3g}: the run is longer than it was planned"
+        )
+        self._tell(session, what, {"thermo/equilibrium_rate": session.rates[0].rate})
+
+    def _pause(self, session: EquilibriumSession) -> None:
+        """Test no steps of a rate that is not to stay: those of a warm-up and of a cool-down are no equilibrium."""
+        cools = any(rates.cooling < 1.0 for rates in session.rates)
+        session.paused = self._growth is not None or cools or self._warm < self.warmup_steps
 
     def _after_steps(self, session: EquilibriumSession) -> None:
         if self._warm < self.warmup_steps:
@@ -147,6 +183,8 @@ class EquilibriumScheduler(EquilibriumCallback):
                 for rates in session.rates:
                     rates.set_scale(1.0)
             self._warm_up(session)
+        self._cool(session, logging_step(session.trainer) + 1)  # Lightning counts this step after its hooks
+        self._pause(session)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Measure a step's efficiency, while the rate grows or falls to what suits the start."""
@@ -162,8 +200,8 @@ class EquilibriumScheduler(EquilibriumCallback):
                 rates.set_scale(found.factor * rates.scale)
             what = f"learning rate {before:.3g} -> {session.rates[0].rate:.3g}: {found.reason}"
         else:
-            self._growth_state = growth.end()
-            self._growth, session.paused = None, False
+            self._growth_state, self._growth = growth.end(), None
+            self._pause(session)
             what = f"learning rate stays at {before:.3g}, growth has ended: {found.reason}"
         self._tell(session, what, {"thermo/equilibrium_rate": session.rates[0].rate})
 

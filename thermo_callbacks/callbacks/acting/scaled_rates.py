@@ -24,6 +24,8 @@ class ScaledRates:
     def __init__(self, optimizer: Any, min_lr: float | None) -> None:
         self._optimizer, self._min_lr = optimizer, min_lr
         self.scale = 1.0
+        self.cooling = 1.0
+        """A factor of its own, for a while: what it takes off, the floor included, comes back with it."""
         self._bases: list[float] = []  # what the owner has set
         self._floors: list[float] = []
         self._set: list[float] = []  # what stands there since it was looked at last
@@ -50,7 +52,7 @@ class ScaledRates:
 
     def notice(self) -> bool:
         """Look at the rates before a step: whether somebody else has changed one, which stands then."""
-        changed = False
+        changed: list[int] = []
         for place, group in enumerate(self._optimizer.param_groups[: len(self._bases)]):
             stands = group["lr"]
             if isinstance(stands, Tensor) and stands.device.type != "cpu":
@@ -59,24 +61,31 @@ class ScaledRates:
             if rate == self._set[place]:
                 continue
             if rate == self._bases[place]:  # somebody writes it before every step
-                self._write(place, self._scaled(place))
+                self._write(place, self._scaled(place) * self.cooling)
             else:
-                changed = True
+                changed.append(place)
         if changed:
-            self._adopt()
-        return self._take_new_groups() or changed
+            self._adopt(changed)
+        return self._take_new_groups() or bool(changed)
 
-    def _adopt(self) -> None:
-        """Take the rates as they stand for those to be scaled from now on."""
+    def _adopt(self, changed: list[int]) -> None:
+        """Take the rates as they stand for those to be scaled from now on, without what cooling took off the others."""
+        for place, group in enumerate(self._optimizer.param_groups[: len(self._bases)]):
+            self._set[place] = _rate_of(group)
+            self._bases[place] = self._set[place] if place in changed else self._scaled(place)
         self.scale = 1.0
-        self._bases = [_rate_of(group) for group in self._optimizer.param_groups[: len(self._bases)]]
-        self._set = list(self._bases)
 
     def set_scale(self, scale: float, *, floor: bool = True) -> None:
         """Scale all rates by this factor from those that the owner has set; not below the floor."""
         self.scale = scale
         for place in range(len(self._bases)):
-            self._write(place, self._scaled(place) if floor else self._bases[place] * scale)
+            rate = self._scaled(place) if floor else self._bases[place] * scale
+            self._write(place, rate * self.cooling)
+
+    def cool(self, factor: float) -> None:
+        """Multiply the rates with this as well, until another factor is given."""
+        self.cooling = factor
+        self.set_scale(self.scale)
 
     def _scaled(self, place: int) -> float:
         rate = self._bases[place] * self.scale
@@ -92,13 +101,15 @@ class ScaledRates:
 
     def state_dict(self) -> dict[str, Any]:
         """What was set by whom."""
-        return {"scale": self.scale, "bases": [*self._bases], "floors": [*self._floors], "set": [*self._set]}
+        lists = {"bases": [*self._bases], "floors": [*self._floors], "set": [*self._set]}
+        return {"scale": self.scale, "cooling": self.cooling, **lists}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken; the optimizer's own state holds the rates, or its first ones do."""
         if len(state["bases"]) == len(self._bases):
             self.scale, self._bases, self._floors = float(state["scale"]), [*state["bases"]], [*state["floors"]]
             self._set = [*state["set"]]
+            self.cooling = float(state.get("cooling", 1.0))  # checkpoints from before it have none
 
 
 def _rate_of(group: dict[str, Any]) -> float:
