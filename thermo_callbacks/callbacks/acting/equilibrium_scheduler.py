@@ -8,7 +8,7 @@ from thermo_callbacks.callbacks.acting.checks import check_plan
 from thermo_callbacks.callbacks.acting.cool_down import CoolDown
 from thermo_callbacks.callbacks.acting.equilibrium_callback import EquilibriumCallback, values_of
 from thermo_callbacks.callbacks.acting.equilibrium_session import EquilibriumSession
-from thermo_callbacks.callbacks.acting.rate_growth import RateGrowth
+from thermo_callbacks.callbacks.acting.rate_growth import START, RateGrowth
 from thermo_callbacks.callbacks.agreement import of_first_process
 from thermo_callbacks.callbacks.arguments import Loss, check_callable
 from thermo_callbacks.callbacks.compat import logging_step, steps_at_end, steps_done
@@ -59,9 +59,9 @@ class EquilibriumScheduler(EquilibriumCallback):
             is waited for as well.
         cooldown: Share of the run, at its end, in which the rate falls to almost nothing; 0 for none. It needs a length
             that the Trainer knows: ``max_steps`` or ``max_epochs``, and no ``max_time``.
-        grow: Begin by doubling the rate while step efficiency stays above its upper line, 0.9: a warm-up that ends by
-            measurement. Where it is below its lower line, 1/2, at the rate that you gave, that is halved until it is
-            not. It replays the training step now and then, like ``ThermoMonitor``.
+        grow: Begin at a tenth of the rate, and double it while step efficiency stays above its upper line, 0.9: a
+            warm-up that ends by measurement, below your rate or above it. It replays the training step now and then,
+            like ``ThermoMonitor``.
         loss_fn: Loss of module and batch, for the replays of ``grow`` where the training step can't be run again.
 
     Raises:
@@ -140,6 +140,9 @@ class EquilibriumScheduler(EquilibriumCallback):
         if self.grow and not self._growth_state.get("ended", False):
             self._growth = RateGrowth(session.trainer, session.pl_module, self._guard, self.loss_fn)
             self._growth.load_state_dict(self._growth_state)
+            if not self._growth_state:
+                for rates in session.rates:
+                    rates.set_scale(START * rates.scale)
         self._warm_up(session)
         self._cool(session, steps_done(session.trainer))
         self._pause(session)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from thermo_callbacks.functional import Stationarity
 from thermo_callbacks.functional.repeated_stationarity import EquilibriumCriteria, RepeatedStationarityTest
 from thermo_callbacks.probes.parameters.coordinates import CoordinateProbe
-from thermo_callbacks.probes.parameters.optimizers import group_momentum
+from thermo_callbacks.probes.parameters.optimizers import largest_momentum
 from thermo_callbacks.probes.parameters.selection import unreadable
 from thermo_callbacks.probes.parameters.stated import parameters_of
 
@@ -31,8 +31,7 @@ class EquilibriumWatch:
         self.optimizer = optimizer
         self._probes: list[CoordinateProbe] = []
         self._read = False
-        momentum = max(group_momentum(optimizer, group).momentum for group in optimizer.param_groups)
-        self.test = RepeatedStationarityTest(criteria, momentum)
+        self.test = RepeatedStationarityTest(criteria, largest_momentum(optimizer))
         self.steps = 0
         self._blocks: list[Tensor] = []
         self._rows: Tensor | None = None

@@ -10,17 +10,27 @@ from thermo_callbacks.callbacks.agreement import of_first_process
 from thermo_callbacks.callbacks.arguments import Loss
 from thermo_callbacks.callbacks.windows.step_batches import StepBatches
 from thermo_callbacks.probes.guard import Guard
+from thermo_callbacks.probes.parameters.optimizers import largest_momentum
 
 UPPER_LINE = 0.9
 """Step efficiency above which a larger rate does more; 1 - efficiency is proportional to the rate."""
-LOWER_LINE = 0.5
-"""Step efficiency below which a smaller rate does more: that of a line search to the second order is just this."""
+START = 0.1
+"""Of the rate that was given, at first: a network may not get over first steps that are too long."""
+FIRST_LINE = 0.8
+"""Step efficiency below which the first rate is halved: what a rate of efficiency 0.9 has when it is doubled."""
+LINE_SEARCH_LINE = 0.5
+"""Step efficiency below which a rate that it has grown to is halved: steps are longer than a line search's.
+
+The line is not that of a first rate, as efficiency dips for some hundred steps while a network learns its first things.
+"""
 FACTOR = 2.0
 """From one rate to the next."""
 MOST = 1000.0
 """Largest growth or fall in all: a network that does not learn at all has an efficiency near 1 at any rate."""
 _EVERY = 4  # steps between two measurements
 _FEWEST, _MOST_PASSES = 3, 8  # measurements at one rate: for an error, and without a clear answer
+_MEMORIES = 2.0  # of the momentum, before a new rate is measured: displacements are those of the old one until then
+_LARGEST_MOMENTUM = 0.99  # that is waited for in full
 
 
 class GrowthVerdict(NamedTuple):
@@ -43,6 +53,9 @@ class RateGrowth:
     def __init__(self, trainer: Any, pl_module: Any, guard: Guard, loss_fn: Loss | None) -> None:
         self._trainer = trainer
         self._meter = StepMeter(trainer, pl_module, guard, loss_fn, _EVERY)
+        momentum = max(map(largest_momentum, trainer.optimizers))
+        self._settling = math.ceil(_MEMORIES / (1.0 - min(_LARGEST_MOMENTUM, momentum)))
+        self._meter.wait(self._settling)
         self._passes = 0  # measurements at this rate
         self._growth = 1.0
         self._falls = False  # it has fallen once, and grows no more: not to and fro between two rates
@@ -61,6 +74,7 @@ class RateGrowth:
             self._growth *= common.factor
             self._falls, self._passes = common.factor < 1.0, 0
             self._meter.take()  # of another rate
+            self._meter.wait(self._settling)
         return common
 
     def _judge(self, record: dict[str, float]) -> GrowthVerdict | None:
@@ -70,15 +84,16 @@ class RateGrowth:
         value = record.get("thermo/step_efficiency", math.nan)
         error = record.get("thermo/step_efficiency_stderr", math.nan)
         lower, upper = value - 2.0 * error, value + 2.0 * error
-        told = f"step efficiency {value:.3g} [{lower:.3g}, {upper:.3g}], lines {LOWER_LINE:g} and {UPPER_LINE:g}"
+        low = FIRST_LINE if self._growth <= 1.0 else LINE_SEARCH_LINE
+        told = f"step efficiency {value:.3g} [{lower:.3g}, {upper:.3g}], lines {low:g} and {UPPER_LINE:g}"
         if self._passes < _FEWEST:
             return None
         last = self._passes >= _MOST_PASSES
-        if upper < LOWER_LINE or (last and value < LOWER_LINE):
+        if upper < low or (last and value < low):
             return self._within_reach(1.0 / FACTOR, told)
         if lower > UPPER_LINE and not self._falls:
             return self._within_reach(FACTOR, told)
-        between = lower > LOWER_LINE and (upper < UPPER_LINE or self._falls)
+        between = lower > low and (upper < UPPER_LINE or self._falls)
         return GrowthVerdict(1.0, told) if last or between else None
 
     def _within_reach(self, factor: float, told: str) -> GrowthVerdict:

@@ -54,6 +54,10 @@ class StepMeter:
         """Whether a measurement begins or ends with the next batch, in all processes."""
         return self._schedule.due(logging_step(self._trainer))
 
+    def wait(self, steps: int) -> None:
+        """Measure none of the next steps."""
+        self._schedule.postpone(logging_step(self._trainer) + steps)
+
     def batch_start(self, batch: Any, batch_idx: int) -> Scalars | None:
         """A batch is about to be run: what was measured of the step before; None where it was not to be."""
         record: Scalars | None = None

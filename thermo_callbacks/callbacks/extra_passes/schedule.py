@@ -178,6 +178,10 @@ class ExtraPassSchedule:
             self._next = self._after(step)
         return True
 
+    def postpone(self, step: int) -> None:
+        """Begin no extra pass before this step."""
+        self._next = max(self._next, step)
+
     def another_batch(self, batch: Any, batch_idx: int) -> None:
         """A batch is about to be run for the step that is measured."""
         if self._step is not None and self._open:

@@ -64,6 +64,11 @@ def group_momentum(optimizer: Optimizer, group: dict[str, Any]) -> MomentumRespo
     return momentum_response(momentum, nesterov=bool(group.get("nesterov", False)))
 
 
+def largest_momentum(optimizer: Optimizer) -> float:
+    """The largest momentum of all groups."""
+    return max(group_momentum(optimizer, group).momentum for group in optimizer.param_groups)
+
+
 def _nadam_response(optimizer: Optimizer, group: dict[str, Any]) -> float:
     """Response factor of NAdam at its present step: its look-ahead warms up over thousands of steps."""
     average, decay = float(group["betas"][0]), float(group["momentum_decay"])
