@@ -135,12 +135,13 @@ def test_a_run_without_a_decision_is_bitwise_what_it_is_without(
 
 def test_measuring_for_growth_is_bitwise_without_a_trace(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("thermo_callbacks.callbacks.acting.rate_growth.MOST", 1.5)  # no growth is small enough
-    monkeypatch.setattr("thermo_callbacks.callbacks.acting.equilibrium_scheduler.START", 1.0)
+    for module in ("equilibrium_scheduler", "rate_growth"):
+        monkeypatch.setattr(f"thermo_callbacks.callbacks.acting.{module}.START", 1.0)
     make = partial(Witness, partial(SGD, lr=1e-4), regularised=True)
     bare = observe(make, tmp_path / "bare", tensorboard=False)
     with decisions() as lines:
         watched = observe(make, tmp_path / "watched", EquilibriumScheduler(grow=True, cooldown=0.0), tensorboard=False)
-    assert ["growth has ended: 1 times the first rate" in line for line in lines] == [True]
+    assert ["growth has ended: 1 times your rate" in line for line in lines] == [True]
     assert differences(bare, watched) == []
 
 
@@ -165,10 +166,29 @@ def test_a_first_rate_at_the_edge_falls_until_steps_are_efficient(first: float, 
     assert rate(trainer) == pytest.approx(last)
 
 
-def test_growth_ends_where_efficiency_cannot_be_measured() -> None:
+def test_growth_ends_at_the_given_rate_where_efficiency_cannot_be_measured() -> None:
+    trainer, module = quiet_trainer(callbacks=[EquilibriumScheduler(grow=True, cooldown=0.0)]), TwoOptimizers()
     with pytest.warns(UserWarning, match="steps its optimizers by hand"), decisions() as lines:
-        quiet_trainer(callbacks=[EquilibriumScheduler(grow=True, cooldown=0.0)]).fit(TwoOptimizers(), loader(30))
+        trainer.fit(module, loader(30))
     assert any("growth has ended: step efficiency can't be measured" in line for line in lines)
+    assert [float(each.param_groups[0]["lr"]) for each in trainer.optimizers] == pytest.approx(
+        [each.defaults["lr"] for each in trainer.optimizers]
+    )
+
+
+def test_growth_ends_at_the_given_rate_where_nothing_is_learned() -> None:
+    """Without a gradient nothing is promised, and step efficiency is not defined."""
+    with decisions() as lines:
+        trainer = train(Flat(partial(SGD, lr=0.05)), [EquilibriumScheduler(grow=True, cooldown=0.0)], 100)
+    assert any("0.005 -> 0.05, growth has ended: step efficiency can't be measured" in line for line in lines)
+    assert rate(trainer) == 0.05
+
+
+class Flat(Noisy):
+    """Its loss depends on nothing."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        return super().training_step(batch, batch_idx) * 0.0
 
 
 def test_warms_up_evenly_and_counts_no_step_of_it() -> None:

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from thermo_callbacks.functional.repeated_stationarity import EquilibriumCriteria
+from thermo_callbacks.probes.parameters.stated import parameters_of
 
 
 def check_criteria(criteria: EquilibriumCriteria) -> None:
@@ -40,6 +41,19 @@ def check_plan(factor: Any, warmup_steps: Any, cooldown: Any, grow: Any) -> None
         raise ValueError(
             f"grow is a warm-up that ends by measurement: leave out warmup_steps={warmup_steps}, or grow=True"
         )
+
+
+def check_no_scheduler(trainer: Any) -> None:
+    """Refuse a learning-rate scheduler of the user's on an optimizer of the Trainer's."""
+    own = {id(parameter) for optimizer in trainer.optimizers for parameter in parameters_of(optimizer)}
+    for config in trainer.lr_scheduler_configs:
+        optimizer = getattr(config.scheduler, "optimizer", None)
+        if optimizer is None or not own.isdisjoint(map(id, parameters_of(optimizer))):
+            raise ValueError(
+                f"EquilibriumScheduler and {type(config.scheduler).__name__} from configure_optimizers() would "
+                "both set the learning rate of one optimizer: return the optimizer alone. For a warm-up give "
+                "EquilibriumScheduler(warmup_steps=...) or (grow=True)"
+            )
 
 
 def _is_number(value: Any) -> bool:

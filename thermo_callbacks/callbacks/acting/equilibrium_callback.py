@@ -102,9 +102,14 @@ class EquilibriumCallback(Callback):
         # a process that could not begin must not leave the others waiting at the first test
         if several_processes(trainer) and not agree(self._guard, trainer.strategy.root_device):
             self._end_session()
+        if self._session is not None:
+            self._set_first_rate(self._session)
 
     def _begin(self, session: EquilibriumSession) -> None:
-        """Do what is to be done before the first step."""
+        """Get ready for the first step; nothing is changed here, since another process may fail to."""
+
+    def _set_first_rate(self, session: EquilibriumSession) -> None:
+        """Set the rate of the first step; all processes come here."""
 
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         """Count the batches that are accumulated into one step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from thermo_callbacks.callbacks.acting.checks import check_plan
+from thermo_callbacks.callbacks.acting.checks import check_no_scheduler, check_plan
 from thermo_callbacks.callbacks.acting.cool_down import CoolDown
 from thermo_callbacks.callbacks.acting.equilibrium_callback import EquilibriumCallback, values_of
 from thermo_callbacks.callbacks.acting.equilibrium_session import EquilibriumSession
@@ -14,7 +14,6 @@ from thermo_callbacks.callbacks.arguments import Loss, check_callable
 from thermo_callbacks.callbacks.compat import logging_step, steps_at_end, steps_done
 from thermo_callbacks.functional import Stationarity
 from thermo_callbacks.functional.repeated_stationarity import EquilibriumCriteria
-from thermo_callbacks.probes.parameters.stated import parameters_of
 
 
 class EquilibriumScheduler(EquilibriumCallback):
@@ -120,15 +119,7 @@ class EquilibriumScheduler(EquilibriumCallback):
             raise ValueError(
                 "the Trainer has two EquilibriumScheduler, which would set the same learning rates: give it one"
             )
-        own = {id(parameter) for optimizer in trainer.optimizers for parameter in parameters_of(optimizer)}
-        for config in trainer.lr_scheduler_configs:
-            optimizer = getattr(config.scheduler, "optimizer", None)
-            if optimizer is None or not own.isdisjoint(map(id, parameters_of(optimizer))):
-                raise ValueError(
-                    f"EquilibriumScheduler and {type(config.scheduler).__name__} from configure_optimizers() would "
-                    "both set the learning rate of one optimizer: return the optimizer alone. For a warm-up give "
-                    "EquilibriumScheduler(warmup_steps=...) or (grow=True)"
-                )
+        check_no_scheduler(trainer)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start watching the optimizers, and plan the end of the run, which is the same in all processes."""
@@ -140,9 +131,11 @@ class EquilibriumScheduler(EquilibriumCallback):
         if self.grow and not self._growth_state.get("ended", False):
             self._growth = RateGrowth(session.trainer, session.pl_module, self._guard, self.loss_fn)
             self._growth.load_state_dict(self._growth_state)
-            if not self._growth_state:
-                for rates in session.rates:
-                    rates.set_scale(START * rates.scale)
+
+    def _set_first_rate(self, session: EquilibriumSession) -> None:
+        if self._growth is not None and not self._growth_state:
+            for rates in session.rates:
+                rates.set_scale(START * rates.scale)
         self._warm_up(session)
         self._cool(session, steps_done(session.trainer))
         self._pause(session)
@@ -201,11 +194,15 @@ class EquilibriumScheduler(EquilibriumCallback):
         if found.factor != 1.0:
             for rates in session.rates:
                 rates.set_scale(found.factor * rates.scale)
-            what = f"learning rate {before:.3g} -> {session.rates[0].rate:.3g}: {found.reason}"
-        else:
+        after = session.rates[0].rate
+        what = (
+            f"learning rate stays at {before:.3g}" if after == before else f"learning rate {before:.3g} -> {after:.3g}"
+        )
+        if found.last:
             self._growth_state, self._growth = growth.end(), None
             self._pause(session)
-            what = f"learning rate stays at {before:.3g}, growth has ended: {found.reason}"
+            what += ", growth has ended"
+        what += f": {found.reason}"
         self._tell(session, what, {"thermo/equilibrium_rate": session.rates[0].rate})
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:

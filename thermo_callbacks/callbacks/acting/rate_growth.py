@@ -34,9 +34,10 @@ _LARGEST_MOMENTUM = 0.99  # that is waited for in full
 
 
 class GrowthVerdict(NamedTuple):
-    """What follows from the step efficiency at a rate: what the rate is multiplied with, or 1 and it is the last."""
+    """What follows from the step efficiency at a rate: what it is multiplied with, and whether growth ends."""
 
     factor: float
+    last: bool
     reason: str
 
 
@@ -53,11 +54,11 @@ class RateGrowth:
     def __init__(self, trainer: Any, pl_module: Any, guard: Guard, loss_fn: Loss | None) -> None:
         self._trainer = trainer
         self._meter = StepMeter(trainer, pl_module, guard, loss_fn, _EVERY)
-        momentum = max(map(largest_momentum, trainer.optimizers))
+        momentum = max(map(largest_momentum, trainer.optimizers), default=0.0)
         self._settling = math.ceil(_MEMORIES / (1.0 - min(_LARGEST_MOMENTUM, momentum)))
         self._meter.wait(self._settling)
         self._passes = 0  # measurements at this rate
-        self._growth = 1.0
+        self._growth = START  # the rate over the one that was given
         self._falls = False  # it has fallen once, and grows no more: not to and fro between two rates
 
     def batch_start(self, batch: Any, batch_idx: int) -> GrowthVerdict | None:
@@ -70,7 +71,7 @@ class RateGrowth:
         if record is not None or self._meter.unable:
             verdict = self._judge(record or {})
         common: GrowthVerdict | None = of_first_process(self._trainer, verdict)
-        if common is not None and common.factor != 1.0:
+        if common is not None and not common.last:
             self._growth *= common.factor
             self._falls, self._passes = common.factor < 1.0, 0
             self._meter.take()  # of another rate
@@ -78,29 +79,29 @@ class RateGrowth:
         return common
 
     def _judge(self, record: dict[str, float]) -> GrowthVerdict | None:
-        if self._meter.unable:
-            return GrowthVerdict(1.0, "step efficiency can't be measured")
         self._passes += 1
+        last = self._passes >= _MOST_PASSES
         value = record.get("thermo/step_efficiency", math.nan)
         error = record.get("thermo/step_efficiency_stderr", math.nan)
+        if self._meter.unable or (last and not math.isfinite(value)):
+            return GrowthVerdict(1.0 / self._growth, True, "step efficiency can't be measured")
         lower, upper = value - 2.0 * error, value + 2.0 * error
-        low = FIRST_LINE if self._growth <= 1.0 else LINE_SEARCH_LINE
+        low = FIRST_LINE if self._growth <= START else LINE_SEARCH_LINE
         told = f"step efficiency {value:.3g} [{lower:.3g}, {upper:.3g}], lines {low:g} and {UPPER_LINE:g}"
         if self._passes < _FEWEST:
             return None
-        last = self._passes >= _MOST_PASSES
         if upper < low or (last and value < low):
             return self._within_reach(1.0 / FACTOR, told)
         if lower > UPPER_LINE and not self._falls:
             return self._within_reach(FACTOR, told)
         between = lower > low and (upper < UPPER_LINE or self._falls)
-        return GrowthVerdict(1.0, told) if last or between else None
+        return GrowthVerdict(1.0, True, told) if last or between else None
 
     def _within_reach(self, factor: float, told: str) -> GrowthVerdict:
         """The next rate, if it is not too far from the first one."""
         if not 1.0 / MOST <= self._growth * factor <= MOST:
-            return GrowthVerdict(1.0, f"{self._growth:g} times the first rate is the last that is tried, {told}")
-        return GrowthVerdict(factor, told)
+            return GrowthVerdict(1.0, True, f"{self._growth:g} times your rate is the last that is tried, {told}")
+        return GrowthVerdict(factor, False, told)
 
     def before_step(self, optimizer: Any, batches: StepBatches) -> None:
         """An optimizer is about to step; the batches of the step tell the scale of its gradients."""
