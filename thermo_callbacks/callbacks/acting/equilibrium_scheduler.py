@@ -59,8 +59,8 @@ class EquilibriumScheduler(EquilibriumCallback):
         cooldown: Share of the run, at its end, in which the rate falls to almost nothing; 0 for none. It needs a length
             that the Trainer knows: ``max_steps`` or ``max_epochs``, and no ``max_time``.
         grow: Begin at a tenth of the rate, and double it while step efficiency stays above its upper line, 0.9: a
-            warm-up that ends by measurement, below your rate or above it. It replays the training step now and then,
-            like ``ThermoMonitor``.
+            warm-up that ends by measurement, below your rate or above it, where steps are half as long as a line
+            search's. It replays the training step now and then, like ``ThermoMonitor``.
         loss_fn: Loss of module and batch, for the replays of ``grow`` where the training step can't be run again.
 
     Raises:

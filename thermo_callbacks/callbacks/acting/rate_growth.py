@@ -23,8 +23,10 @@ LINE_SEARCH_LINE = 0.5
 
 The line is not that of a first rate, as efficiency dips for some hundred steps while a network learns its first things.
 """
+TARGET = 0.75
+"""Step efficiency to end at: steps half as long as a line search's."""
 FACTOR = 2.0
-"""From one rate to the next."""
+"""From one rate to the next, and most that the last one is corrected by."""
 MOST = 1000.0
 """Largest growth or fall in all: a network that does not learn at all has an efficiency near 1 at any rate."""
 _EVERY = 4  # steps between two measurements
@@ -95,7 +97,7 @@ class RateGrowth:
         if lower > UPPER_LINE and not self._falls:
             return self._within_reach(FACTOR, told)
         between = lower > low and (upper < UPPER_LINE or self._falls)
-        return GrowthVerdict(1.0, True, told) if last or between else None
+        return GrowthVerdict(_correction(value), True, told) if last or between else None
 
     def _within_reach(self, factor: float, told: str) -> GrowthVerdict:
         """The next rate, if it is not too far from the first one."""
@@ -134,3 +136,9 @@ class RateGrowth:
             self._passes, self._growth = int(state["passes"]), float(state["growth"])
             self._falls = bool(state.get("falls", False))  # checkpoints from before it could fall have none
             self._meter.load_state_dict(state["meter"])
+
+
+def _correction(efficiency: float) -> float:
+    """What a rate is multiplied with to have the target's efficiency: 1 - efficiency is proportional to the rate."""
+    missing = max(1.0 - efficiency, (1.0 - TARGET) / FACTOR)
+    return max((1.0 - TARGET) / missing, 1.0 / FACTOR)
