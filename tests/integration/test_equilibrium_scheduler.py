@@ -449,3 +449,39 @@ def test_other_ways_to_step(kind: str) -> None:
     log = RecordingLogger()
     train(Noisy(make), [EquilibriumScheduler(**STEADY)], 1000 if kind == "lbfgs" else 400, logger=log, **options)
     assert log.series("thermo/equilibrium_drift")
+
+
+def growing(rank: int) -> tuple[float, torch.Tensor, int]:
+    module = Noisy(partial(SGD, lr=1e-3, momentum=0.5))
+    with decisions() as lines:
+        trainer = train(
+            module, [EquilibriumScheduler(grow=True, cooldown=0.0)], 200, seed=rank, strategy="ddp", devices=2,
+            use_distributed_sampler=False,
+        )  # fmt: skip
+    return rate(trainer), module.q.detach(), sum("step efficiency" in line for line in lines)
+
+
+def growing_beside_a_fault(rank: int) -> float:
+    """One process can't measure; the rate is the given one in both."""
+    import warnings
+
+    from thermo_callbacks.callbacks.extra_passes.step_balance import StepBalanceCollector
+
+    if rank == 1:
+        StepBalanceCollector._measure = None  # type: ignore[method-assign]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return growing(rank)[0]
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch knows no processes")
+def test_processes_grow_together(tmp_path: Any) -> None:
+    (first, one, told), (second, other, silent) = in_processes(2, growing, tmp_path)
+    assert first == second > 2e-3
+    assert torch.equal(one, other)
+    assert (told > 2, silent) == (True, 0)
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch knows no processes")
+def test_a_process_that_cannot_measure_leaves_nobody_waiting(tmp_path: Any) -> None:
+    assert in_processes(2, growing_beside_a_fault, tmp_path) == [1e-3, 1e-3]

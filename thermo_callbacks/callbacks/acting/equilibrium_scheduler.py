@@ -32,7 +32,7 @@ class EquilibriumScheduler(EquilibriumCallback):
 
     Looks come after 1, 2, 4, ... times as many steps at a rate, and test the second half of them. The first one comes
     where an interval can fit into the tolerance at all: after 988 steps with the defaults, after about four times as
-    many with half the ``loss_tolerance``. So it is for runs of ten thousand steps and more rather than for short ones.
+    many with half the ``loss_tolerance``: the test is for runs of ten thousand steps and more.
 
     A run that ends before that ends warm: at the noise of a rate at which it was still learning. So where the Trainer
     knows the length of the run, the rate falls evenly to almost nothing in its last fifth, whatever the tests have said
