@@ -67,7 +67,7 @@ def test_the_length_is_counted_in_steps_whatever_makes_them_up() -> None:
     )
 
 
-@pytest.mark.parametrize("at", [250, 399, 401, 450, 499])
+@pytest.mark.parametrize("at", [399, 450, *(pytest.param(at, marks=pytest.mark.slow) for at in (250, 400, 401, 499))])
 def test_a_run_that_is_resumed_in_it_ends_as_the_unbroken_one(at: int, tmp_path: Any) -> None:
     path = tmp_path / "run.ckpt"
     whole, resumed = Noisy(MAKE), Noisy(MAKE)

@@ -474,6 +474,7 @@ def growing_beside_a_fault(rank: int) -> float:
         return growing(rank)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of torch knows no processes")
 def test_processes_grow_together(tmp_path: Any) -> None:
     (first, one, told), (second, other, silent) = in_processes(2, growing, tmp_path)
