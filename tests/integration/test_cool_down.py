@@ -36,20 +36,24 @@ def test_the_rate_falls_evenly_in_the_last_fifth(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "options"),
+    ("scheduler", "options", "told"),
     [
-        (EquilibriumScheduler(cooldown=0.0), {}),
-        (EquilibriumScheduler(), {"max_time": {"hours": 1}}),
-        (EquilibriumScheduler(cooldown=0.004), {}),
+        (EquilibriumScheduler(cooldown=0.0), {}, 0),
+        (EquilibriumScheduler(), {"max_time": {"hours": 1}}, 1),
+        (EquilibriumScheduler(cooldown=0.0), {"max_time": {"hours": 1}}, 0),
+        (EquilibriumScheduler(cooldown=0.004), {}, 0),
     ],
-    ids=["none is wanted", "an end by the clock", "less than a step"],
+    ids=["none is wanted", "an end by the clock", "neither", "less than a step"],
 )
-def test_there_is_none_where_no_end_is_known(scheduler: EquilibriumScheduler, options: dict[str, Any]) -> None:
+def test_there_is_none_where_no_end_is_known(
+    scheduler: EquilibriumScheduler, options: dict[str, Any], told: int
+) -> None:
     rates = Rates()
     with decisions() as lines:
         train(Noisy(MAKE), [scheduler, rates], 100, **options)
     assert rates.rates == [0.05] * 100
-    assert lines == []
+    unknown = "EquilibriumScheduler at step 0: no cool-down, since the Trainer does not know how long the run will be"
+    assert lines == [unknown] * told
 
 
 def test_the_length_is_counted_in_steps_whatever_makes_them_up() -> None:

@@ -123,8 +123,11 @@ class EquilibriumScheduler(EquilibriumCallback):
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start watching the optimizers, and plan the end of the run, which is the same in all processes."""
-        self._cool_down = CoolDown.planned(of_first_process(trainer, steps_at_end(trainer)), self.cooldown)
+        end = of_first_process(trainer, steps_at_end(trainer))
+        self._cool_down = CoolDown.planned(end, self.cooldown)
         super().on_train_start(trainer, pl_module)
+        if end is None and self.cooldown and self._session is not None:
+            self._tell(self._session, "no cool-down, since the Trainer does not know how long the run will be", {})
 
     def _begin(self, session: EquilibriumSession) -> None:
         self._at_lowest = self._at_lowest or [0] * len(session.rates)
