@@ -19,6 +19,7 @@ QUICK = {"level": 0.1, "loss_tolerance": 1.0}
 """Criteria whose first look comes after 150 to 200 steps."""
 STEADY = {**QUICK, "cooldown": 0.0}
 """The same for a scheduler that lowers no rate for any other reason."""
+TWO_PROCESSES: dict[str, Any] = {"strategy": "ddp", "devices": 2, "use_distributed_sampler": False}
 OPTIMIZERS: dict[str, Any] = {
     "sgd": partial(SGD, lr=0.05),
     "momentum": partial(SGD, lr=0.02, momentum=0.5),

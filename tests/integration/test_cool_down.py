@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from integration.acting_runs import OPTIMIZERS, QUICK, Noisy, Rates, SaveAt, decisions, rate, train
+from integration.acting_runs import OPTIMIZERS, QUICK, TWO_PROCESSES, Noisy, Rates, SaveAt, decisions, rate, train
 from integration.models import TwoOptimizers, loader, quiet_trainer
 from integration.processes import in_processes
 from torch.optim import SGD
@@ -119,10 +119,7 @@ def test_a_fault_inside_leaves_the_cool_down(monkeypatch: pytest.MonkeyPatch) ->
 
 def two_processes(rank: int) -> tuple[float, torch.Tensor]:
     module = Noisy(MAKE)
-    trainer = train(
-        module, [EquilibriumScheduler(0.5, **QUICK)], 300, seed=rank, strategy="ddp", devices=2,
-        use_distributed_sampler=False,
-    )  # fmt: skip
+    trainer = train(module, [EquilibriumScheduler(0.5, **QUICK)], 300, seed=rank, **TWO_PROCESSES)
     return rate(trainer), module.q.detach()
 
 

@@ -7,23 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from integration.acting_runs import OPTIMIZERS, QUICK, Noisy, decisions, train
+from integration.acting_runs import OPTIMIZERS, QUICK, TWO_PROCESSES, Noisy, SaveAt, decisions, train
 from integration.observers import Witness, differences, observe
 from integration.processes import in_processes
-from lightning.pytorch import Callback
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from thermo_callbacks import EquilibriumScheduler, EquilibriumStopping
-
-
-class SaveAt(Callback):
-    def __init__(self, step: int, path: Any) -> None:
-        self.step, self.path = step, path
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step == self.step:
-            trainer.save_checkpoint(self.path)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -116,8 +106,7 @@ def test_refuses_wrong_arguments() -> None:
 
 def two_processes(rank: int) -> int:
     trainer = train(
-        Noisy(OPTIMIZERS["sgd"]), [EquilibriumStopping(1, **QUICK)], 3000, seed=rank, strategy="ddp", devices=2,
-        use_distributed_sampler=False,
+        Noisy(OPTIMIZERS["sgd"]), [EquilibriumStopping(1, **QUICK)], 3000, seed=rank, **TWO_PROCESSES
     )  # fmt: skip
     return trainer.global_step
 
