@@ -96,6 +96,7 @@ TAKEN: dict[str, set[str]] = {
     "tolerance": {*NUMBERS, "2**63", "2**64"} - {"0"},
     "loss_tolerance": {*NUMBERS, "2**63", "2**64"} - {"0"},
     "warmup_steps": {*WHOLE, "2**63", "2**64", "10**400"},
+    "cooldown": {"0", "0.5"},
     "grow": {"True", "False"},
     "persistence": {*POSITIVE, "2**63", "2**64", "10**400"},
 }
