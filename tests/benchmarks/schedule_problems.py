@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from sklearn.datasets import load_diabetes
-from stationary_processes import TEXT, TinyGPT
+from stationary_processes import TEXT, TinyGPT, letters_of
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample, mse_loss
 from torch.optim import SGD, AdamW
@@ -81,12 +81,6 @@ def play() -> tuple[TensorDataset, TensorDataset]:
     parts = codes[:cut].unfold(0, 33, 5), codes[cut:].unfold(0, 33, 33)
     first, second = (TensorDataset(rows[:, :-1].contiguous(), rows[:, 1:].contiguous()) for rows in parts)
     return first, second
-
-
-def letters_of(text: str) -> Tensor:
-    """Numbers for characters."""
-    letters = sorted(set(text))
-    return torch.tensor([letters.index(letter) for letter in text])
 
 
 def warp(images: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ all (those at which the best schedule ends below half of where the loss began), 
 as a share of it. Schedules are: constant; step (a tenth after half and after three quarters of the run); cosine;
 plateau (ReduceLROnPlateau on the validation loss, 20 validations a run, patience 2); schedule-free, SASA
 and SALSA, if the packages schedulefree and statopt are installed (schedules_of_packages.py says how they are set up);
-equilibrium, and equilibrium with growth. Step and cosine are told the length of the run.
+equilibrium, and equilibrium with growth. Step and cosine are told the length of the run, and
+the scheduler asks the Trainer for it.
 """
 
 from __future__ import annotations

@@ -145,15 +145,19 @@ class TinyGPT(nn.Module):
         return logits
 
 
+def letters_of(text: str) -> Tensor:
+    """Numbers for characters."""
+    letters = sorted(set(text))
+    return torch.tensor([letters.index(letter) for letter in text])
+
+
 def text(batch: int, context: int) -> tuple[int, Callable[[int, torch.Generator], tuple[Tensor, Tensor]]]:
     """Number of characters, and batches of a play."""
-    play = TEXT.read_text(encoding="utf-8").lower()[:20_000]
-    letters = sorted(set(play))
-    codes = torch.tensor([letters.index(letter) for letter in play])
+    codes = letters_of(TEXT.read_text(encoding="utf-8").lower()[:20_000])
 
     def draw(replicas: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         starts = torch.randint(len(codes) - context, (replicas, batch, 1), generator=generator)
         rows = starts + torch.arange(context)
         return codes[rows], codes[rows + 1]
 
-    return len(letters), draw
+    return int(codes.max()) + 1, draw

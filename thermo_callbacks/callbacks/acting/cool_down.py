@@ -19,8 +19,9 @@ class CoolDown(NamedTuple):
     @classmethod
     def planned(cls, end: int | None, share: float) -> CoolDown | None:
         """The last ``share`` of a run that ends after so many steps; None where that is not known, or no step of it."""
-        steps = 0 if end is None else round(share * end)
-        return None if end is None or not steps else cls(end - steps, end)
+        if end is None or not (steps := round(share * end)):
+            return None
+        return cls(end - steps, end)
 
     def factor(self, step: int) -> float:
         """What rates are multiplied with when so many steps have been made.
