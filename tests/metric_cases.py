@@ -119,7 +119,7 @@ def watch(
         window.update(rows, momentum, momentum_response(momentum, nesterov=nesterov).factor, mobility)
     present = torch.tensor([layer not in missing for layer in range(len(sizes))]).double()
     decays = torch.full_like(present, momentum)
-    return window.layer_sums(decays).statistics(
+    return window.layer_sums().statistics(
         present * torch.tensor(steps.watched), present * torch.tensor(sizes), decays, batch_size=BATCH_SIZE
     )
 

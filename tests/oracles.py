@@ -117,22 +117,34 @@ def innovation_kinetic_temperature(displacements: Tensor, gradients: Tensor, mom
     for moves, slopes in zip(displacements.T.tolist(), gradients.T.tolist(), strict=True):
         innovation = [moves[t] - momentum * moves[t - 1] for t in range(1, pairs + 1)]
         fresh = [slopes[t] - momentum * slopes[t + 1] for t in range(1, pairs + 1)]
-        total += covariance_by_loop(innovation, fresh)
+        steps = range(1, pairs)
+        products = [(innovation[t] - innovation[t - 1]) * (fresh[t] - fresh[t - 1]) for t in steps]
+        total += sum(products) / (2.0 * len(products))
     at_once = 1.0 + momentum if nesterov else 1.0  # multiples of the learning rate
     in_all = 1.0 / (1.0 - momentum)
-    return -(in_all / at_once) * total / (2.0 * gradients.shape[1] * (1.0 + momentum / pairs))
+    look_ahead = momentum / at_once if nesterov else 0.0  # what a step takes back of the last one's, by its own
+    shared = 1.0 + (momentum + look_ahead) / 2.0
+    return -(in_all / at_once) * total / (2.0 * gradients.shape[1] * shared)
+
+
+def innovation_covariance(displacements: Tensor, gradients: Tensor, momentum: float, nesterov: bool) -> float:
+    """What the same pairs read from their mean over the window, in which a slope that turns is noise."""
+    kicks = displacements[1:-1] - momentum * displacements[:-2]
+    fresh = gradients[1:-1] - momentum * gradients[2:]
+    total = ((kicks - kicks.mean(0)) * (fresh - fresh.mean(0))).sum().item() / (len(kicks) - 1)
+    factor = 1.0 / (1.0 - momentum) / (1.0 + momentum if nesterov else 1.0)
+    return -factor * total / (2.0 * gradients.shape[1] * (1.0 + momentum / len(kicks)))
 
 
 def coordinate_temperatures(displacements: Tensor, gradients: Tensor, momentum: float = 0.0) -> Tensor:
     """Heavy-ball kinetic temperature of every coordinate by itself."""
-    pairs, correction = gradients.shape[0], 1.0
     if momentum > 0.0:
-        pairs -= 2
-        displacements = displacements[1:-1] - momentum * displacements[:-2]
-        gradients = gradients[1:-1] - momentum * gradients[2:]
-        correction = 1.0 + momentum / pairs
+        kicks = displacements[1:-1] - momentum * displacements[:-2]
+        fresh = gradients[1:-1] - momentum * gradients[2:]
+        products = kicks.diff(dim=0) * fresh.diff(dim=0) / (2.0 + momentum)
+        return -products.mean(0) / (2.0 * (1.0 - momentum))
     moves, slopes = displacements - displacements.mean(0), gradients - gradients.mean(0)
-    return -(moves * slopes).sum(0) / (2.0 * (1.0 - momentum) * (pairs - 1) * correction)
+    return -(moves * slopes).sum(0) / (2.0 * (len(gradients) - 1))
 
 
 def share_of_signal(per_sample_gradients: Tensor, batch_size: int) -> float:

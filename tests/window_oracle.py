@@ -11,7 +11,6 @@ from metric_cases import BATCH_SIZE, SIZES, WATCHED, WindowSteps
 from torch import Tensor
 
 from thermo_callbacks.functional import coordinate_sampling_variance, helmert_contrasts
-from thermo_callbacks.functional.momentum import pair_scale
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import StreamingWindow
 
@@ -20,7 +19,7 @@ ENTROPY_SUMS = ("moving", "log_variance", "log_variance_square", "relaxation")
 
 
 def fill(window: StreamingWindow, steps: WindowSteps, momentum: Any = 0.0, response: Any = 1.0) -> StreamingWindow:
-    for rows in steps.rows().to(window.means):
+    for rows in steps.rows().to(window.references):
         window.update(rows, momentum, response, 1.0)
     return window
 
@@ -35,7 +34,7 @@ def spoil(steps: WindowSteps, bad: Sequence[int], value: float) -> WindowSteps:
 def statistics(window: StreamingWindow, momentum: float | Sequence[float] = 0.0) -> WindowStatistics:
     decays = torch.tensor(momentum, dtype=torch.float64).expand(LAYERS)
     watched, sizes = torch.tensor([WATCHED, SIZES], dtype=torch.float64)
-    return window.layer_sums(decays).statistics(watched, sizes, decays, batch_size=BATCH_SIZE)
+    return window.layer_sums().statistics(watched, sizes, decays, batch_size=BATCH_SIZE)
 
 
 def fields(window: WindowStatistics) -> dict[str, Tensor]:
@@ -73,39 +72,44 @@ def second_reading(
         now = torch.tensor(ends, dtype=torch.int64)
         innovation = factor * (d[now - 1] - decay * d[now - 2] if paired else d[now])
         fresh = g[now - 1] - decay * g[now] if paired else g[now]
-        products = contrasts(innovation) * contrasts(fresh)
+        if paired:
+            # neighbouring pairs share gradients: x_t = g_t - l g_(t-1) and y_t = g_t - mu g_(t+1)
+            lag = 1.0 - factor * (1.0 - decay)
+            moved, pushed = innovation.diff(dim=0), fresh.diff(dim=0)
+            near = (now.diff() == 1)[:, None].double()
+            products = moved * pushed / 2.0 / (1.0 + near * (decay + lag) / 2.0)
+            squares = moved.square() / 2.0
+        else:
+            products, squares = contrasts(innovation) * contrasts(fresh), contrasts(innovation).square()
         values = {
             "innovation_gradient": products.sum(1),
-            "innovation_square": contrasts(innovation).square().sum(1),
+            "innovation_square": squares.sum(1),
             "position_gradient": (contrasts(q[kept]) * contrasts(g[kept])).sum(1),
             "gradient_square": contrasts(g[kept]).square().sum(1),
             "position_displacement": (q * d).sum(1)[kept],
             "gradient_displacement": (g * d)[kept].sum(1),
             "displacement_square": d.square().sum(1)[kept],
             "mean_gradient_square": g[kept].sum(0).square().sum() / max(len(kept), 1) ** 2,
-            "temperature_sampling_variance": two_halves(products, ends, decay, SIZES[layer]),
-            **entropy_sums(q[kept], products, len(ends), decay),
+            "temperature_sampling_variance": two_halves(products, ends, SIZES[layer], paired=paired),
+            **entropy_sums(q[kept], products, len(ends)),
         }
         for name, value in values.items():
             columns.setdefault(name, []).append(value)
     return {name: torch.stack(layers, -1) for name, layers in columns.items()}
 
 
-def entropy_sums(positions: Tensor, products: Tensor, pairs: int, momentum: Any) -> dict[str, Tensor]:
+def entropy_sums(positions: Tensor, products: Tensor, pairs: int) -> dict[str, Tensor]:
     """Sums over coordinates of what the entropy and its error need, with a mobility of 1, one coordinate at a time."""
     steps = len(positions)
     half = torch.tensor((steps - 1) / 2.0, dtype=torch.float64)
-    decays = torch.as_tensor(momentum, dtype=torch.float64).expand(positions.shape[1])
     total = dict.fromkeys(ENTROPY_SUMS, 0.0)
-    for column, pushes, decay in zip(positions.T.tolist(), products.T, decays, strict=True):
+    for column, pushes in zip(positions.T.tolist(), products.T, strict=True):
         mean = math.fsum(column) / max(steps, 1)
         variance = math.fsum((x - mean) ** 2 for x in column) / max(steps - 1, 1)
         if steps < 2 or variance == 0.0:
             continue
         logarithm = math.log(variance) - float(half.digamma() - half.log()) if steps >= 4 else math.nan
-        temperature = (
-            -float(pushes.sum()) / (2.0 * (pairs - 1) * (1.0 + float(decay) / pairs)) if pairs > 1 else math.nan
-        )
+        temperature = -float(pushes.sum()) / (2.0 * (pairs - 1)) if pairs > 1 else math.nan
         production = temperature / variance * (steps - 3) / (steps - 1) if steps >= 4 else math.nan
         relaxation = math.nan if math.isnan(production) else min(1.0 / production, steps) if production > 0 else steps
         terms = (1.0, logarithm, logarithm**2, relaxation)
@@ -117,12 +121,14 @@ def contrasts(rows: Tensor) -> Tensor:
     return helmert_contrasts(rows) if len(rows) > 1 else rows[:0]
 
 
-def two_halves(products: Tensor, ends: list[int], momentum: Any, total: int) -> Tensor:
-    """Sampling variance from the coordinates' temperatures in even and in odd steps of the window."""
-    even, odd = ([k for k, end in enumerate(ends[1:]) if end % 2 == parity] for parity in (0, 1))
+def two_halves(products: Tensor, ends: list[int], total: int, *, paired: bool) -> Tensor:
+    """Sampling variance from the coordinates' temperatures in two halves of the window."""
+    # even and odd steps; with momentum blocks of four, since neighbours share their noise
+    block = 4 if paired else 1
+    even, odd = ([k for k, end in enumerate(ends[1:]) if end // block % 2 == parity] for parity in (0, 1))
     if not even or not odd:
         return torch.zeros((), dtype=torch.float64)
-    temperatures = products * pair_scale(1, len(ends), momentum)
+    temperatures = -products / 2.0
     return coordinate_sampling_variance(temperatures[even].mean(0), temperatures[odd].mean(0), total)
 
 

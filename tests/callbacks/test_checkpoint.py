@@ -23,8 +23,17 @@ CURVED = tuple(
 BALANCE = ("thermo/entropy_production", "thermo/entropy_rate", "thermo/second_law")
 BRIDGED = ("thermo/heat", "thermo_heat", "thermo/first_law", "thermo/transition", "thermo_transition")
 NOISE = ("thermo/noise_scale", "thermo_noise_scale", "thermo/signal_share", "thermo_signal_share")
+# with momentum, pairs of innovation and gradient are taken from one to the next now
+KINETIC = (
+    *(f"thermo{divider}temperature" for divider in "/_"),
+    "thermo/einstein_temperature",
+    "thermo/entropy_stderr",
+    "thermo/bound_energy",
+    "thermo/free_energy",
+)
 ELSEWHERE = (
     *BALANCE,
+    *KINETIC,
     "thermo_entropy_production",
     *NOISE,
     *CURVED,

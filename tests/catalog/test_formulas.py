@@ -57,9 +57,18 @@ def motion(momentum: float) -> dict[str, Any]:
 
 
 def kinetic(momentum: float) -> Case:
-    # the mean that Cov takes off holds each gradient twice, which the function makes up for: see pair_scale
-    correction = 1.0 + momentum / (WINDOW - 2)
-    return Case(motion(momentum), F.kinetic_temperature(D, g, momentum) * correction)
+    # neighbours share gradients, which the function makes up for: see shared_noise
+    known = {**motion(momentum), "Cov": lambda one, other: step_to_step(one, other) / (1.0 + momentum / 2.0)}
+    return Case(known, F.kinetic_temperature(D, g, momentum))
+
+
+def einstein(momentum: float) -> Case:
+    known = {**motion(momentum), "Var": lambda values: step_to_step(values, values)}
+    return Case(known, F.einstein_temperature(D, m, momentum))
+
+
+def step_to_step(one: Tensor, other: Tensor) -> Tensor:
+    return (one.diff(dim=0) * other.diff(dim=0)).mean(0) / 2.0
 
 
 def windowed(name: str) -> Case:
@@ -207,7 +216,7 @@ SHIFT = {"U₀": U0, "U": U, "s₀": s0, "s": s, "Q": Q}
 POWERS = {"z": z, "a": a}
 CASES: dict[tuple[str, int], Callable[[], Case]] = {
     ("Temperature T", 0): lambda: kinetic(MOMENTUM),
-    ("Einstein temperature", 0): lambda: Case(motion(MOMENTUM), F.einstein_temperature(D, m, MOMENTUM)),
+    ("Einstein temperature", 0): lambda: einstein(MOMENTUM),
     ("Drift share", 0): drift,
     ("p-value of the drift", 0): drift_by_chance,
     ("Drift of the equilibrium test", 0): away,

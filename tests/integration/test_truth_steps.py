@@ -12,7 +12,6 @@ from lightning.pytorch import Callback
 from torch.optim import SGD, Adam, AdamW
 
 from thermo_callbacks import ThermoMonitor, functional
-from thermo_callbacks.functional import helmert_contrasts
 from thermo_callbacks.functional.momentum import innovations
 
 # windows of 8 noisy steps show no signal now and then
@@ -146,7 +145,7 @@ def test_mobility_of_adam_is_the_learning_rate_over_the_root_of_the_second_momen
     )
     _, moves, gradients = trained_by_hand(case, grouped(list(loader(WINDOW)), 1, 1)).window(0, WINDOW)
     innovation, _ = innovations(moves, gradients, 0.9)
-    squares = (helmert_contrasts(innovation) / (1 - 0.9)).square()
+    squares = (innovation.diff(dim=0) / (1 - 0.9)).square() / 2
     contributions = []
     for row, step in zip(squares, range(4, WINDOW + 1), strict=True):  # a pair is complete at the step after it
         known = gradients[: 8 if step == 8 else 4].square()

@@ -246,7 +246,7 @@ class TestErrors:
             estimates.append(torch.stack(one.estimate()[:2]))
         values, errors = torch.stack(estimates, 1)
         ratio = errors.square().mean().sqrt() / values.std()
-        assert 0.75 < ratio < 1.6, ratio
+        assert 0.75 < ratio < 1.7, ratio  # with momentum 1.6: contrasts from step to step scatter more
 
     def test_watching_a_sample_costs_what_other_samples_scatter(self) -> None:
         size, sample, steps = 2000, 100, 200

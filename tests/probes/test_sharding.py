@@ -184,8 +184,7 @@ def test_windows_of_parts_add_up_to_that_of_the_whole(sample: int | None) -> Non
             parameter.add_(parameter.grad, alpha=-0.1)
             probe.after_step()
             window.update(probe.rows, 0.0, 1.0, 0.1)
-    momentum = torch.zeros(1, dtype=torch.float64)
-    right, *shares = (window.layer_sums(momentum) for window in windows)
+    right, *shares = (window.layer_sums() for window in windows)
     for expected, one, other in zip(right, *shares, strict=True):
         if expected is right.flags:
             assert torch.equal(expected, one)

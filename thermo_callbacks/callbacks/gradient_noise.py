@@ -102,7 +102,8 @@ class GradientNoise:
             return {}
         record = self._record(*self._corrected(share, momentum, rate=rate, samples=samples), samples)
         # a preconditioner moves the coordinates that hold the signal least: what is noise of the power is none of T's
-        if steps and all(window.moves_alike for window in windows):
+        # and with momentum T is taken from step to step, and holds hardly any slope
+        if steps and not momentum.any() and all(window.moves_alike for window in windows):
             statistics = WindowStatistics.join([window.last for window in windows if window.last is not None])
             record |= _temperature(statistics, joined.powers.mean(0), share)
         return record

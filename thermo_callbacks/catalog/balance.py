@@ -107,7 +107,8 @@ QUANTITIES = (
         meaning="The kinetic temperature with the noise taken at one point: what T reads too high while the loss drops "
         "steeply is missing here.",
         caution="As uncertain as T and the signal share together. Only where all weights move equally far per unit of "
-        "gradient (SGD, with momentum or without).",
+        "gradient and at once (SGD without momentum): with momentum T is taken from step to step, which leaves the "
+        "slope out.",
         action="Where T is above it beyond the errors, T still holds the slope: believe this one.",
         missing="too few steps of the window had a finite gradient",
         when="window",

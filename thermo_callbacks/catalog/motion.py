@@ -17,9 +17,10 @@ QUANTITIES = (
         meaning="How hard the noise of the gradient shakes the weights. Hot weights explore, cold ones settle. It "
         "falls when the learning rate falls or the batch grows. The run's value is the mean over all weights, so "
         "large layers count more.",
-        caution="While the loss drops steeply within a window, the drop counts as noise and T reads too high. In "
-        "shuffled epochs of K batches T is low by about 1/K, since no batch comes twice. A value below zero is zero "
-        "within its error.",
+        caution="Without momentum, a loss that drops steeply within a window counts as noise and T reads too high (the "
+        "temperature of the noise does not); in windows of several shuffled epochs of K batches it is low by about "
+        "1/K, since no batch comes twice. With momentum T is taken from step to step, where neither is much. A value "
+        "below zero is zero within its error.",
         action="Too hot late in training: lower the learning rate or take larger batches; T follows both in "
         "proportion. One layer far above the others: give it a lower learning rate of its own.",
         missing="too few steps of the window had a finite gradient",

@@ -27,7 +27,7 @@ SYMBOLS = {
     "H": "Hessian of U (how the slope changes with the weights)",
     "∇U": "slope of U",
     "tr": "sum of a matrix's diagonal",
-    "Cov, Var, ⟨ ⟩": "taken over a window of steps",
+    "Cov, Var, ⟨ ⟩": "taken over a window of steps (with momentum the first two are of successive steps of it)",
 }
 """Symbols of the moving weights."""
 

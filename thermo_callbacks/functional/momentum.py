@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from thermo_callbacks.functional.statistics import helmert_contrasts
 
 
 class MomentumResponse(NamedTuple):
@@ -66,8 +70,34 @@ def innovations(displacements: Tensor, gradients: Tensor, momentum: float) -> tu
     return innovation, gradients[1:-1] - momentum * gradients[2:]
 
 
-def pair_scale(coordinates: Tensor | int, pairs: int, momentum: Tensor | float) -> Tensor | float:
-    """Factor from the sum over coordinates of (response x innovation) x gradient contrasts to a temperature."""
-    # -1/(2n) for n coordinates, and 1/(1 + mu/K) on top: the window's mean removes 1 - mu (K - 1)/K of one of the K
-    # pairs' covariance, since g_t - mu g_(t+1) holds each gradient twice
-    return -1.0 / (2.0 * coordinates * (1.0 + momentum / pairs))
+def pair_contrasts(rows: Tensor, momentum: float) -> Tensor:
+    """Contrasts of the rows of :func:`innovations`, one fewer: from the mean, or with momentum from row to row."""
+    # momentum goes with steps that turn the slope within a window (Adam, high rates): against a mean that turning is
+    # noise, a tenth of the temperature of a decoder that learns; from one step to the next it is little (von Neumann
+    # 1941). Without momentum a window's mean costs less scatter, and noise at one point is logged beside it
+    return helmert_contrasts(rows) if momentum == 0.0 else rows.diff(dim=0) / math.sqrt(2.0)
+
+
+def shared_noise(momentum: Tensor | float, factor: Tensor | float) -> Tensor | float:
+    """Mean product of contrasts of neighbouring pairs over the covariance of one pair: the two share gradients."""
+    # x_t = g_t - l g_(t-1) (look-ahead: l = 1 - factor (1 - mu)) and y_t = g_t - mu g_(t+1) have half the mean product
+    # of successive differences 1 + (mu + l)/2
+    return 1.0 + (momentum + 1.0 - factor * (1.0 - momentum)) / 2.0
+
+
+def as_independent(contributions: Tensor, momentum: Tensor) -> Tensor:
+    """Contributions of contrasts, ``[K - 1, L]``, spread so far that they scatter as independent ones would."""
+    # successive differences share a step: for Gaussian noise that makes the variance of their mean 1.64 to 1.67 times
+    # that of as many independent ones for heavy balls of 0.5 and more, 1.5 for squares, up to 1.86 with a look-ahead
+    mean = contributions.mean(0)
+    spread = torch.where(momentum > 0.0, _CORRELATION**0.5, 1.0).to(contributions)
+    return mean + spread * (contributions - mean)
+
+
+def noise_half(step: int, momentum: bool) -> int:
+    """Which half of a window's contrasts one belongs to by its step: halves whose noise is (nearly) independent."""
+    return step // _BLOCK % 2 if momentum else step % 2
+
+
+_CORRELATION = 5.0 / 3.0
+_BLOCK = 4  # steps: successive differences share their noise with those beside them

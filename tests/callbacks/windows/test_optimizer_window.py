@@ -56,3 +56,20 @@ def test_a_state_without_a_sum_is_left_alone(part: str, name: str) -> None:
     assert not other.load_state_dict(without(watch(6).state_dict(), part, name))
     assert other.stream.steps == 0
     assert other.last is None
+
+
+def as_means(state: dict[str, Any]) -> dict[str, Any]:
+    """A state of an open window as versions wrote it that took all pairs from the mean and scaled at the end."""
+    stream = dict(state["stream"])
+    steps, flags = stream["steps"], stream["flags"][: stream["steps"], 0]
+    series = stream["series"].clone()
+    count = flags.cumsum(0)
+    series[1:steps, :2] *= (count / (count - 1.0))[1:, None, None]
+    stream |= {"means": stream.pop("references"), "series": series, "validity": stream["validity"][:2]}
+    return {**state, "stream": stream}
+
+
+def test_an_open_window_of_an_earlier_version_is_gone_on_with() -> None:
+    straight, other = watch(7), watch(0)
+    assert other.load_state_dict(as_means(straight.state_dict()))
+    torch.testing.assert_close(vars(other.peek()), vars(straight.peek()), rtol=1e-6, atol=0.0, equal_nan=True)

@@ -70,7 +70,7 @@ class TestEntropy:
     @pytest.mark.parametrize("form", [float, torch.tensor], ids=["number", "tensor"])
     def test_a_learning_rate_that_ends_at_zero_forgets_nothing(self, form: Any) -> None:
         steps = window_steps(4)
-        zero = form(0.0) if form is float else torch.zeros(empty_window().means.shape[1], dtype=torch.float64)
+        zero = form(0.0) if form is float else torch.zeros(empty_window().references.shape[1], dtype=torch.float64)
         watched = self.read(steps, 1.0, zero)
         assert torch.equal(watched.relaxation, STEPS * watched.moving)
         assert torch.equal(
@@ -93,7 +93,7 @@ class TestEntropy:
     @pytest.mark.parametrize("mobility", ["number", "tensor"])
     def test_a_checkpoint_keeps_the_mobility(self, mobility: str, momentum: float) -> None:
         steps = window_steps(9)
-        coordinates = empty_window().means.shape[1]
+        coordinates = empty_window().references.shape[1]
         given = 0.3 if mobility == "number" else torch.linspace(0.1, 1.0, coordinates, dtype=torch.float64)
         window, resumed = empty_window(), empty_window()
         for rows in steps.rows():

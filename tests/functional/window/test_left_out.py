@@ -91,7 +91,11 @@ class TestStepsLeftOut:
         for layer, (_, moves, slopes) in enumerate(zip(*steps, strict=True)):
             innovation = torch.cat([moves[:5], 10.0 * (moves[6:-1] - 0.9 * moves[5:-2])])
             fresh = torch.cat([slopes[:5], slopes[6:-1] - 0.9 * slopes[7:]])
-            expected = (helmert_contrasts(innovation) * helmert_contrasts(fresh)).sum(1)
+            before = helmert_contrasts(innovation[:5]) * helmert_contrasts(fresh[:5])
+            # the first pair is one from the mean of the steps before, the next are one from the other
+            first = (innovation[5] - innovation[:5].mean(0)) * (fresh[5] - slopes[:5].mean(0)) / 2.0
+            after = innovation[5:].diff(dim=0) * fresh[5:].diff(dim=0) / (2.0 + 0.9)
+            expected = torch.cat([before, first[None], after]).sum(1)
             assert_near(watched.innovation_gradient[:, layer], expected, 1e-12)
 
     def test_pairs_do_not_reach_over_steps_without_momentum(self) -> None:

@@ -101,8 +101,10 @@ def test_what_never_moved_or_was_not_finite_is_left_out() -> None:
 
 
 def test_innovations_of_a_look_ahead_hold_two_gradients() -> None:
-    assert memory_power(0.9, 10.0) == pytest.approx(1.0)
-    assert memory_power(0.9, 10.0 / 1.9) == pytest.approx(1.0 + (0.9 / 1.9) ** 2)
+    factor = torch.tensor([10.0, 10.0 / 1.9, 1.25], dtype=torch.float64)
+    found = memory_power(torch.tensor([0.9, 0.9, 0.0], dtype=torch.float64), factor)
+    # the mean square about the mean where there is no momentum, and half that of successive differences where there is
+    assert found.tolist() == pytest.approx([1.0, 1.0 + 0.9 / 1.9 + (0.9 / 1.9) ** 2, 1.0 + 0.25**2])
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

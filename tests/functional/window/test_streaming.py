@@ -24,9 +24,10 @@ from window_oracle import (
 
 from thermo_callbacks import functional
 from thermo_callbacks.functional import momentum_response
-from thermo_callbacks.functional.momentum import pair_scale
+from thermo_callbacks.functional.momentum import as_independent
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.streaming import CHUNK
+from thermo_callbacks.functional.window.temperature import kinetic_contributions
 
 MOMENTA = {"plain": (0.0, False), "heavy-ball": (0.9, False), "nesterov": (0.9, True)}
 
@@ -54,7 +55,7 @@ class TestFunctions:
     def test_kinetic_temperature(
         self, steps: WindowSteps, watched: WindowStatistics, momentum: float, nesterov: bool, rounding: float
     ) -> None:
-        contributions = watched.innovation_gradient * pair_scale(watched.watched, watched.pairs, watched.momentum)
+        contributions = kinetic_contributions(watched)
         for layer, (_, moves, slopes) in enumerate(zip(*steps, strict=True)):
             expected = functional.kinetic_temperature_contributions(moves, slopes, momentum, nesterov=nesterov)
             assert_near(contributions[:, layer], expected, rounding)
@@ -71,7 +72,7 @@ class TestFunctions:
             mobility = torch.tensor(1.0, dtype=torch.float64)
             expected = functional.einstein_temperature_contributions(moves, mobility, momentum)
             actual = watched.innovation_square[:, layer] * ratio**2 / (2.0 * WATCHED[layer])
-            assert_near(actual, expected, rounding)
+            assert_near(as_independent(actual, torch.tensor(momentum)), expected, rounding)
 
     def test_virial_temperature(
         self, steps: WindowSteps, watched: WindowStatistics, offset: float, rounding: float
@@ -112,11 +113,14 @@ class TestMomentumOfEveryCoordinate:
         window = fill(empty_window(), steps, self.spread(self.DECAYS), self.spread(responses))
         watched = statistics(window, self.DECAYS)
         assert_reads(watched, second_reading(steps, [True] * STEPS, self.DECAYS, responses))
-        contributions = watched.innovation_gradient * pair_scale(watched.watched, watched.pairs, watched.momentum)
+        contributions = kinetic_contributions(watched)
         for layer, decay in enumerate(self.DECAYS):
-            # without momentum a layer has the pairs of the others: the inner steps
-            _, moves, slopes = steps.layer(layer) if decay else steps.layer(layer).at(torch.arange(1, STEPS - 1))
-            expected = functional.kinetic_temperature_contributions(moves[0], slopes[0], decay)
+            _, moves, slopes = steps.layer(layer)
+            if decay:
+                expected = functional.kinetic_temperature_contributions(moves[0], slopes[0], decay)
+            else:  # a layer without momentum has the pairs of the others: the inner steps, one from the other
+                products = moves[0][1:-1].diff(dim=0) * slopes[0][1:-1].diff(dim=0)
+                expected = as_independent(-products.mean(1) / 4.0, torch.tensor(decay))
             assert_near(contributions[:, layer], expected, 1e-12)
 
     def test_a_layer_of_several_groups(self) -> None:

@@ -123,14 +123,14 @@ def test_decay_is_watched_coordinate_by_coordinate() -> None:
     contraction = 1e-3 * torch.rand(window.force.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     momentum = torch.zeros(len(WATCHED), dtype=torch.float64)
     watched, sizes = torch.tensor([WATCHED, SIZES], dtype=torch.float64)
-    found = window.layer_sums(momentum, contraction).statistics(watched, sizes, momentum, batch_size=1.0)
+    found = window.layer_sums(contraction).statistics(watched, sizes, momentum, batch_size=1.0)
     shares = decay_share_sums(found)
     assert shares is not None
     for layer, (start, stop) in enumerate(STEPS.stretches()):
         expected = F.decay_share(STEPS.parameters[layer], STEPS.displacements[layer], contraction[start:stop])
         torch.testing.assert_close(shares.estimate().layers.value[layer], expected, rtol=1e-10, atol=0.0)
     assert decay_share_sums(statistics(window)) is None
-    unknown = window.layer_sums(momentum, math.nan).statistics(watched, sizes, momentum, batch_size=1.0)
+    unknown = window.layer_sums(math.nan).statistics(watched, sizes, momentum, batch_size=1.0)
     shares = decay_share_sums(unknown)
     assert shares is not None
     assert shares.estimate().value.isnan().all()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from thermo_callbacks.callbacks.windows.missing import OpenedWindow
 from thermo_callbacks.callbacks.windows.response_trace import ResponseSums
 from thermo_callbacks.callbacks.windows.watched_steps import WatchedSteps
-from thermo_callbacks.callbacks.windows.window_state import SharedSums, completed, same_sums
+from thermo_callbacks.callbacks.windows.window_state import SharedSums, completed, current_sums, same_sums
 from thermo_callbacks.functional.energy import heat_by_step
 from thermo_callbacks.functional.window.layer_sums import LayerSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
@@ -118,7 +118,7 @@ class OptimizerWindow(WatchedSteps):
 
     def _own_sums(self) -> LayerSums:
         contraction = self.rates.contraction(self.stream.steps)
-        return self.stream.layer_sums(self._dynamics.momentum_by_layer(), contraction)
+        return self.stream.layer_sums(contraction)
 
     def _own_squares(self) -> Tensor:
         steps = self.stream.steps
@@ -175,7 +175,7 @@ class OptimizerWindow(WatchedSteps):
             response = response | {"trace": {}}
         self._dynamics.restore(state["mobility"], response)
         self._losses.copy_(state["losses"])
-        stream = state["stream"]
+        stream = current_sums(state["stream"])
         self.interrupted = state.get("interrupted", 0)
         if self._sharded and stream:  # of a run in which each process held the whole model
             self.interrupted, stream = stream["steps"], {}

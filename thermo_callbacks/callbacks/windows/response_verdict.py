@@ -67,7 +67,7 @@ class ResponseVerdict(NamedTuple):
             return values.new_zeros(*values.shape[:-1], count).index_add_(-1, layers, values)
 
         # of a layer's parameters each has a scale of its own, and its part of the innovations' power
-        look_ahead = torch.as_tensor(memory_power(momentum, factor), dtype=torch.float64)
+        look_ahead = memory_power(momentum, factor)
         correction = torch.tensor(list(used), dtype=torch.float64) / self.scale / look_ahead
         correction = torch.where(self.einstein & self.kinetic, correction, torch.nan)
         part = squares.sum(0) / torch.tensor(list(used), dtype=torch.float64)

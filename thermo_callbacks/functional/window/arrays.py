@@ -1,4 +1,4 @@
-"""Statistics of a window that is given as arrays of all its steps: the slow and obvious way, by Helmert contrasts."""
+"""Statistics of a window that is given as arrays of all its steps: the slow and obvious way, contrast by contrast."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.momentum import AT_ONCE, MomentumResponse, innovations, pair_scale
+from thermo_callbacks.functional.momentum import (
+    AT_ONCE,
+    MomentumResponse,
+    innovations,
+    noise_half,
+    pair_contrasts,
+    shared_noise,
+)
 from thermo_callbacks.functional.statistics import check_window, coordinate_sampling_variance, helmert_contrasts
 from thermo_callbacks.functional.window.coordinate_terms import CoordinateSums, coordinate_terms
 from thermo_callbacks.functional.window.statistics import WindowStatistics
@@ -40,29 +47,35 @@ class LayerArrays:
     def kicks(self) -> Tensor:
         """Contrasts of the innovations, times the response of the optimizer, ``[K - 1, n]``."""
         moves, _ = innovations(self.displacements, self.displacements, self.response.momentum)
-        return self.response.factor * helmert_contrasts(moves)
+        return self.response.factor * self._contrasts(moves)
+
+    def _contrasts(self, rows: Tensor) -> Tensor:
+        return pair_contrasts(rows, self.response.momentum)
 
     @cached_property
     def pushes(self) -> Tensor:
         """Their products with contrasts of what the next gradient does not repeat, ``[K - 1, n]``."""
         _, fresh = innovations(self.gradients, self.gradients, self.response.momentum)
-        return self.kicks * helmert_contrasts(fresh)
+        products = self.kicks * self._contrasts(fresh)
+        return products / shared_noise(*self.response) if self.response.momentum else products
 
     @cached_property
     def driven(self) -> Tensor:
         """Minus half the products of the kicks with contrasts of the same steps' gradients, ``[K - 1, n]``."""
         same = self.gradients if self.response.momentum == 0.0 else self.gradients[1:-1]
-        return -self.kicks * helmert_contrasts(same) / 2.0
+        return -self.kicks * self._contrasts(same) / 2.0
 
     @property
     def slopes(self) -> Tensor:
         """Contrasts of the gradients, ``[W - 1, n]``."""
         return helmert_contrasts(self.gradients)
 
-    def temperatures(self, first: int = 0, stride: int = 1) -> Tensor:
-        """Kinetic temperature of each coordinate, from some of the contrasts, ``[n]``."""
-        scale = pair_scale(1, len(self.pushes) + 1, self.response.momentum)
-        return self.pushes[first::stride].mean(0) * scale
+    def temperatures(self, half: int | None = None) -> Tensor:
+        """Kinetic temperature of each coordinate, from all contrasts or half of them, ``[n]``."""
+        paired = self.response.momentum > 0.0
+        first = 3 if paired else 1  # step that completes the first contrast
+        rows = [row for row in range(len(self.pushes)) if half in (None, noise_half(row + first, paired))]
+        return -0.5 * self.pushes[rows].mean(0)
 
     @cached_property
     def coordinates(self) -> CoordinateSums:
@@ -75,7 +88,7 @@ class LayerArrays:
         """Variance of the kinetic temperature from watching a part of the coordinates; 0 from one contrast."""
         if self.size is None or len(self.pushes) < 2:
             return self.pushes.new_zeros(())
-        return coordinate_sampling_variance(self.temperatures(0, 2), self.temperatures(1, 2), self.size)
+        return coordinate_sampling_variance(self.temperatures(0), self.temperatures(1), self.size)
 
     def weight_square(self) -> Tensor:
         """Mean squared norm of the parameters, of all coordinates."""

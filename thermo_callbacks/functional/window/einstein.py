@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.momentum import fewest_steps, momentum_response
+from thermo_callbacks.functional.momentum import as_independent, fewest_steps, momentum_response
 from thermo_callbacks.functional.window.arrays import ArrayWindow
 from thermo_callbacks.functional.window.estimates import MeanSums, RatioSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
@@ -33,13 +33,15 @@ def einstein_temperature(displacements: Tensor, mobility: Tensor, momentum: floa
 
     .. math:: T_E = \frac{\phi^2}{2n} \sum_{i=1}^{n} \frac{\mathrm{Var}_W(D_{t,i} - \mu D_{t-1,i})}{m_i}
 
-    with :math:`\phi = 1/(1-\mu)` and the mobility :math:`m_i` the whole displacement per unit of gradient:
-    :math:`\eta\phi` for SGD, :math:`\eta M_i` for Adam, whose average does not amplify. This is Einstein's relation
-    between diffusion and mobility, coordinate by coordinate. Without noise of the optimizer's own,
-    :math:`\mathrm{Var}(D_i) = m_i^2 \Sigma_{ii}` makes it :math:`\frac{1}{2n}\sum_i m_i \Sigma_{ii}`, the
-    :func:`kinetic_temperature`, for any preconditioner; a ratio of the two sums over coordinates would be ruled by the
-    coordinates with the least gradient, whose mobility is largest. For an optimizer that injects noise (Langevin
-    dynamics) it is higher, since that noise does not come through the gradient. Unit: that of the loss.
+    with the variance taken as the covariance of :func:`kinetic_temperature` is (with momentum, half the mean square
+    of what two successive innovations differ by), :math:`\phi = 1/(1-\mu)` and the mobility :math:`m_i` the whole
+    displacement per unit of gradient: :math:`\eta\phi` for SGD, :math:`\eta M_i` for Adam, whose average does not
+    amplify. This is Einstein's relation between diffusion and mobility, coordinate by coordinate. Without noise of
+    the optimizer's own, :math:`\mathrm{Var}(D_i) = m_i^2 \Sigma_{ii}` makes it :math:`\frac{1}{2n}\sum_i m_i
+    \Sigma_{ii}`, the :func:`kinetic_temperature`, for any preconditioner; a ratio of the two sums over coordinates
+    would be ruled by the coordinates with the least gradient, whose mobility is largest. For an optimizer that
+    injects noise (Langevin dynamics) it is higher, since that noise does not come through the gradient. Unit: that
+    of the loss.
 
     Args:
         displacements: What the optimizer moved, shape ``[W, n]``, consecutive steps.
@@ -124,7 +126,7 @@ def einstein_excess_sums(window: WindowStatistics) -> RatioSums:
 
 
 def _einstein(window: WindowStatistics) -> Tensor:
-    return window.innovation_square / (2.0 * window.watched)
+    return as_independent(window.innovation_square / (2.0 * window.watched), window.momentum)
 
 
 def _kicks(displacements: Tensor, mobility: Tensor, momentum: float) -> WindowStatistics:

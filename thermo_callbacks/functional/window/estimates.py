@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from thermo_callbacks.functional.momentum import as_independent
 from thermo_callbacks.functional.statistics import (
     Estimate,
     RatioMoments,
@@ -129,7 +130,8 @@ class ExtensiveSums(NamedTuple):
         layers = torch.stack((window.sample_scale * terms, sampling * sizes.square()))
         value, sampling = with_total(torch.where(moved, layers, 0.0))
         # of the temperature, whose scale drops out; layers share the noise of a step: the whole is summed step by step
-        relative = window.innovation_gradient / window.innovation_gradient.mean(0)
+        noise = as_independent(window.innovation_gradient, window.momentum)
+        relative = noise / noise.mean(0)
         noise = with_total(torch.where(moved, relative * response, 0.0))
         degrees = len(noise) - 1
         variance = noise.var(0) / len(noise) if degrees else torch.full_like(noise[0], torch.nan)

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.momentum import pair_scale
+from thermo_callbacks.functional.momentum import noise_half
 from thermo_callbacks.functional.statistics import sampling_variance_from_sums
 from thermo_callbacks.functional.window.coordinate_terms import CoordinateSums
 from thermo_callbacks.functional.window.statistics import WindowStatistics
 from thermo_callbacks.functional.window.weight_terms import GrowthSums, WeightSums, growth_sampling_variance
 
-# rows of a step's sums; the first two pairs stand where their means stand, the last three where a step's rows stand
+# rows of a step's sums: the first two are products of contrasts, the next two become so, the last three are sums
 PAIR, INNOVATION, POSITION_GRADIENT, GRADIENT, FORCE, WORK, MOVE = range(7)
 # rows of a window's terms: the square of the mean gradient, entropy's, the weights', and of a sample two kinds more
 _ENTROPY = slice(1, 1 + len(CoordinateSums._fields))
@@ -49,12 +49,11 @@ class LayerSums(NamedTuple):
         entropy = CoordinateSums(*terms[_ENTROPY])
         halves = terms[_HALVES]
         pair_rows, step_rows = flags.unbind(1)
-        pair_count, step_count = pair_rows.cumsum(0), step_rows.cumsum(0)
-        pair_sums = by_step[:, : INNOVATION + 1] * ((pair_count - 1) / pair_count.clamp(min=1))[:, None, None]
+        step_count = step_rows.cumsum(0)
         step_sums = by_step[:, POSITION_GRADIENT : GRADIENT + 1]
         step_sums = step_sums * ((step_count - 1) / step_count.clamp(min=1))[:, None, None]
-        # the first row of a running mean has no deviation: W rows give W - 1 contrasts
-        pair_sums, step_sums = pair_sums[pair_rows.bool()][1:], step_sums[step_rows.bool()][1:]
+        # the first row has nothing to deviate from: W rows give W - 1 contrasts
+        pair_sums, step_sums = by_step[pair_rows.bool()][1:], step_sums[step_rows.bool()][1:]
         raw = by_step[step_rows.bool()]
         return WindowStatistics(
             innovation_gradient=pair_sums[:, PAIR],
@@ -98,11 +97,12 @@ class LayerSums(NamedTuple):
 
 def _sampling_variance(halves: Tensor, pair_rows: Tensor, watched: Tensor, sizes: Tensor, momentum: Tensor) -> Tensor:
     """Variance of each layer's kinetic temperature from watching n of its N coordinates."""
-    counted = pair_rows.bool() & (pair_rows.cumsum(0) > 1)
-    even, odd = int(counted[0::2].sum()), int(counted[1::2].sum())
+    counted = torch.nonzero(pair_rows)[1:, 0].tolist()  # the first pair has no contrast
+    paired = bool((momentum > 0.0).any())
+    odd = sum(noise_half(step, paired) for step in counted)
+    even = len(counted) - odd
     if not len(halves) or not even or not odd:
         return torch.zeros_like(watched)
-    scale = pair_scale(1, int(pair_rows.sum()), momentum)
-    first, second = halves[0] * scale / even, halves[1] * scale / odd
-    product = halves[2] * scale**2 / (even * odd)
+    first, second = -0.5 * halves[0] / even, -0.5 * halves[1] / odd
+    product = 0.25 * halves[2] / (even * odd)
     return sampling_variance_from_sums(first, second, product, watched=watched, total=sizes)

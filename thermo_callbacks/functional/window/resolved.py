@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.momentum import innovations, pair_scale
+from thermo_callbacks.functional.momentum import innovations
 from thermo_callbacks.functional.statistics import helmert_contrasts
 from thermo_callbacks.functional.window.linear_motion import Motion, equilibrium_runs
 
@@ -139,7 +139,8 @@ def _temperatures(displacements: Tensor, gradients: Tensor, motion: Motion) -> t
     momentum, factor = motion.response
     moves, fresh = innovations(displacements, gradients, momentum)
     kicks = factor * helmert_contrasts(moves)
-    kinetic = kicks * helmert_contrasts(fresh) * pair_scale(1, len(moves), momentum)
+    # from the window's mean, with momentum too: what that does to it, equilibrium shows in a window of the same length
+    kinetic = -0.5 * kicks * helmert_contrasts(fresh)
     return kinetic, kicks.square() / (2.0 * motion.mobility)
 
 

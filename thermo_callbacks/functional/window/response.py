@@ -175,7 +175,9 @@ def _slowest(memory: Tensor) -> Tensor:
     return ((first + root) / 2.0).clamp(min=0.0)
 
 
-def memory_power(momentum: Tensor | float, factor: Tensor | float) -> Tensor | float:
-    """Variance of an innovation D_t - mu D_(t-1) over that of its part by the present gradient: 1 for heavy balls."""
-    # D_t - mu D_(t-1) = -c (g_t + b g_(t-1)) has the factor (1 + b) / (1 - mu)
-    return 1.0 + (factor * (1.0 - momentum) - 1.0) ** 2
+def memory_power(momentum: Tensor, factor: Tensor) -> Tensor:
+    """Mean square of an innovation's contrasts over that of its part by the present gradient: 1 for heavy balls."""
+    # D_t - mu D_(t-1) = -c (g_t + b g_(t-1)) has the factor (1 + b) / (1 - mu); in differences from one to the next,
+    # as they are taken with momentum, g_(t-1) counts once more
+    memory = factor * (1.0 - momentum) - 1.0
+    return 1.0 + memory.square() - torch.where(momentum > 0.0, memory, 0.0)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from thermo_callbacks.functional.momentum import pair_scale
+from thermo_callbacks.functional.momentum import noise_half, shared_noise
 from thermo_callbacks.functional.window.coordinate_terms import CoordinateSums, coordinate_terms
 from thermo_callbacks.functional.window.layer_sums import (
     FORCE,
@@ -30,10 +30,11 @@ class StreamingWindow:
 
     Means are updated step by step (Welford), and the products of each step's deviations from them are the products of
     Helmert contrasts: the per-step replicates that standard errors need come out without keeping any step's vectors.
+    With momentum the pairs of innovation and gradient are taken as differences from the last pair instead.
     """
 
     _state_names: ClassVar[Sequence[str]] = (
-        "means",
+        "references",
         "memory",
         "halves",
         "scatter",
@@ -63,7 +64,9 @@ class StreamingWindow:
         chunks = chunk_layers.numel()
         coordinates = chunks * CHUNK
         options: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.means = torch.zeros(4, coordinates, **options)  # innovation, gradient difference, gradient, parameters
+        # what deviations are from, of innovation, gradient difference, gradient and parameters: their running means, or
+        # with momentum the last pair in the first two
+        self.references = torch.zeros(4, coordinates, **options)
         self.memory = torch.zeros(3, coordinates, **options)  # last step's innovation, gradient, displacement
         # each coordinate's products of a pair: those of even and of odd steps apart where its sample is to be judged
         self.halves = torch.zeros(2 if sampled else 1, coordinates, **options)
@@ -72,7 +75,7 @@ class StreamingWindow:
         self.mobility: Tensor | float = math.nan  # of the last step
         self._divisor: Tensor | float = math.nan
         self.counts = torch.zeros(2, **options)  # valid pairs, valid steps
-        self.validity = torch.zeros(2, **options)  # of the last step, and of it together with the one before
+        self.validity = torch.zeros(3, **options)  # of the last step, of it with the one before, and of the last pair
         self.series = torch.zeros(length, 7, chunks, **options)
         self.flags = torch.zeros(length, 2, **options)  # whether the row counts as a pair, and as a step
         self.steps = 0
@@ -86,7 +89,7 @@ class StreamingWindow:
 
     def clear(self) -> None:
         """Start a new window."""
-        for tensor in (self.means, self.memory, self.halves, self.scatter, self.force, self.counts, self.validity):
+        for tensor in (self.references, self.memory, self.halves, self.scatter, self.force, self.counts, self.validity):
             tensor.zero_()
         self.steps = 0
 
@@ -99,7 +102,7 @@ class StreamingWindow:
         position, gradient, displacement = rows.unbind()
         # one inf or NaN would stay in the running means for ever, and asking the host about it would be a wait
         finite = torch.isfinite(gradient.sum())
-        torch.where(finite, gradient, self.means[2], out=gradient)
+        torch.where(finite, gradient, self.references[2], out=gradient)
         valid = finite.to(rows.dtype)
         torch.mul(rows, displacement, out=self._products[FORCE:])
         plain = isinstance(momentum, float) and momentum == 0.0
@@ -108,26 +111,30 @@ class StreamingWindow:
         flags = torch.stack((pair_valid, valid), out=self.flags[self.steps])
         self.counts += flags
         weights = flags / self.counts.clamp(min=1.0)
-        pair_weight, step_weight = weights.unbind()
+        step_weight = weights[1]
         # (k - 1) / k for the k-th row: what makes a product of contrasts; 0 for one left out
-        pair_share, step_share = (flags - weights).unbind()
+        step_share = (flags - weights)[1]
         gradient_deviation = self._deviation(2, gradient, step_weight)
         position_deviation = self._deviation(3, position, step_weight)
         self._multiply(POSITION_GRADIENT, gradient_deviation, position_deviation)
         self.scatter.addcmul_(position_deviation.square_(), step_share)
         if plain:
             self._multiply(PAIR, self._deviation(0, displacement, step_weight), gradient_deviation)
-            self.means[1].copy_(self.means[2])  # a momentum that starts inside the window finds its mean here
+            self.references[1].copy_(self.references[2])  # a momentum that starts in the window finds its mean here
             self.validity.zero_()
+            shares = step_share.expand(2)
         else:
             innovation, previous_gradient, _ = self.memory.unbind()
             difference = previous_gradient - momentum * gradient
-            deviation = self._deviation(0, innovation, pair_weight)
-            self._multiply(PAIR, deviation, self._deviation(1, difference, pair_weight))
-            self._remember(gradient, displacement, valid, momentum, response)
+            deviation = self._deviation(0, innovation, pair_valid)
+            self._multiply(PAIR, deviation, self._deviation(1, difference, pair_valid))
+            shares = self._pair_shares(pair_valid, momentum, response)
+            self._remember(gradient, displacement, flags, momentum, response)
         self._products[INNOVATION].div_(self._divisor)
-        self.halves[self.steps % len(self.halves)].addcmul_(self._products[PAIR], pair_share)
+        half = noise_half(self.steps, not plain) % len(self.halves)
+        self.halves[half].addcmul_(self._products[PAIR], shares[0])
         torch.sum(self._products.view(7, -1, CHUNK), -1, out=self.series[self.steps])
+        self.series[self.steps, : INNOVATION + 1] *= shares[:, None]
         self.steps += 1
 
     def _take_mobility(self, mobility: Tensor | float) -> None:
@@ -138,11 +145,21 @@ class StreamingWindow:
         self._divisor = torch.where(mobility == 0, 1.0, mobility) if isinstance(mobility, Tensor) else mobility or 1.0
 
     def _deviation(self, row: int, value: Tensor, weight: Tensor) -> Tensor:
-        """Deviation from a running mean, then the mean's update; a weight of 0 leaves the mean."""
-        mean = self.means[row]
-        deviation = value - mean
-        mean.addcmul_(deviation, weight)
+        """Deviation from a reference, then its update: a weight of 0 leaves it, one of 1 makes it the value."""
+        reference = self.references[row]
+        deviation = value - reference
+        reference.addcmul_(deviation, weight)
         return deviation
+
+    def _pair_shares(self, valid: Tensor, momentum: Tensor | float, response: Tensor | float) -> Tensor:
+        """What makes products of differences from the last pair, and their squares, a covariance and a variance."""
+        half = 0.5 * valid * (self.counts[0] > 1.0)  # the first pair has no last one
+        # behind steps that were left out the two pairs share no gradient
+        shared = 1.0 / (1.0 + self.validity[2] * (shared_noise(momentum, response) - 1.0))
+        if shared.ndim:
+            self._products[PAIR].mul_(shared)
+            return half.expand(2)
+        return torch.stack((half * shared, half))
 
     def _multiply(self, row: int, first: Tensor, second: Tensor) -> None:
         """The product of two deviations and the square of the first, into two rows."""
@@ -150,7 +167,7 @@ class StreamingWindow:
         torch.mul(first, first, out=self._products[row + 1])
 
     def _remember(
-        self, gradient: Tensor, displacement: Tensor, valid: Tensor, momentum: Tensor | float, response: Tensor | float
+        self, gradient: Tensor, displacement: Tensor, flags: Tensor, momentum: Tensor | float, response: Tensor | float
     ) -> None:
         """Keep what the next step's pair needs: the innovation of this step, its gradient and its displacement."""
         innovation, previous_gradient, previous_displacement = self.memory.unbind()
@@ -158,17 +175,18 @@ class StreamingWindow:
         innovation.mul_(response)
         previous_gradient.copy_(gradient)
         previous_displacement.copy_(displacement)
-        torch.stack((valid, valid * self.validity[0]), out=self.validity)
+        pair_valid, valid = flags.unbind()
+        torch.stack((valid, valid * self.validity[0], pair_valid), out=self.validity)
 
-    def layer_sums(self, momentum: Tensor, contraction: Tensor | float = 0.0) -> LayerSums:
+    def layer_sums(self, contraction: Tensor | float = 0.0) -> LayerSums:
         """Sums by layer: of each step, and of the mean gradient's square, entropy, weights and halves."""
         # contraction: share by which weight decay shrinks each coordinate in a step, or all
         # the one place that waits for the device
         steps = self.counts[1].clamp(min=1.0)
-        square, force = self.means[3].square() + self.scatter / steps, self.force / steps
+        square, force = self.references[3].square() + self.scatter / steps, self.force / steps
         by_chunk = [
-            self.means[2].square(),
-            *self._entropy_terms(momentum),
+            self.references[2].square(),
+            *self._entropy_terms(),
             *weight_terms(square, force, contraction),
         ]
         if self.sampled:
@@ -185,11 +203,10 @@ class StreamingWindow:
         terms = flat.new_zeros(len(by_chunk), self.num_layers).index_add_(1, self.chunk_layers, chunk_sums)
         return LayerSums(by_step, flags, terms)
 
-    def _entropy_terms(self, momentum: Tensor) -> CoordinateSums:
+    def _entropy_terms(self) -> CoordinateSums:
         """What each coordinate adds to entropy and its error; 0 for padding and whatever else did not move."""
         pairs, steps = self.counts.tolist()
-        decay = momentum[self.chunk_layers].repeat_interleave(CHUNK).to(self.scatter)
-        temperature = self.halves.sum(0) * pair_scale(1, pairs, decay) / (pairs - 1.0) if pairs > 1.0 else math.nan
+        temperature = -0.5 * self.halves.sum(0) / (pairs - 1.0) if pairs > 1.0 else math.nan
         diffusion = temperature * self.mobility
         return coordinate_terms(self.scatter / max(steps - 1.0, 1.0), diffusion, steps)
 
