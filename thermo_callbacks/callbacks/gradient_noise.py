@@ -41,6 +41,7 @@ class GradientNoise:
         self._variances: list[Tensor] = []
         self._degrees: Tensor | None = None  # of freedom of the last window's share
         self._shifts: list[Tensor] = []  # each an extra pass', per unit of learning rate, [L + 1]
+        self._rates: list[float] = []  # the learning rates of those passes
         self._batch_size = 1.0
         self._at_one_point = False
 
@@ -49,6 +50,7 @@ class GradientNoise:
         self._begin(names)
         if rate:
             self._shifts = [*self._shifts[1 - PASSES :], with_total(shift) / with_total(power) / rate]
+            self._rates = [*self._rates[1 - PASSES :], rate]
 
     def add_window(self, names: Sequence[str], window: GradientProducts, batch_size: float) -> None:
         """Take in a window of steps with this mean number of samples."""
@@ -67,7 +69,7 @@ class GradientNoise:
 
     def _begin(self, names: Sequence[str]) -> None:
         if tuple(names) != self._names:  # layers thaw and freeze
-            self._names, self._shares, self._variances, self._shifts = tuple(names), [], [], []
+            self._names, self._shares, self._variances, self._shifts, self._rates = tuple(names), [], [], [], []
 
     def _rescale(self, factor: float) -> None:
         """Shares that gradients of ``factor`` times as many samples would have had."""
@@ -114,11 +116,20 @@ class GradientNoise:
             return None
         value, variance = steady_mean(self._shares, self._variances)
         if not self._at_one_point:
-            shifts = torch.stack(self._shifts) * rate
-            # one pass does not tell its error: it may be as large as the shift
-            error = shifts.var(0) / len(shifts) if len(shifts) > 1 else shifts[0].square()
-            value, variance = value - shifts.mean(0), variance + error
+            shift, error = self._shift(rate)
+            value, variance = value - shift, variance + error
         return Estimate(value, variance.sqrt(), self._degrees)
+
+    def _shift(self, rate: float) -> tuple[Tensor, Tensor]:
+        """Mean shift at this learning rate, and the variance of that mean."""
+        shifts = torch.stack(self._shifts) * rate
+        # what a shift is uncertain by does not know of the rate: one of a warm-up's first steps tells next to nothing
+        weights = torch.tensor(self._rates, dtype=shifts.dtype).square()[:, None]
+        weights = weights / weights.sum()
+        mean = (weights * shifts).sum(0)
+        if len(shifts) == 1:  # one pass does not tell its error: it may be as large as the shift
+            return mean, mean.square()
+        return mean, (weights * (shifts - mean).square()).sum(0) / (len(shifts) - 1)
 
     def _record(self, share: Estimate, doubt: float, samples: float) -> Scalars:
         record = _tagged("signal_share", share.value, self._names)
@@ -136,7 +147,7 @@ class GradientNoise:
         batches = samples / self._batch_size
         if not math.isfinite(batches) or not self._shifts:
             return share, 1.0  # nothing to correct, or how fast the weights forget is not known
-        contraction = -torch.stack(self._shifts).mean(0) * rate
+        contraction = -self._shift(rate)[0]
         strengths = zip(contraction.nan_to_num().tolist(), momentum.nan_to_num().tolist(), strict=True)
         missed = share.value.new_tensor([shuffling_bias(part, batches, memory) for part, memory in strengths])
         noise = (1.0 - share.value).clamp(0.0, 1.0) * self._batch_size / samples
@@ -149,6 +160,7 @@ class GradientNoise:
             "shares": [share.clone() for share in self._shares],
             "variances": [variance.clone() for variance in self._variances],
             "shifts": [shift.clone() for shift in self._shifts],
+            "rates": list(self._rates),
             "degrees": None if self._degrees is None else self._degrees.clone(),
             "batch_size": self._batch_size,
             "at_one_point": self._at_one_point,
@@ -161,6 +173,7 @@ class GradientNoise:
         self._names = tuple(state["names"])
         self._shares, self._variances = list(state["shares"]), list(state["variances"])
         self._shifts, self._degrees = list(state["shifts"]), state["degrees"]
+        self._rates = list(state.get("rates", [1.0] * len(self._shifts)))  # an earlier version did not keep them
         self._batch_size, self._at_one_point = state["batch_size"], state["at_one_point"]
 
 
