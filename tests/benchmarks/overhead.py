@@ -7,8 +7,8 @@ One training run through a real Trainer, in which blocks of steps with and witho
 taken within each pair of neighbours, so that a machine whose speed drifts moves both. The clock is the processor time
 of the process, which other work on the machine hardly touches. A block with the monitor holds
 whole periods of the schedule of a long run: windows, their ends with all that is computed from them, the pauses after
-them, and an extra pass every 250 steps. Windows and pauses of the decoder, whose steps take longer, are a quarter as
-long (one step in 20 is watched all the same), its extra passes as far apart as those of the MLP.
+them, and an extra pass every 400 steps. Windows and pauses of the decoder, whose steps take longer, are shorter (one
+step in 20 is watched all the same), its extra passes as far apart as those of the MLP.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Switch(pl.Callback):
 
     def __init__(self, preset: Any, window: int, rest: int, block: int) -> None:
         # the schedule of a long run: one planned by the length of this one would not repeat itself in each block
-        self.monitor = ThermoMonitor(preset, window=window, steps_between_windows=rest, curvature_every_n_steps=250)
+        self.monitor = ThermoMonitor(preset, window=window, steps_between_windows=rest, curvature_every_n_steps=400)
         self.block = block
         self.on, self.steps = False, 0
         self.rates: dict[bool, list[float]] = {False: [], True: []}
@@ -133,8 +133,8 @@ def text() -> DataLoader:
 
 # model, data, window, rest, steps of a block
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], DataLoader], int, int, int]] = {
-    "mlp": (mlp, images, 50, 950, 1000),
-    "decoder": (Decoder, text, 12, 238, 250),
+    "mlp": (mlp, images, 50, 950, 2000),
+    "decoder": (Decoder, text, 20, 380, 400),
 }
 
 

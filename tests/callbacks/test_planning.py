@@ -42,8 +42,8 @@ TABLE = {
     300: (8, 25, [8, 20, 32, 44, 300], 10, [8, 16, 32, 64, 298]),
     500: (8, 25, [8, 24, 44, 64, 500], 10, [8, 16, 32, 64, 498]),
     1500: (15, 25, [15, 45, 105, 168, 1500], 10, [15, 30, 60, 120, 1498]),
-    10_000: (20, 25, [20, 60, 140, 300, 10_000], 40, [20, 40, 80, 160, 9_998]),
-    25_000: (50, 25, [50, 150, 350, 750, 25_000], 100, [50, 100, 200, 400, 24_998]),
+    10_000: (20, 25, [20, 60, 140, 300, 10_000], 25, [20, 40, 80, 160, 9_998]),
+    25_000: (50, 25, [50, 150, 350, 750, 25_000], 62, [50, 100, 200, 400, 24_998]),
     100_000: (50, 100, [50, 150, 350, 750, 100_000], 200, [50, 100, 200, 400, 99_998]),
 }
 
@@ -96,7 +96,7 @@ def test_extra_passes_reach_from_the_first_window_to_the_end(steps: int, first: 
         return
     assert due[0] == first
     assert len(due) == 1 or due[-1] == steps - 2  # the last step has no batch after it
-    assert len(due) <= max(10, min(steps // 250, 200))
+    assert len(due) <= max(10, min(steps // 400, 200))
     assert len(due) >= min(10, (steps - first) // 2)
     distances = [later - earlier for earlier, later in pairwise(due)]
     assert all(2 <= earlier <= later + 1 for earlier, later in pairwise(distances))

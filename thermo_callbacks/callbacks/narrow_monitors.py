@@ -61,7 +61,7 @@ class EntropyMonitor(Monitor):
         steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
             length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 250
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 400
             steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
         layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
             their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
@@ -107,7 +107,7 @@ class FreeEnergyMonitor(Monitor):
         steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
             length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 250
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 400
             steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
         layers: None: all, in groups of neighbours where there are more than 16; ``"all"``: each by itself, whatever
             their number; or glob patterns of layer names, as in ``named_modules``, each layer by itself.
@@ -152,7 +152,7 @@ class WorkEfficiencyMonitor(Monitor):
     """Monitor restricted to activations as heat engines. Nothing is read between two extra passes.
 
     Args:
-        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 250
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 400
             steps, and 200 at most.
         activations: Classes of your own activation modules, and elementwise functions of torch (``torch.sin``), to be
             looked at besides those of ``torch.nn``.
@@ -208,7 +208,7 @@ class BulkMonitor(Monitor):
     sequential networks.
 
     Args:
-        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 250
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 400
             steps, and 200 at most.
         network: Name of the network among the module's submodules; None finds the one that the training step calls.
         samples: Samples of the batch that are looked at, at least 1.

@@ -19,7 +19,7 @@ _LONG_RUN = 10_000  # steps, from which on cost is what limits the windows
 _WATCHED = 20  # a long run has one step in so many watched
 
 FEWEST_PASSES, _MOST_PASSES = 10, 200
-_PER_PASS = 250
+_PER_PASS = 400
 """Steps of a long run for each extra pass: one takes seven steps of a decoder, more than all else together."""
 
 
@@ -116,7 +116,7 @@ def _spread(start: int, steps: int, length: int, count: int) -> WindowPlan:
 def plan_extra_passes(steps: int, first: int) -> tuple[int, ...]:
     """Plan the extra passes of a run with so many steps to come, after the first ``first`` of them.
 
-    10 passes, or one for each 250 steps, and 200 at most. Distances double from the first pass on, then they are equal.
+    10 passes, or one for each 400 steps, and 200 at most. Distances double from the first pass on, then they are equal.
     The last one is the last but one step of the run: what it measures ends with the batch after it. A run of few steps
     has a pass at every other one.
 

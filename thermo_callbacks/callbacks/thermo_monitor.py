@@ -123,7 +123,7 @@ class ThermoMonitor(Monitor):
         steps_between_windows: Zero to watch every step. None: as planned; with a ``window`` of your own, or where the
             length of the run is not known, as many as the run has had so far, up to 19 windows.
         sample: Coordinates watched in each layer, at least 2; None for all.
-        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 250
+        curvature_every_n_steps: Steps between two extra passes, at least 1; None: planned, 10 in a run or one in 400
             steps, and 200 at most. The first extra pass comes after one window, and their distance doubles from there.
         layers: None: all, in groups of neighbours where there are more than 16 or, with the preset's number of
             quantities, more than have room in 250 tags; ``"all"``: each by itself, whatever their number; or glob
