@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 from torch import Tensor
 
 
@@ -25,6 +25,19 @@ def student_quantile(probability: float, degrees_of_freedom: Tensor) -> Tensor:
         tensor([4.3027, 1.9600], dtype=torch.float64)
     """
     return torch.from_numpy(np.asarray(stdtrit(degrees_of_freedom.cpu().double().numpy(), probability)))
+
+
+def widening(degrees_of_freedom: float) -> float:
+    """Factor on a standard error of so few degrees of freedom with which two of it cover as often as they say.
+
+    Returns:
+        The quantile of Student's t over that of the normal distribution, for intervals of 95 %.
+
+    Example:
+        >>> round(widening(3.0), 3)  # 3.182 / 1.960
+        1.624
+    """
+    return float(stdtrit(degrees_of_freedom, 0.975) / ndtri(0.975))
 
 
 class Estimate(NamedTuple):

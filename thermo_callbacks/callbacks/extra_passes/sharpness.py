@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from scipy.stats import norm
-from scipy.stats import t as student_t
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -16,6 +14,7 @@ from thermo_callbacks.callbacks.agreement import agree, several_processes
 from thermo_callbacks.callbacks.extra_passes.measured_step import MeasuredStep, check_trained
 from thermo_callbacks.callbacks.extra_passes.schedule import ExtraPassSettings, ReplayingCollector
 from thermo_callbacks.catalog import Scalars
+from thermo_callbacks.functional.statistics import widening
 from thermo_callbacks.probes.curvature.eigenvectors import Directions, EigenvectorProbe
 from thermo_callbacks.probes.parameters.optimizers import MobilityOf
 from thermo_callbacks.probes.parameters.preconditioning import Preconditioning, read_preconditioning
@@ -31,7 +30,6 @@ COUNT = 5
 _MISSING = "the training step skipped a batch, or its curvature is not finite."
 _FORGETTING = 0.7  # weight of the squared deviations of the pass before: they grow while the loss falls
 _PER_PASS = 2.0  # independent deviations of a pass: the directions share two batches, and the first counts most
-_QUANTILE = 0.975
 _LARGEST_STATE = 2**25  # bytes of directions that go into a checkpoint
 
 
@@ -161,8 +159,7 @@ class SharpnessCollector(ReplayingCollector):
             return math.nan
         oldest = 1.0 - self._weight * (1.0 - _FORGETTING)  # weight of what was before the first pass
         effective = self._weight**2 * (1.0 - _FORGETTING**2) / (1.0 - oldest**2)
-        widened = student_t.ppf(_QUANTILE, _PER_PASS * effective) / norm.ppf(_QUANTILE)
-        return float(widened) * math.sqrt(self._deviation / self._weight)
+        return widening(_PER_PASS * effective) * math.sqrt(self._deviation / self._weight)
 
     def _sharpness(self, found: Directions, uniform: Preconditioning | None) -> Scalars:
         """Largest eigenvalue of the plain Hessian; with one preconditioner for all, that of the other rescaled."""

@@ -72,7 +72,7 @@ def energy_record(balances: Sequence[EnergyBalance], fresh: set[str]) -> dict[st
             heat[name] = heat.get(name, 0.0) + value
     record = {"thermo/heat": math.fsum(heat.values())}
     # windows of several optimizers share the noise of a step
-    record["thermo/heat_stderr"] = math.fsum(math.sqrt(balance.variance) for balance in balances)
+    record["thermo/heat_stderr"] = math.fsum(balance.stderr for balance in balances)
     record |= {f"thermo_heat/{name}": value for name, value in heat.items() if name in fresh}
     if len(balances) == 1 and not math.isnan(balances[0].energy):
         record |= {"thermo/internal_energy": balances[0].energy, "thermo/first_law_residual": balances[0].residual}
