@@ -7,10 +7,11 @@ Runs through a real Trainer with the defaults that everybody gets (preset "full"
 is taken for the first time at or after steps 50, 150, 500 and 1500, the logged value is set against a truth of that
 moment:
 
-- noise scale: the gradients of all training samples one by one, at the window's last step;
-- temperature: the same at every fourth step of the window, with the sizes of its batches and what clipping left of
-  each gradient. Batches without replacement are less noisy by their share of the data, which the temperature holds and
-  the noise's temperature does not;
+- noise scale: the gradients of all training samples one by one, at every fourth step of the window;
+- temperature: the same with the sizes of the batches, and with what clipping left of each step: a clipped step is one
+  of a lower rate, and counts once by what is left, as in the gradient's product with the displacement. Two batches of
+  an epoch exclude each other, which raises what they differ by to that of independent ones; those of two epochs
+  differ by less, the share of a batch in the data. The noise's temperature is that of independent batches;
 - Laplacian and destruction: the Hessian of the whole training loss and 64 random vectors; sharpness: Lanczos steps on
   it; production: the destruction along the directions that the window resolved, by the same Hessian, which it is equal
   to in balance;
@@ -25,6 +26,7 @@ logged, and how often the 95 % interval covers the truth (with the truth's own e
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import math
 import statistics
@@ -77,8 +79,9 @@ class Witness(pl.Callback):
         self.found: dict[tuple[str, int], Comparison] = {}
         self._rows: dict[str, float] = {}
         self._replicas: Replicas
-        self._weights: list[float] = []  # of the window's steps: squared clipping factors and samples
+        self._weights: list[float] = []  # of the window's steps: what clipping left of them, samples and epochs
         self._samples: list[int] = []
+        self._epochs: list[int] = []
         self._points: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []  # parameters and mobilities
         self._directions: Any = None
         self._watched = False
@@ -91,15 +94,16 @@ class Witness(pl.Callback):
         window = self.monitor._session.windows[0]
         self._watched = window.measuring
         if self._watched and window.taken == 0:
-            self._weights, self._samples, self._points = [], [], []
+            self._weights, self._samples, self._epochs, self._points = [], [], [], []
             self._replicas, self._directions = Replicas(pl_module, optimizer), window.projections._next
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.heat += sum(float((g.double() * (p.detach() - q)).sum()) for p, q, g in self._before)
         if self._watched:
             norm, limit = math.hypot(*(float(g.norm()) for *_, g in self._before)), pl_module.case.clip
-            self._weights.append(1.0 if limit is None else min(1.0, limit / norm) ** 2)
+            self._weights.append(1.0 if limit is None else min(1.0, limit / norm))
             self._samples.append(len(batch[0]))
+            self._epochs.append(trainer.current_epoch)
             if len(self._weights) % EVERY == 1:
                 now = {name: p.detach().clone() for name, p in pl_module.net.named_parameters()}
                 self._points.append((now, _mobility(trainer.optimizers[0], pl_module)))
@@ -121,7 +125,10 @@ class Witness(pl.Callback):
             self.found[name, max(due)] = Comparison(*row, truth)
 
     def _of_pass(self, trainer: Any, module: Any) -> dict[str, Truth]:
-        moment = Moment(module.net, self.data)
+        # the pass is about the step that has just been made, at the parameters before it: at the edge of stability the
+        # sharpness of the next ones may be another
+        names = [name for name, _ in module.net.named_parameters()]
+        moment = Moment(module.net, self.data, dict(zip(names, (before for _, before, _ in self._before), strict=True)))
         plain, moving = moment.traces(_mobility(trainer.optimizers[0], module), self.seed)
         return {
             "laplacian": Truth(plain.mean().item(), plain.std().item() / PROBES**0.5),
@@ -131,20 +138,28 @@ class Witness(pl.Callback):
 
     def _of_window(self, trainer: Any, module: Any) -> dict[str, Truth]:
         optimizer, moment = trainer.optimizers[0], Moment(module.net, self.data)
-        signal, noise, _ = moment.signal_and_noise(_mobility(optimizer, module))
-        hot = [Moment(module.net, self.data, p).signal_and_noise(m)[2] for p, m in self._points]
+        signals, noises, hot = zip(
+            *(Moment(module.net, self.data, p).signal_and_noise(m) for p, m in self._points), strict=True
+        )
         count = 2 * sum(p.numel() for p in module.parameters())
-        steps = list(zip(self._weights, self._samples, strict=True))
-        drawn = statistics.mean(weight * (1 / samples - 1 / len(self.data)) for weight, samples in steps)
-        independent = statistics.mean(weight / samples for weight, samples in steps)
+        independent = statistics.mean(w / samples for w, samples in zip(self._weights, self._samples, strict=True))
+        drawn = independent - statistics.mean(self._weights) * self._apart(optimizer) / len(self.data)
         return {
-            "noise_scale": Truth(noise / signal),
+            "noise_scale": Truth(sum(noises) / sum(signals)),
             "temperature": Truth(statistics.mean(hot) * drawn / count),
             "noise_temperature": Truth(statistics.mean(hot) * independent / count),
             "heat": Truth(self.heat),
             "entropy_production": self._production(moment, optimizer),
             "drift_share": self._drift_share(optimizer.param_groups[0]),
         }
+
+    def _apart(self, optimizer: torch.optim.Optimizer) -> float:
+        """Share of two epochs among the pairs of steps that the temperature compares: all; with momentum neighbours."""
+        group = optimizer.param_groups[0]
+        pairs = itertools.combinations(self._epochs, 2)
+        if "betas" in group or group.get("momentum", 0.0):
+            pairs = itertools.pairwise(self._epochs)
+        return statistics.mean(one != other for one, other in pairs)
 
     def _production(self, moment: Moment, optimizer: torch.optim.Optimizer) -> Truth:
         """Destruction along the directions that the window resolved."""
