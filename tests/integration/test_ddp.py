@@ -119,8 +119,13 @@ def test_two_processes_are_one_with_twice_the_batch(name: str, options: dict[str
     for (step, expected), *rows in zip(alone["rows"], *(process["rows"] for process in both), strict=True):
         assert [same_step for same_step, _ in rows] == [step, step]
         first, second = (row for _, row in rows)
-        # halves of a step tell signal from noise where one process holds them
-        expected = {tag: value for tag, value in expected.items() if not re.search("noise_|signal_share", tag)}
+        # halves of a step tell signal from noise: of two processes each has a half of its own
+        assert ["thermo/signal_share" in row for row in (first, second, expected)] == [bool(options)] * 3
+        assert first.get("thermo/signal_share") == second.get("thermo/signal_share")
+        first, second, expected = (
+            {tag: value for tag, value in row.items() if not re.search("noise_|signal_share", tag)}
+            for row in (first, second, expected)
+        )
         assert first.keys() == second.keys() == expected.keys()
         assert ("thermo/internal_energy" in first) == (name != "two optimizers")
         of_windows, the_same = (
@@ -128,6 +133,42 @@ def test_two_processes_are_one_with_twice_the_batch(name: str, options: dict[str
         )
         assert repr(of_windows) == repr(the_same)
         assert_logged(first, {tag: expected[tag] for tag in expected.keys() - OF_BATCHES}, relative=1e-8)
+
+
+class Halves(Callback):
+    """Writes down each process's gradient of the first half of a step, and the gradient of the step, by layer."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._backward = folder, 0
+        self._seen: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = []
+
+    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
+        self._backward += 1
+        if self._backward % 4 == 2:  # Lightning divides each batch's loss by the four of a step
+            self._half = [2.0 * parameter.grad.flatten() for parameter in pl_module.parameters()]
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self._seen.append((self._half, [parameter.grad.flatten().clone() for parameter in pl_module.parameters()]))
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        torch.save(self._seen, self._folder / f"halves{trainer.global_rank}.pt")
+
+
+def test_a_half_of_each_process_has_the_noise_of_its_own_samples(tmp_path: Path) -> None:
+    monitor = ThermoMonitor("light", window=8, steps_between_windows=8)
+    quiet_trainer(
+        callbacks=[Report(tmp_path), Halves(tmp_path), monitor], logger=RecordingLogger(), accumulate_grad_batches=4,
+        strategy="ddp_fork", devices=2, use_distributed_sampler=False, max_epochs=2,
+    ).fit(SharedRegression())  # fmt: skip
+    steps = zip(*(torch.load(tmp_path / f"halves{rank}.pt") for rank in range(2)), strict=True)
+    products, power = 0.0, 0.0
+    for by_process in list(steps)[:8]:
+        for half, whole in ((torch.cat(half).double(), torch.cat(whole).double()) for half, whole in by_process):
+            # its first half are a quarter of the step's samples, of two processes
+            products += float((whole - half / 4) @ half) / 0.75
+            power += float(whole @ whole)
+    [(_, row)] = [rows for rows in torch.load(tmp_path / "0.pt")["rows"] if "thermo/signal_share" in rows[1]]
+    assert row["thermo/signal_share"] == pytest.approx(products / power, rel=1e-5)
 
 
 def test_a_warning_comes_once_and_not_once_a_process(tmp_path: Path) -> None:

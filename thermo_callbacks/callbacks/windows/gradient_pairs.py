@@ -24,6 +24,7 @@ class GradientPairs:
         self._half = 0.0
         self._samples: list[float] = []  # behind the gradient of each step
         self._shared_reciprocal: float | None = None  # mean over the processes of the sum of their reciprocals
+        self._shared_rows: Tensor | None = None  # mean over the processes of products and squares
         self.products: GradientProducts | None = None  # of the last window
 
     def read_half(self, scale: Tensor | float) -> None:
@@ -37,7 +38,7 @@ class GradientPairs:
 
     def take_step(self, *, first: bool) -> None:
         """The step has happened, the first of a window or a later one."""
-        self._shared_reciprocal = None
+        self._shared_reciprocal = self._shared_rows = None
         if first:
             self._samples.clear()
         if self._stream is not None and (self._successive or self._half):
@@ -64,9 +65,19 @@ class GradientPairs:
         # noise of a mean of gradients has the mean of their variances, over the number of processes
         self._shared_reciprocal = reciprocal
 
+    @property
+    def own_rows(self) -> list[Tensor]:
+        """What this process alone knows: each has read a half of its own batches. Empty where all know the same."""
+        return [self._stream.rows()] if self._stream is not None and self._stream.in_halves else []
+
+    def share_rows(self, rows: Tensor) -> None:
+        """Go on with the mean over the processes of their :attr:`own_rows`."""
+        self._shared_rows = rows
+
     def close(self) -> None:
         """End the window."""
-        self.products = None if self._stream is None else self._stream.close()
+        self.products = None if self._stream is None else self._stream.close(self._shared_rows)
+        self._shared_rows = None
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint."""

@@ -35,7 +35,7 @@ class OptimizerWindow(WatchedSteps):
         share = [self._own_losses(), torch.tensor([self.pairs.reciprocal_samples], dtype=torch.float64)]
         if self._sharded:
             share += [*self._own_sums(), *self._dynamics.response_sums(), self._own_squares()]
-        return share
+        return share + self.pairs.own_rows  # none where parameters are sharded
 
     def accept(self, shares: Sequence[Tensor], processes: int) -> None:
         """Go on with the sums over all processes of what each gave as :meth:`own_share`."""
@@ -43,7 +43,9 @@ class OptimizerWindow(WatchedSteps):
         # the gradient is the mean of those of the processes, and so the loss that it descends is the mean of theirs
         self._shared_losses = losses / processes
         self.pairs.share_samples(float(reciprocal) / processes)
-        if parts:
+        if parts and not self._sharded:
+            self.pairs.share_rows(parts[0] / processes)
+        elif parts:
             series, flags, terms, *response, squares = parts
             # a gradient that was not finite in one process's part was not finite
             flags = (flags > processes - 0.5).to(flags)

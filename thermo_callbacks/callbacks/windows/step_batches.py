@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from thermo_callbacks.callbacks.compat import loader_batch_size, loss_scale, samples_in
 
@@ -39,8 +40,10 @@ class StepBatches:
     def add_backward(self) -> bool:
         """A backward pass has ended: whether the gradients are now those of the first half of a step."""
         self._backward += 1
-        # with several processes only the last gradient is averaged: what stands here is another one in each
-        return self._backward == self._planned // 2 and self.processes == 1.0
+        if self._backward != self._planned // 2:
+            return False
+        # of several processes DDP averages the last gradient alone, and what stands there before is each one's own
+        return self.processes == 1.0 or isinstance(self._trainer.strategy.model, DistributedDataParallel)
 
     @property
     def half_scale(self) -> float:
@@ -60,8 +63,8 @@ class StepBatches:
     @property
     def half(self) -> float:
         """Share of the step that the gradients read before make up; 0 if none were."""
-        # an epoch may end before the second half
-        return self._half / self._backward if self._half < self._backward else 0.0
+        # an epoch may end before the second half; of several processes each has read a half of its own batches
+        return self._half / self._backward / self.processes if self._half < self._backward else 0.0
 
     @property
     def mean_scale(self) -> float:

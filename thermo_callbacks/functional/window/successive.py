@@ -55,11 +55,19 @@ class SuccessiveGradients:
         self._previous.copy_(gradient)
         self._steps += 1
 
-    def close(self) -> GradientProducts:
-        """End the window: products and powers of its steps, float64 on the CPU, without those that are not finite."""
+    @property
+    def in_halves(self) -> bool:
+        """Whether the window's pairs are halves of a step."""
+        return self._halves
+
+    def rows(self) -> Tensor:
+        """Products and squares of each step and layer so far, ``[W, 2, L]``, float64 on the CPU."""
         series = self._series[: self._steps].cpu().double()
-        rows = series.new_zeros(self._steps, 2, self._layers).index_add_(2, self._chunk_layers, series)
-        products, powers = rows.unbind(1)
+        return series.new_zeros(self._steps, 2, self._layers).index_add_(2, self._chunk_layers, series)
+
+    def close(self, rows: Tensor | None = None) -> GradientProducts:
+        """End the window: products and powers of its steps, or of these rows, without those that are not finite."""
+        products, powers = (self.rows() if rows is None else rows).unbind(1)
         if not self._halves:  # the first step's partner lies before the window
             products, powers = products[1:], (powers[1:] + powers[:-1]) / 2.0
         finite = (products.isfinite() & powers.isfinite()).all(-1)
