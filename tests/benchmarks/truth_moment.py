@@ -47,6 +47,15 @@ class Moment:
             hot += (mobility[name] * variance).sum().item()
         return signal, noise, hot
 
+    def gradient(self) -> Tensor:
+        """Gradient of the whole loss, flat, in double precision."""
+        leaves = {name: p.clone().requires_grad_() for name, p in self.parameters.items()}
+        total = torch.zeros(sum(p.numel() for p in leaves.values()), dtype=torch.float64)
+        for inputs, targets in DataLoader(self._data, batch_size=1000):
+            loss = self.loss(leaves, inputs, targets) * len(inputs) / len(self._data)
+            total += torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(leaves.values()))])
+        return total
+
     def products(self, vectors: Sequence[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
         """Products of the Hessian with vectors."""
         leaves = {name: p.clone().requires_grad_() for name, p in self.parameters.items()}
