@@ -150,7 +150,7 @@ CASES = [
     pytest.param(work, send, every, id=f"{name}, {how}, one in {every}", marks=marks)
     for name, work in WORK.items()
     for how, send in (("signal", send_it), ("exception", raise_it))
-    for every, marks in ((12, []), (1, [pytest.mark.slow]))
+    for every, marks in ((24, []), (1, [pytest.mark.slow]))
 ]
 
 

@@ -206,13 +206,16 @@ def test_several_steps_in_one_batch(window: int, unwatched: int) -> None:
     steps = by_hand_with_momentum(12, times=3)
     starts = range(0, 37 - window, window + unwatched)
     assert len(logger.thermo_rows) == len(starts) > 1
-    heat, rates = 0.0, dict.fromkeys(steps.layers, 0.0)
+    heat, rates, half = 0.0, dict.fromkeys(steps.layers, 0.0), window // 2
     for start, (_, row) in zip(starts, logger.thermo_rows, strict=True):
         for name, previous in rates.items():
-            rates[name] = rate = steps.heat(start, start + window, [name]) / window
-            middles = torch.arange(unwatched, dtype=torch.float64) + (window + 1) / 2
-            between = previous * (rate / previous) ** (middles / (window + unwatched)) if start else torch.zeros(1)
-            heat += rate * window + float(between.sum())
+            # from the second half of the window before to the first half of this one
+            rate = steps.heat(start, start + half, [name]) / half
+            rates[name] = steps.heat(start + window - half, start + window, [name]) / half
+            places = (torch.arange(unwatched, dtype=torch.float64) + (window / 2 + 1) / 2) / (window / 2 + unwatched)
+            geometric = previous * rate > 0.0  # momentum carries a layer uphill in one half
+            between = previous * (rate / previous) ** places if geometric else previous + (rate - previous) * places
+            heat += steps.heat(start, start + window, [name]) + float(between.sum() if start else 0.0)
         expected = {"thermo/temperature": steps.temperature(start, start + window).item(), "thermo/heat": heat}
         assert_logged(row, expected)
 
