@@ -62,8 +62,8 @@ def kinetic_temperature(
               l = 1 - \phi(1-\mu)
 
     where the denominator is what neighbours share, l being the look-ahead's part (0 for heavy balls). So a slope that
-    turns within the window, as it does where Adam learns fast, adds little: 3 to 8 % of the temperature of a small
-    decoder, where deviations from the mean add 10 to 16 %. Nor does the memory of the momentum buffer bias it.
+    turns within the window, as it does where Adam learns fast, adds less: 3 to 11 % of the temperature of a
+    small decoder, where deviations from the mean add 10 to 16 %. Nor does the memory of the momentum buffer bias it.
 
     Unit: that of the loss (:math:`k_B = 1`). Assumes noise independent from step to step. The estimate is unbiased for
     noise whose mean gradient stays put: within the window without momentum, from step to step with it. What moves the
