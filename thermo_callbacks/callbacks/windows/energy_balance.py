@@ -81,7 +81,7 @@ class EnergyBalance:
                 self._pace[name] = after
         if total:
             bridged = math.fsum(bridge.heat for bridge in bridges)
-            self._add_variance(heat.sum(1), rate, between, unwatched, margins, bridged)
+            self._add_variance(heat.sum(1), total, between, unwatched, margins, bridged)
             self._rate, self._margin = float(rate[-1]), steps / 2.0
         # the heat of step s = 1..W lies behind the losses of the W - s steps after it, and ahead of s of them
         ahead = torch.arange(1, steps + 1, dtype=heat.dtype) / max(steps, 1)
@@ -92,7 +92,7 @@ class EnergyBalance:
     def _add_variance(
         self,
         heat: Tensor,
-        rate: Tensor,
+        total: float,
         between: Tensor,
         unwatched: int,
         margins: tuple[float, float],
@@ -100,7 +100,7 @@ class EnergyBalance:
     ) -> None:
         """What the bridge before a window may be wrong by: the noise of both windows, and the curve between them."""
         batches = batch_sums(heat)
-        count, total = len(batches), float(rate.mean()) * len(heat)
+        count = len(batches)
         noise = float(batches.var()) * count / total**2 if count > 1 else 0.0
         pace = float(heat.sum()) / total
         last = self._whole if self._whole.freedom else _Pace(pace, noise, 0.0, count - 1)

@@ -165,6 +165,7 @@ class OptimizerWindow(WatchedSteps):
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
         """Go on where :meth:`state_dict` was taken; False if that does not fit, and was left alone."""
+        state = {**state, "stream": current_sums(state["stream"])}
         # it may be that of other layers, another sample or another window, or of a version that kept other sums
         own = self.probe.whole_chunk_layers
         same_layers = state["names"] == list(self.probe.names) and torch.equal(state["chunk_layers"], own)
@@ -177,7 +178,7 @@ class OptimizerWindow(WatchedSteps):
             response = response | {"trace": {}}
         self._dynamics.restore(state["mobility"], response)
         self._losses.copy_(state["losses"])
-        stream = current_sums(state["stream"])
+        stream = state["stream"]
         self.interrupted = state.get("interrupted", 0)
         if self._sharded and stream:  # of a run in which each process held the whole model
             self.interrupted, stream = stream["steps"], {}

@@ -25,7 +25,7 @@ class SharedSums(NamedTuple):
 
 def same_sums(state: dict[str, Any]) -> bool:
     """Whether a window's state holds the sums that this version keeps."""
-    stream, last = current_sums(state["stream"]), state["last"]
+    stream, last = state["stream"], state["last"]
     return (not stream or set(stream) | StreamingWindow.ADDED == StreamingWindow.state_keys()) and (
         last is None or set(last) | _ADDED | _ADDED_STEPS == {field.name for field in fields(WindowStatistics)}
     )

@@ -56,8 +56,7 @@ class LayerArrays:
     def pushes(self) -> Tensor:
         """Their products with contrasts of what the next gradient does not repeat, ``[K - 1, n]``."""
         _, fresh = innovations(self.gradients, self.gradients, self.response.momentum)
-        products = self.kicks * self._contrasts(fresh)
-        return products / shared_noise(*self.response) if self.response.momentum else products
+        return self.kicks * self._contrasts(fresh) / shared_noise(*self.response)
 
     @cached_property
     def driven(self) -> Tensor:

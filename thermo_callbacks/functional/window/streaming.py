@@ -68,7 +68,7 @@ class StreamingWindow:
         # with momentum the last pair in the first two
         self.references = torch.zeros(4, coordinates, **options)
         self.memory = torch.zeros(3, coordinates, **options)  # last step's innovation, gradient, displacement
-        # each coordinate's products of a pair: those of even and of odd steps apart where its sample is to be judged
+        # each coordinate's products of a pair: those of two halves of the steps apart where its sample is to be judged
         self.halves = torch.zeros(2 if sampled else 1, coordinates, **options)
         self.scatter = torch.zeros(coordinates, **options)  # squared deviations of the parameters from their mean
         self.force = torch.zeros(coordinates, **options)  # each coordinate's products of parameter and displacement
@@ -110,10 +110,9 @@ class StreamingWindow:
         self.force.addcmul_(self._products[FORCE], valid)
         flags = torch.stack((pair_valid, valid), out=self.flags[self.steps])
         self.counts += flags
-        weights = flags / self.counts.clamp(min=1.0)
-        step_weight = weights[1]
+        step_weight = valid / self.counts[1].clamp(min=1.0)
         # (k - 1) / k for the k-th row: what makes a product of contrasts; 0 for one left out
-        step_share = (flags - weights)[1]
+        step_share = valid - step_weight
         gradient_deviation = self._deviation(2, gradient, step_weight)
         position_deviation = self._deviation(3, position, step_weight)
         self._multiply(POSITION_GRADIENT, gradient_deviation, position_deviation)
